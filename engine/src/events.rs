@@ -1,0 +1,1 @@
+//! Runs a scene's events: triggers, schedules, sensor faults.

@@ -1,0 +1,1 @@
+//! The physical world: rapier3d behind the [`World`](crate::world::World) trait.

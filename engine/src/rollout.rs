@@ -1,0 +1,218 @@
+//! A policy in a world, frame by frame: the recorder's source.
+//!
+//! A [`Rollout`] yields [`Frame`]s one at a time, one step behind the world, because forward flow
+//! and its occlusion need the next instant. Memory is two frames, whatever the episode's length.
+
+use crate::error::{Error, Result};
+use crate::frame::{CameraFrame, EpisodeEnd, Frame, Outcome};
+use crate::gbuffer::{Channels, GBuffer};
+use crate::policy::{Policy, PolicyInput};
+use crate::render::{FlowInput, flow};
+use crate::state::Catalog;
+use crate::view::View;
+use crate::world::{Step, World};
+
+/// An episode under way. The world has been reset to its scene and the policy to its stream.
+pub struct Rollout<'a> {
+    world: &'a mut dyn World,
+    policy: &'a mut dyn Policy,
+    channels: Channels,
+    held: Option<Held>,
+    states: blake3::Hasher,
+    pixels: blake3::Hasher,
+    frames: u64,
+    end: Option<(Outcome, bool)>,
+}
+
+/// The newest instant: a frame that still lacks its action, what came of it, and its forward flow.
+struct Held {
+    frame: Frame,
+    views: Vec<View>,
+}
+
+impl<'a> Rollout<'a> {
+    /// Begins to record `channels` of every camera from the world's present instant.
+    pub fn new(world: &'a mut dyn World, policy: &'a mut dyn Policy, channels: Channels) -> Result<Self> {
+        let mut rollout = Self {
+            world,
+            policy,
+            channels,
+            held: None,
+            states: blake3::Hasher::new(),
+            pixels: blake3::Hasher::new(),
+            frames: 0,
+            end: None,
+        };
+        rollout.held = Some(rollout.observe()?);
+        Ok(rollout)
+    }
+
+    /// The next frame; `None` once the episode is over. Divergence is an end, not an error.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>> {
+        if self.end.is_some() {
+            return Ok(None);
+        }
+        let Some(mut now) = self.held.take() else {
+            return Ok(None);
+        };
+        let mut action = neutral_action(self.world.catalog());
+        self.policy.act(
+            &PolicyInput {
+                observation: &now.frame.observation,
+                pictures: &now.frame.views,
+                state: self.world.state(),
+                catalog: self.world.catalog(),
+            },
+            &mut action,
+        )?;
+        clamp_action(self.world.catalog(), &mut action);
+        let step = match self.world.step(&action) {
+            Ok(step) => step,
+            Err(Error::Diverged { step, what }) => {
+                self.end = Some((Outcome::Diverged { step, what }, false));
+                return Ok(None);
+            }
+            Err(other) => return Err(other),
+        };
+        let mut next = self.observe()?;
+        if self.channels.flow {
+            self.tie(&mut now, &mut next);
+        }
+        now.frame.action = action;
+        self.conclude(&mut now.frame, step);
+        self.held = Some(next);
+        self.digest(&now.frame);
+        self.frames += 1;
+        Ok(Some(now.frame))
+    }
+
+    /// How the episode ended; `None` before [`Rollout::next_frame`] has returned `None`.
+    pub fn end(&self) -> Option<EpisodeEnd> {
+        self.end.as_ref().map(|(outcome, success)| EpisodeEnd {
+            frames: self.frames,
+            outcome: outcome.clone(),
+            success: *success,
+            state_digest: *self.states.finalize().as_bytes(),
+            pixel_digest: *self.pixels.finalize().as_bytes(),
+        })
+    }
+
+    fn observe(&mut self) -> Result<Held> {
+        let cameras = self.world.scene().cameras.len();
+        let mut views = Vec::with_capacity(cameras);
+        let mut pictures = Vec::with_capacity(cameras);
+        for camera in 0..cameras {
+            let view = self.world.view(camera);
+            let mut pixels = GBuffer::default();
+            self.world.render(camera, self.channels, &mut pixels)?;
+            let (p, q) = (view.world_from_camera.translation, view.world_from_camera.rotation);
+            pictures.push(CameraFrame { pixels, world_from_camera: [p.x, p.y, p.z, q.x, q.y, q.z, q.w] });
+            views.push(view);
+        }
+        let frame = Frame {
+            state: self.world.state().clone(),
+            observation: self.world.observation().to_vec(),
+            views: pictures,
+            ..Frame::default()
+        };
+        Ok(Held { frame, views })
+    }
+
+    /// Flow between two neighbouring instants, both ways.
+    fn tie(&self, now: &mut Held, next: &mut Held) {
+        for camera in 0..now.views.len() {
+            let (a, b) = (&mut now.frame.views[camera].pixels, &mut next.frame.views[camera].pixels);
+            let forward = FlowInput { from: &now.views[camera], to: &next.views[camera], from_pixels: a, to_pixels: b };
+            let field = flow(&forward, &now.frame.state.bodies, &next.frame.state.bodies);
+            let backward =
+                FlowInput { from: &next.views[camera], to: &now.views[camera], from_pixels: b, to_pixels: a };
+            let back = flow(&backward, &next.frame.state.bodies, &now.frame.state.bodies);
+            a.flow_forward = field;
+            b.flow_backward = back;
+        }
+    }
+
+    fn conclude(&mut self, frame: &mut Frame, step: Step) {
+        frame.reward = step.reward;
+        frame.success = step.success;
+        frame.terminated = step.terminated;
+        frame.truncated = step.truncated;
+        if step.done() {
+            let outcome = if step.terminated { Outcome::Terminated } else { Outcome::Truncated };
+            self.end = Some((outcome, step.success));
+        }
+    }
+
+    fn digest(&mut self, frame: &Frame) {
+        digest_states(&mut self.states, frame);
+        for view in &frame.views {
+            digest_pixels(&mut self.pixels, &view.pixels);
+        }
+    }
+}
+
+/// The middle of each bounded channel, zero elsewhere.
+fn neutral_action(catalog: &Catalog) -> Vec<f32> {
+    let middle = |low: f32, high: f32| if low.is_finite() && high.is_finite() { 0.5 * (low + high) } else { 0.0 };
+    catalog.action.channels.iter().map(|channel| middle(channel.low, channel.high)).collect()
+}
+
+/// Clamps to the bounds; what is not a number becomes the nearest bound to zero.
+fn clamp_action(catalog: &Catalog, action: &mut [f32]) {
+    for (value, channel) in action.iter_mut().zip(&catalog.action.channels) {
+        let finite = if value.is_nan() { 0.0 } else { *value };
+        *value = finite.max(channel.low).min(channel.high);
+    }
+}
+
+fn digest_floats(hasher: &mut blake3::Hasher, values: &[f32]) {
+    for value in values {
+        hasher.update(&value.to_bits().to_le_bytes());
+    }
+}
+
+fn digest_states(hasher: &mut blake3::Hasher, frame: &Frame) {
+    for body in &frame.state.bodies {
+        digest_floats(hasher, &body.pose.translation.to_array());
+        digest_floats(hasher, &body.pose.rotation.to_array());
+        digest_floats(hasher, &body.velocity.to_array());
+        digest_floats(hasher, &body.angular_velocity.to_array());
+        hasher.update(&[u8::from(body.present)]);
+    }
+    for joint in &frame.state.joints {
+        digest_floats(hasher, &[joint.position, joint.velocity, joint.effort]);
+    }
+    for contact in &frame.state.contacts {
+        hasher.update(&contact.a.to_le_bytes());
+        hasher.update(&contact.b.to_le_bytes());
+        digest_floats(hasher, &contact.point.to_array());
+        digest_floats(hasher, &contact.normal.to_array());
+        digest_floats(hasher, &[contact.depth_m, contact.normal_force_n]);
+        digest_floats(hasher, &contact.friction_force_n.to_array());
+    }
+    digest_floats(hasher, &frame.observation);
+    digest_floats(hasher, &frame.action);
+    digest_floats(hasher, &[frame.reward]);
+    hasher.update(&[u8::from(frame.success), u8::from(frame.terminated), u8::from(frame.truncated)]);
+}
+
+fn digest_pixels(hasher: &mut blake3::Hasher, pixels: &GBuffer) {
+    hasher.update(&pixels.width.to_le_bytes());
+    hasher.update(&pixels.height.to_le_bytes());
+    hasher.update(&pixels.colour);
+    digest_floats(hasher, &pixels.depth_m);
+    for normal in &pixels.normal {
+        digest_floats(hasher, normal);
+    }
+    for id in &pixels.instance {
+        hasher.update(&id.to_le_bytes());
+    }
+    for field in [&pixels.flow_forward, &pixels.flow_backward] {
+        for displacement in &field.displacement {
+            digest_floats(hasher, displacement);
+        }
+        for occluded in &field.occluded {
+            hasher.update(&[u8::from(*occluded)]);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What a policy may do and what it sees: names, shapes, bounds, units.
+
+use serde::{Deserialize, Serialize};
+
+/// One scalar channel of an action or observation vector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Name, unique in its vector, e.g. `arm.shoulder_pan.position` or `pos(mug).x`.
+    pub name: String,
+    /// Unit in SI, e.g. `rad`, `m/s`, `N`; empty for a pure number.
+    pub unit: String,
+    /// Lowest legal or possible value; −∞ if unbounded.
+    pub low: f32,
+    /// Highest legal or possible value; +∞ if unbounded.
+    pub high: f32,
+}
+
+/// The layout of a flat `f32` vector. A dimension of 0 is legal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VectorSpec {
+    /// The channels, in order.
+    pub channels: Vec<Channel>,
+}
+
+impl VectorSpec {
+    /// Number of channels.
+    pub fn dim(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Names in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.channels.iter().map(|channel| channel.name.as_str())
+    }
+}
+
+/// Layout of an action. Values outside the bounds are clamped by the world, which records what it applied.
+pub type ActionSpec = VectorSpec;
+
+/// A camera as a policy or a recorder knows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CameraSpec {
+    /// Name; the dataset's key is `observation.images.<name>`.
+    pub name: String,
+    /// Pixels across.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
+}
+
+/// Layout of an observation: a state vector and a list of cameras.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ObservationSpec {
+    /// The state vector.
+    pub state: VectorSpec,
+    /// The cameras, in the scene's order.
+    pub cameras: Vec<CameraSpec>,
+}
