@@ -1,1 +1,11 @@
-fn main() {}
+//! The one end-to-end test binary. A test's name is a claim; its message prints expected and measured.
+
+mod cli;
+mod contract;
+mod determinism;
+mod faults;
+mod golden;
+mod invariants;
+mod language;
+mod parity;
+mod tidy;

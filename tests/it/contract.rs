@@ -1,0 +1,1 @@
+//! Every registered scenario, world and format keeps its contract.

@@ -1,0 +1,1 @@
+//! Kill, truncation, disk full, hostile files.

@@ -1,0 +1,1 @@
+//! Digests of records and images.

@@ -1,0 +1,1 @@
+//! Scripted policies reach their goals.

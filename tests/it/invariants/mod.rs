@@ -1,0 +1,6 @@
+//! Laws that must hold, each with a negative control.
+
+mod drivers;
+mod physics;
+mod render;
+mod robots;

@@ -1,0 +1,1 @@
+//! Conservation laws, each with a negative control.

@@ -1,0 +1,1 @@
+//! Pictures against analytic silhouettes, depths and flows.

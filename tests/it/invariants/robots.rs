@@ -1,0 +1,1 @@
+//! Robots read from files keep their limits.

@@ -1,0 +1,1 @@
+//! Reference numbers beside the script that made them.

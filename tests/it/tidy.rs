@@ -1,0 +1,1 @@
+//! Layers, owners, file sizes, documented paths.
