@@ -20,6 +20,7 @@
 
 mod bvh;
 mod flow;
+mod lanes;
 mod model;
 mod place;
 mod shade;
@@ -40,7 +41,8 @@ use crate::maths::Vec3;
 use crate::state::BodyState;
 use crate::view::View;
 use place::{Eye, Placed, Rect, place};
-use shade::Shader;
+use lanes::LANES;
+use shade::{Job, Shader};
 use shadow::Casters;
 use visibility::{Hit, NOTHING, trace_ray, trace_rows, world_normal};
 
@@ -88,7 +90,12 @@ pub struct Renderer {
 #[derive(Default)]
 struct Scratch {
     casters: Casters,
+    /// Surfaces that the tile can see.
     listed: Vec<u32>,
+    /// Points to shade, with the pixel of the tile that each colours and its share of it.
+    jobs: Vec<(Job, usize, f32)>,
+    /// Display-referred linear colours of the tile.
+    sums: Vec<Vec3>,
 }
 
 impl Renderer {
@@ -205,12 +212,46 @@ impl Painter<'_> {
             for x0 in (0..width).step_by(TILE) {
                 let tile = Rect { x0, x1: (x0 + TILE).min(width), y0, y1: (y0 + TILE).min(last_row) };
                 self.prepare(&tile, scratch);
+                self.shade(&tile, scratch);
                 for y in tile.y0..tile.y1 {
-                    for x in tile.x0..tile.x1 {
-                        let colour = tone::encode_colour(self.pixel(x, y, scratch));
-                        rgb[3 * ((y - first_row) * width + x)..][..3].copy_from_slice(&colour);
+                    let row = &mut rgb[3 * ((y - first_row) * width + tile.x0)..];
+                    for (code, colour) in row.chunks_exact_mut(3).zip(&scratch.sums[(y - tile.y0) * TILE..][..tile.x1 - tile.x0]) {
+                        code.copy_from_slice(&tone::encode_colour(*colour));
                     }
                 }
+            }
+        }
+    }
+
+    /// Colours of a tile.
+    fn shade(&self, tile: &Rect, scratch: &mut Scratch) {
+        let Shader { placed, eye, antialias, .. } = self.shader;
+        scratch.jobs.clear();
+        scratch.sums.clear();
+        scratch.sums.resize(TILE * TILE, Vec3::ZERO);
+        let thin = scratch.listed.iter().any(|&index| placed[index as usize].thin);
+        for y in tile.y0..tile.y1 {
+            for x in tile.x0..tile.x1 {
+                let pixel = (y - tile.y0) * TILE + x - tile.x0;
+                if antialias && self.is_edge(x, y, thin) {
+                    self.edge_pixel(x, y, pixel, scratch);
+                    continue;
+                }
+                let at = y * eye.width + x;
+                let (hit, d) = (self.hits[at], eye.ray(x, y, [0.0; 2]));
+                if hit.is_sky() {
+                    scratch.sums[pixel] = self.shader.sky(d);
+                } else {
+                    scratch.jobs.push((Job { hit, d, normal: self.normals[at] }, pixel, 1.0));
+                }
+            }
+        }
+        for batch in scratch.jobs.chunks(LANES) {
+            // The last batch is filled up with its last point.
+            let jobs = [0, 1, 2, 3].map(|lane| batch[lane.min(batch.len() - 1)].0);
+            let colours = self.shader.colours(&jobs, &mut scratch.casters);
+            for ((_, pixel, share), colour) in batch.iter().zip(colours) {
+                scratch.sums[*pixel] += colour * *share;
             }
         }
     }
@@ -241,20 +282,8 @@ impl Painter<'_> {
         scratch.casters.collect(&model.lights, placed, centre, radius);
     }
 
-    /// Display-referred linear colour of a pixel.
-    fn pixel(&self, x: usize, y: usize, scratch: &mut Scratch) -> Vec3 {
-        let width = self.shader.eye.width;
-        let hit = &self.hits[y * width + x];
-        let normal = self.normals[y * width + x];
-        if self.shader.antialias && self.is_edge(x, y) {
-            return self.edge_pixel(x, y, hit, normal, scratch);
-        }
-        let d = self.shader.eye.ray(x, y, [0.0; 2]);
-        tone::tone_map(self.shader.colour(hit, d, normal, &mut scratch.casters))
-    }
-
     /// True if a neighbour sees something else, or something too thin for pixel centres may pass.
-    fn is_edge(&self, x: usize, y: usize) -> bool {
+    fn is_edge(&self, x: usize, y: usize, thin: bool) -> bool {
         let Eye { width, height, .. } = *self.shader.eye;
         let at = y * width + x;
         let differs = |other: usize| self.differ(at, other);
@@ -262,20 +291,21 @@ impl Painter<'_> {
             || (x + 1 < width && differs(at + 1))
             || (y > 0 && differs(at - width))
             || (y + 1 < height && differs(at + width))
-            || self.shader.placed.iter().any(|p| p.thin && p.rect.contains(x, y))
+            || (thin && self.shader.placed.iter().any(|p| p.thin && p.rect.contains(x, y)))
     }
 
+    #[inline]
     fn differ(&self, a: usize, b: usize) -> bool {
         let (p, q) = (&self.hits[a], &self.hits[b]);
         if p.surface != q.surface {
             return true;
         }
-        if p.surface == NOTHING {
+        if p.surface == NOTHING || p.face == q.face {
             return false;
         }
         let Shader { model, placed, eye, .. } = self.shader;
         let solid = &model.surfaces[placed[p.surface as usize].surface].solid;
-        if solid.is_smooth() || p.face == q.face {
+        if solid.is_smooth() {
             return false;
         }
         if !matches!(solid, solid::Solid::Mesh(_)) {
@@ -287,41 +317,42 @@ impl Painter<'_> {
         n.dot(self.normals[b]) < CREASE_COSINE || off_plane > STEP_PIXELS * eye.step[0] * p.t.min(q.t)
     }
 
-    fn edge_pixel(&self, x: usize, y: usize, centre: &Hit, centre_normal: Vec3, scratch: &mut Scratch) -> Vec3 {
+    /// Samples a pixel off its centre, and asks for one colour for each surface seen.
+    fn edge_pixel(&self, x: usize, y: usize, pixel: usize, scratch: &mut Scratch) {
+        const SHARE: f32 = 1.0 / COVERAGE.len() as f32;
         let Shader { model, placed, eye, .. } = self.shader;
-        let middle = eye.ray(x, y, [0.0; 2]);
-        // Colours found so far: hit, normal, colour. The centre's is made when a sample asks for it.
-        let mut shaded = [(Hit::NONE, Vec3::ZERO, Vec3::ZERO); COVERAGE.len()];
-        let mut count = 0;
-        let mut sum = Vec3::ZERO;
+        let at = y * eye.width + x;
+        let centre = Job { hit: self.hits[at], d: eye.ray(x, y, [0.0; 2]), normal: self.normals[at] };
+        let first = scratch.jobs.len();
         for offset in COVERAGE {
             let d = eye.ray(x, y, offset);
             let hit = trace_ray(model, placed, &scratch.listed, d);
-            let normal = world_normal(model, placed, &hit, d);
-            let known = shaded[..count].iter().find(|(other, n, _)| alike(model, placed, (&hit, normal), (other, *n)));
-            sum += if let Some((_, _, colour)) = known {
-                *colour
+            if hit.is_sky() {
+                scratch.sums[pixel] += self.shader.sky(d) * SHARE;
+                continue;
+            }
+            let sample = Job { hit, d, normal: world_normal(model, placed, &hit, d) };
+            if let Some((_, _, share)) =
+                scratch.jobs[first..].iter_mut().find(|(job, ..)| alike(model, placed, &sample, job))
+            {
+                *share += SHARE;
             } else {
-                let at_centre = alike(model, placed, (&hit, normal), (centre, centre_normal));
-                let (hit, d, normal) = if at_centre { (*centre, middle, centre_normal) } else { (hit, d, normal) };
-                let colour = tone::tone_map(self.shader.colour(&hit, d, normal, &mut scratch.casters));
-                shaded[count] = (hit, normal, colour);
-                count += 1;
-                colour
-            };
+                // Shaded at the centre if that sees the same: it is the middle of the visible part.
+                let job = if alike(model, placed, &sample, &centre) { centre } else { sample };
+                scratch.jobs.push((job, pixel, SHARE));
+            }
         }
-        sum * (1.0 / COVERAGE.len() as f32)
     }
 }
 
-/// True if two hits within a pixel can share a colour.
-fn alike(model: &RenderModel, placed: &[Placed], (a, n): (&Hit, Vec3), (b, m): (&Hit, Vec3)) -> bool {
-    if a.surface != b.surface {
+/// True if two points within a pixel can share a colour.
+fn alike(model: &RenderModel, placed: &[Placed], a: &Job, b: &Job) -> bool {
+    if a.hit.surface != b.hit.surface {
         return false;
     }
-    if a.surface == NOTHING || a.face == b.face {
+    if a.hit.face == b.hit.face {
         return true;
     }
-    let mesh = matches!(model.surfaces[placed[a.surface as usize].surface].solid, solid::Solid::Mesh(_));
-    mesh && n.dot(m) > CREASE_COSINE && (a.t - b.t).abs() < 0.1 * a.t.min(b.t)
+    let mesh = matches!(model.surfaces[placed[a.hit.surface as usize].surface].solid, solid::Solid::Mesh(_));
+    mesh && a.normal.dot(b.normal) > CREASE_COSINE && (a.hit.t - b.hit.t).abs() < 0.1 * a.hit.t.min(b.hit.t)
 }

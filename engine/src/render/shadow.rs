@@ -87,6 +87,11 @@ impl Casters {
         }
     }
 
+    /// True if something may shadow the tile from a light.
+    pub fn any(&self, lamp: usize) -> bool {
+        self.tile.get(lamp).is_some_and(|list| !list.is_empty())
+    }
+
     /// Part of a light that a point sees, in [0, 1].
     pub fn visibility(
         &mut self,
