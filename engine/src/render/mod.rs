@@ -9,7 +9,7 @@
 //! on meshes ([`bvh`]). A surface is only tried in the screen rectangle that its box and sphere
 //! project to, so that for the few dozen surfaces of a scene this costs what rasterising them
 //! would, without tessellation, clipping or cracks. Colour is shaded once at the same point; pixels on
-//! an edge take [`COVERAGE`] more rays and shade once for each surface that those meet.
+//! an edge take four more rays and shade once for each surface that those meet.
 //!
 //! **Invariant:** pixels are a function of (model, bodies, view, options) alone. Every operation is
 //! exactly rounded f32 or f64 arithmetic or [`crate::maths`]; bands of rows are drawn in parallel in big
@@ -26,6 +26,7 @@ mod place;
 mod shade;
 mod shadow;
 mod solid;
+mod target;
 mod texture;
 mod tone;
 mod vector;
@@ -41,10 +42,10 @@ use crate::maths::Vec3;
 use crate::state::BodyState;
 use crate::view::View;
 use place::{Eye, Placed, Rect, place};
-use lanes::LANES;
+use lanes::{F, LANES, V3, splat};
 use shade::{Job, Shader};
 use shadow::Casters;
-use visibility::{Hit, NOTHING, trace_ray, trace_rows, world_normal};
+use visibility::{Hit, NOTHING, trace_rays, trace_rows, view_normal};
 
 /// Rows and columns of a tile, which shares its lists of surfaces and shadow casters.
 const TILE: usize = 8;
@@ -52,8 +53,8 @@ const TILE: usize = 8;
 const BAND: usize = 2 * TILE;
 /// Pictures of at least this many pixels are drawn by all threads; smaller ones leave the threads to other worlds.
 const PARALLEL_PIXELS: usize = 200_000;
-/// Where an edge pixel is sampled, in pixels from its centre: a rotated grid.
-const COVERAGE: [[f32; 2]; 4] = [[-0.125, -0.375], [0.375, -0.125], [0.125, 0.375], [-0.375, 0.125]];
+/// Where an edge pixel is sampled, in pixels from its centre: a rotated grid; across, and down.
+const COVERAGE: ([f32; LANES], [f32; LANES]) = ([-0.125, 0.375, 0.125, -0.375], [-0.375, -0.125, 0.375, 0.125]);
 /// Normals of a mesh whose cosine is below this differ enough to be an edge.
 const CREASE_COSINE: f32 = 0.9;
 /// A neighbour this many pixels' widths off a mesh pixel's tangent plane is behind an edge.
@@ -138,9 +139,10 @@ impl Renderer {
         let draw = |(band, (hits, normals)): (usize, (&mut [Hit], &mut [Vec3]))| {
             trace_rows(model, placed, eye, band * BAND, hits);
             if wants_normals {
-                for (at, (hit, normal)) in hits.iter().zip(normals).enumerate() {
-                    let d = eye.ray(at % width, band * BAND + at / width, [0.0; 2]);
-                    *normal = world_normal(model, placed, hit, d);
+                for (row, (hits, normals)) in hits.chunks(width).zip(normals.chunks_mut(width)).enumerate() {
+                    for (x, (hit, normal)) in hits.iter().zip(normals).enumerate() {
+                        *normal = view_normal(model, placed, hit, eye.ray(x, band * BAND + row, [0.0; 2]));
+                    }
                 }
             }
         };
@@ -161,10 +163,7 @@ impl Renderer {
             out.instance.extend(self.hits.iter().map(id));
         }
         if channels.normal {
-            let r = self.eye.rotation;
-            out.normal.extend(
-                self.normals.iter().map(|&n| [r.x_axis.dot(n), r.y_axis.dot(n), r.z_axis.dot(n)]),
-            );
+            out.normal.extend(self.normals.iter().map(Vec3::to_array));
         }
     }
 
@@ -312,26 +311,31 @@ impl Painter<'_> {
             return true;
         }
         let (n, width) = (self.normals[a], eye.width);
-        let place = |at: usize| eye.rotation * (eye.ray(at % width, at / width, [0.0; 2]) * self.hits[at].t);
+        let place = |at: usize| eye.ray(at % width, at / width, [0.0; 2]) * self.hits[at].t;
         let off_plane = n.dot(place(b) - place(a)).abs();
         n.dot(self.normals[b]) < CREASE_COSINE || off_plane > STEP_PIXELS * eye.step[0] * p.t.min(q.t)
     }
 
     /// Samples a pixel off its centre, and asks for one colour for each surface seen.
     fn edge_pixel(&self, x: usize, y: usize, pixel: usize, scratch: &mut Scratch) {
-        const SHARE: f32 = 1.0 / COVERAGE.len() as f32;
+        const SHARE: f32 = 1.0 / LANES as f32;
         let Shader { model, placed, eye, .. } = self.shader;
         let at = y * eye.width + x;
         let centre = Job { hit: self.hits[at], d: eye.ray(x, y, [0.0; 2]), normal: self.normals[at] };
         let first = scratch.jobs.len();
-        for offset in COVERAGE {
-            let d = eye.ray(x, y, offset);
-            let hit = trace_ray(model, placed, &scratch.listed, d);
+        let (dx, dy) = COVERAGE;
+        let rays = V3 {
+            x: splat(eye.across[x]) + F::new(dx) * splat(eye.step[0]),
+            y: splat(eye.down[y]) + F::new(dy) * splat(eye.step[1]),
+            z: splat(1.0),
+        };
+        let hits = trace_rays(model, placed, &scratch.listed, rays);
+        for (hit, d) in hits.into_iter().zip(rays.scatter()) {
             if hit.is_sky() {
                 scratch.sums[pixel] += self.shader.sky(d) * SHARE;
                 continue;
             }
-            let sample = Job { hit, d, normal: world_normal(model, placed, &hit, d) };
+            let sample = Job { hit, d, normal: view_normal(model, placed, &hit, d) };
             if let Some((_, _, share)) =
                 scratch.jobs[first..].iter_mut().find(|(job, ..)| alike(model, placed, &sample, job))
             {

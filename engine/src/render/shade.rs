@@ -35,7 +35,7 @@ pub(super) struct Job {
     pub hit: Hit,
     /// Ray that sees it, camera's frame.
     pub d: Vec3,
-    /// World normal.
+    /// Normal in the camera's frame.
     pub normal: Vec3,
 }
 
@@ -96,8 +96,9 @@ impl Shader<'_> {
         let placed = [0, 1, 2, 3].map(|i| &self.placed[jobs[i].hit.surface as usize]);
         let d = V3::gather(jobs.map(|job| job.d));
         let t = F::new(jobs.map(|job| job.hit.t));
-        let normal = V3::gather(jobs.map(|job| job.normal));
-        let ray = M3::splat(&self.eye.rotation).turn(d);
+        let world = M3::splat(&self.eye.rotation);
+        let normal = world.turn(V3::gather(jobs.map(|job| job.normal)));
+        let ray = world.turn(d);
         let length = ray.dot(ray).sqrt();
         // On the tangent plane n·dp = 0.
         let slope = min(normal.dot(ray), length * splat(-LEAST_COSINE));
@@ -125,8 +126,14 @@ impl Shader<'_> {
         if batch.surfaces.iter().all(|s| matches!(s.pattern, Pattern::Plain)) {
             return plain;
         }
-        let local = M3::gather(batch.placed.map(|at| &at.local_from_world));
-        let ray = M3::gather(batch.placed.map(|at| &at.local_from_camera)).turn(batch.d);
+        let [first, ..] = batch.placed;
+        let (local, turn) = if batch.placed.iter().all(|at| std::ptr::eq(*at, first)) {
+            (M3::splat(&first.local_from_world), M3::splat(&first.local_from_camera))
+        } else {
+            let gather = |f: fn(&Placed) -> &crate::maths::Mat3| M3::gather(batch.placed.map(f));
+            (gather(|at| &at.local_from_world), gather(|at| &at.local_from_camera))
+        };
+        let ray = turn.turn(batch.d);
         let p = V3::gather(batch.placed.map(|at| at.eye)).plus(ray.times(batch.t));
         let normal = local.turn(batch.normal);
         let dp = batch.dp.map(|dp| local.turn(dp));
@@ -204,13 +211,14 @@ impl Shader<'_> {
         casters: &mut Casters,
     ) -> F {
         let (p, dp, distance) = (batch.p.scatter(), batch.dp.map(V3::scatter), batch.distance.to_array());
+        let normal = batch.normal.scatter();
         F::new([0, 1, 2, 3].map(|lane| {
             if cosine[lane] <= 0.0 {
                 return 0.0;
             }
             let receiver = Receiver {
                 p: p[lane],
-                normal: jobs[lane].normal,
+                normal: normal[lane],
                 dp: [dp[0][lane], dp[1][lane]],
                 distance: distance[lane],
                 surface: jobs[lane].hit.surface,
