@@ -65,16 +65,23 @@ fn draw(stage: &Stage, view: &View) -> GBuffer {
 fn digest(out: &GBuffer) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&out.colour);
-    out.depth_m.iter().for_each(|x| drop(hasher.update(&x.to_bits().to_le_bytes())));
-    out.normal.iter().flatten().for_each(|x| drop(hasher.update(&x.to_bits().to_le_bytes())));
-    out.instance.iter().for_each(|x| drop(hasher.update(&x.to_le_bytes())));
+    for x in out.depth_m.iter().chain(out.normal.iter().flatten()) {
+        hasher.update(&x.to_bits().to_le_bytes());
+    }
+    for x in &out.instance {
+        hasher.update(&x.to_le_bytes());
+    }
     hasher.finalize().to_hex()[..32].to_string()
 }
 
 fn flow_digest(field: &FlowField) -> String {
     let mut hasher = blake3::Hasher::new();
-    field.displacement.iter().flatten().for_each(|x| drop(hasher.update(&x.to_bits().to_le_bytes())));
-    field.occluded.iter().for_each(|x| drop(hasher.update(&[u8::from(*x)])));
+    for x in field.displacement.iter().flatten() {
+        hasher.update(&x.to_bits().to_le_bytes());
+    }
+    for x in &field.occluded {
+        hasher.update(&[u8::from(*x)]);
+    }
     hasher.finalize().to_hex()[..32].to_string()
 }
 

@@ -19,6 +19,9 @@ const DIELECTRIC_F0: f32 = 0.04;
 /// A surface seen edge-on has no smaller cosine than this in the pixel's footprint.
 const LEAST_COSINE: f32 = 1e-3;
 
+/// Squares of a checker from the origin beyond which it is not looked up.
+const FARTHEST: f32 = 1e7;
+
 /// What shading reads.
 pub(super) struct Shader<'a> {
     pub model: &'a RenderModel,
@@ -255,6 +258,8 @@ fn checker(p: V3, normal: V3, dp: [V3; 2], per_metre: F) -> F {
 /// Square wave of period 2 (+1 on [0, 1)) averaged over a width.
 fn square_wave(x: F, width: F) -> F {
     let (half, one) = (splat(0.5), splat(1.0));
+    // So many squares from the origin, f32 no longer tells one from the next.
+    let x = max(min(x, splat(FARTHEST)), splat(-FARTHEST));
     let cell = floor(x) * half;
     let odd = greater(cell, floor(cell));
     let sharp = select(odd, splat(-1.0), one);

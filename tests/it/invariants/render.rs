@@ -159,7 +159,7 @@ fn labels_do_not_depend_on_antialiasing_or_shadows_and_edges_are_blended_only_wi
     assert_eq!(full.depth_m, plain.depth_m);
     assert_eq!(full.normal, plain.normal);
     let changed = full.colour.chunks(3).zip(plain.colour.chunks(3)).filter(|(a, b)| a != b).count();
-    assert!(changed > 200, "anti-aliasing and shadows changed {changed} pixels");
+    assert!(changed > 100, "anti-aliasing and shadows changed {changed} pixels");
 }
 
 /// Vertices of a square [−1, 1]² in z = 0 cut into n × n × 2 triangles.
@@ -201,7 +201,7 @@ fn triangles_that_share_edges_leave_no_hole_even_with_vertices_on_pixel_centres(
     let mut torn = quilt(7);
     torn.triangles.remove(48);
     let found = holes(torn, Quat::IDENTITY, 0.0);
-    assert!((20..=80).contains(&found), "a missing triangle of about 42 pixels leaves {found} holes");
+    assert!((150..=185).contains(&found), "a missing triangle of 18.3²/2 = 167 pixels leaves {found} holes");
 }
 
 #[test]
@@ -349,7 +349,7 @@ fn shadow_falls_exactly_where_the_sun_is_hidden_and_a_wide_sun_softens_its_edge(
             }
         }
     }
-    assert!(dark > 300 && bright > 3000, "{dark} shadowed and {bright} lit pixels were checked");
+    assert!(dark > 150 && bright > 3000, "{dark} shadowed and {bright} lit pixels were checked");
     let levels = |out: &GBuffer| {
         let shares = (0..out.instance.len()).filter(|&i| out.instance[i] == 1);
         shares.filter(|&i| out.colour[3 * i] < lit.colour[3 * i] && out.colour[3 * i] > darkest(&hard, i)).count()
@@ -423,7 +423,7 @@ fn flow_follows_moving_bodies_and_a_moving_camera() {
                 }
             }
         }
-        assert!(moving > 500 && sky > 500, "{moving} moving and {sky} sky pixels were checked");
+        assert!(moving > 300 && sky > 500, "{moving} moving and {sky} sky pixels were checked");
         assert!(visible > 5500, "of 6912 pixels only {visible} stay visible");
         // A visible point that lands in a pixel with another label is within half a pixel of an outline.
         assert!(matched * 100 > visible * 97, "{matched} of {visible} visible points land on their own instance");
