@@ -5,11 +5,13 @@
 //! of [`super::model::Lamp`], and the sky as ambient light and as what smooth surfaces reflect.
 //! White paper that faces a light of strength 1 has radiance 1: factors of π cancel.
 
-use super::lanes::{F, LANES, M3, V3, absolute, at_least, each, fifth, floor, greater, less, max, min, mix, select, splat};
+use super::lanes::{
+    F, LANES, M3, V3, absolute, at_least, each, fifth, floor, greater, less, max, min, mix, select, splat,
+};
 use super::model::{Lamp, LampPlace, RenderModel, Surface};
 use super::place::{Eye, Placed};
 use super::shadow::{Casters, Receiver};
-use super::texture::{Pattern, SINK, SHARP_WIDTH, Spot, WIDEST};
+use super::texture::{Pattern, SHARP_WIDTH, SINK, Spot, WIDEST};
 use super::tone;
 use super::visibility::Hit;
 use crate::maths::Vec3;
@@ -214,7 +216,8 @@ impl Shader<'_> {
         jobs: &[Job; LANES],
         casters: &mut Casters,
     ) -> F {
-        let (p, dp, distance) = (batch.p.scatter(), [batch.dp[0].scatter(), batch.dp[1].scatter()], batch.distance.to_array());
+        let (p, dp, distance) =
+            (batch.p.scatter(), [batch.dp[0].scatter(), batch.dp[1].scatter()], batch.distance.to_array());
         let normal = batch.normal.scatter();
         let mut seen = [0.0; LANES];
         for lane in 0..LANES {
@@ -284,11 +287,8 @@ impl super::model::Heaven {
         let fade = one - elevation;
         let above = mix(V3::splat(self.zenith), V3::splat(self.horizon), fade * fade * fade);
         let depth = min(elevation * splat(-4.0), one);
-        let below = mix(
-            V3::splat(self.horizon),
-            V3::splat(self.ground),
-            depth * depth * (splat(3.0) - splat(2.0) * depth),
-        );
+        let below =
+            mix(V3::splat(self.horizon), V3::splat(self.ground), depth * depth * (splat(3.0) - splat(2.0) * depth));
         V3::select(less(elevation, splat(0.0)), below, above)
     }
 
