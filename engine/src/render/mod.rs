@@ -245,8 +245,8 @@ impl Painter<'_> {
         }
         for batch in scratch.jobs.chunks(LANES) {
             // The last batch is filled up with its last point.
-            let jobs = each(|lane| batch[lane.min(batch.len() - 1)].0);
-            let colours = self.shader.colours(&jobs, &mut scratch.casters);
+            let jobs = each(|lane| &batch[lane.min(batch.len() - 1)].0);
+            let colours = self.shader.colours(jobs, &mut scratch.casters);
             for ((_, pixel, share), colour) in batch.iter().zip(colours) {
                 scratch.sums[*pixel] += colour * *share;
             }

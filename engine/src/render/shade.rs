@@ -77,7 +77,7 @@ impl Shader<'_> {
     }
 
     /// Display-referred linear colours of four points.
-    pub fn colours(&self, jobs: &[Job; LANES], casters: &mut Casters) -> [Vec3; LANES] {
+    pub fn colours(&self, jobs: [&Job; LANES], casters: &mut Casters) -> [Vec3; LANES] {
         let batch = self.batch(jobs);
         let base = self.base(&batch, jobs);
         let gather = |f: fn(&Surface) -> f32| F::new(each(|i| f(batch.surfaces[i])));
@@ -97,7 +97,7 @@ impl Shader<'_> {
         tone::tone_map_lanes(light).scatter()
     }
 
-    fn batch(&self, jobs: &[Job; LANES]) -> Batch<'_> {
+    fn batch(&self, jobs: [&Job; LANES]) -> Batch<'_> {
         let placed = each(|i| &self.placed[jobs[i].hit.surface as usize]);
         let d = V3::gather(each(|i| jobs[i].d));
         let t = F::new(each(|i| jobs[i].hit.t));
@@ -127,7 +127,7 @@ impl Shader<'_> {
     }
 
     /// Base colours with their patterns.
-    fn base(&self, batch: &Batch<'_>, jobs: &[Job; LANES]) -> V3 {
+    fn base(&self, batch: &Batch<'_>, jobs: [&Job; LANES]) -> V3 {
         let plain = V3::gather(each(|i| batch.surfaces[i].colour));
         if batch.surfaces.iter().all(|s| matches!(s.pattern, Pattern::Plain)) {
             return plain;
@@ -189,7 +189,7 @@ impl Shader<'_> {
         response: &Response,
         index: usize,
         lamp: &Lamp,
-        jobs: &[Job; LANES],
+        jobs: [&Job; LANES],
         casters: &mut Casters,
     ) -> V3 {
         let (towards, strength) = match lamp.place {
@@ -200,20 +200,29 @@ impl Shader<'_> {
             }
         };
         let cosine = max(batch.normal.dot(towards), splat(0.0));
+        let none = V3::splat(Vec3::ZERO);
+        if !greater(cosine, splat(0.0)).any() {
+            return none;
+        }
         let mut seen = strength;
         if self.shadows && lamp.shadows && casters.any(index) {
             seen *= self.seen(batch, index, cosine.to_array(), jobs, casters);
+        }
+        if !greater(seen * cosine, splat(0.0)).any() {
+            return none;
         }
         let highlight = highlight(batch, response, towards, cosine);
         response.diffuse.plus(highlight).tinted(V3::splat(lamp.power)).times(cosine * seen)
     }
 
+    /// Parts of a light that the points see.
+    #[inline(never)]
     fn seen(
         &self,
         batch: &Batch<'_>,
         index: usize,
         cosine: [f32; LANES],
-        jobs: &[Job; LANES],
+        jobs: [&Job; LANES],
         casters: &mut Casters,
     ) -> F {
         let (p, dp, distance) =
