@@ -16,7 +16,7 @@ use crate::state::BodyState;
 use crate::view::View;
 
 /// Part of the depth by which an occluder must be nearer.
-pub const RELATIVE: f32 = 2e-3;
+const RELATIVE: f32 = 2e-3;
 /// Where no neighbour tells the slope, a surface of the same body must be nearer by this part of the depth.
 const UNKNOWN_SLOPE: f32 = 2e-2;
 /// Factor on the slope: neighbouring differences vary on curved surfaces.

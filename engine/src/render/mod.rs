@@ -5,10 +5,10 @@
 //!                      bodies, view ─┘                                                └─shade─► colour
 //! ```
 //!
-//! Labels come from one ray through each pixel's centre: exact on primitives ([`solid`]), watertight
-//! on meshes ([`bvh`]). A surface is only tried in the screen rectangle that its box and sphere
-//! project to, so that for the few dozen surfaces of a scene this costs what rasterising them
-//! would, without tessellation, clipping or cracks. Colour is shaded once at the same point; pixels on
+//! Labels come from one ray through each pixel's centre: exact on primitives (`solid`), watertight
+//! on meshes (`bvh`). A surface is only tried in the screen rectangle that its box and sphere
+//! project to, so that a pixel of a scene of a few dozen surfaces is tried against a handful, with
+//! no tessellation, clipping or cracks. Colour is shaded once at the same point; pixels on
 //! an edge take four more rays and shade once for each surface that those meet.
 //!
 //! **Invariant:** pixels are a function of (model, bodies, view, options) alone. Every operation is
