@@ -65,11 +65,11 @@ impl Pattern {
         }
     }
 
-    /// Colour at a spot, given the base colour and the surface's texture coordinates; `None` for the patterns
-    /// that the shader makes for four pixels at once.
-    pub fn colour(&self, base: Vec3, spot: &Spot, uv: impl Fn(Vec3) -> Vec2) -> Option<Vec3> {
-        Some(match self {
-            Self::Plain | Self::Checker(..) => return None,
+    /// Colour at a spot, given the base colour and the surface's texture coordinates. (The checker is made
+    /// by the shader, for a whole batch at once.)
+    pub fn colour(&self, base: Vec3, spot: &Spot, uv: impl Fn(Vec3) -> Vec2) -> Vec3 {
+        match self {
+            Self::Plain | Self::Checker(..) => base,
             Self::Noise(other, per_metre, offset) => {
                 let [dx, dy] = spot.dp;
                 let footprint = dx.dot(dx).max(dy.dot(dy)).sqrt() * per_metre;
@@ -85,7 +85,7 @@ impl Pattern {
                 };
                 base * sample(levels, at * *repeat, [step(spot.dp[0]), step(spot.dp[1])])
             }
-        })
+        }
     }
 }
 
