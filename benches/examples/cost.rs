@@ -1,5 +1,6 @@
 //! Draws one case of the renderer's bench again and again, for profilers that count instructions:
-//! `cost CASE TIMES` with CASE one of `plain64`, `all64`, `all128`, `flows128`.
+//! `cost CASE TIMES` with CASE one of `plain64`, `all64`, `plain128`, `shadows128`,
+//! `antialias128`, `all128`, `flows128`.
 
 use std::hint::black_box;
 
@@ -15,6 +16,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let plain = RenderOptions { shadows: false, antialias: false };
     let (size, options, channels, flows) = match case.as_str() {
         "plain64" => (64, plain, three, false),
+        "plain128" => (128, plain, three, false),
+        "shadows128" => (128, RenderOptions { shadows: true, ..plain }, three, false),
+        "antialias128" => (128, RenderOptions { antialias: true, ..plain }, three, false),
         "all64" => (64, RenderOptions::default(), Channels::ALL, false),
         "all128" => (128, RenderOptions::default(), Channels::ALL, false),
         "flows128" => (128, RenderOptions::default(), Channels::ALL, true),

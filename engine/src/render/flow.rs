@@ -9,7 +9,7 @@
 //! taken from the neighbours in inverse depth (linear over a plane, so exact there). The sky turns
 //! with the camera and is occluded where a surface is seen.
 
-use super::lanes::{Choice, F, Isa, LANES, V3, Work, at_least, dispatch, each, greater, same, select};
+use super::lanes::{Choice, F, Isa, LANES, V3, Work, absolute, at_least, dispatch, each, greater, min, same, select};
 use super::vector::Motion;
 use crate::gbuffer::{FlowField, GBuffer, SKY};
 use crate::maths::{Mat3, Vec3};
@@ -69,8 +69,7 @@ pub(super) fn flow_with(
     let (width, height) = (from.width as usize, from.height as usize);
     let [fx, _, cx, _] = from.intrinsics;
     let columns = (0..width.next_multiple_of(LANES)).map(|x| (x as f32 + 0.5 - cx) / fx).collect();
-    let mut field =
-        FlowField { displacement: vec![[0.0; 2]; width * height], occluded: vec![true; width * height] };
+    let mut field = FlowField { displacement: vec![[0.0; 2]; width * height], occluded: vec![true; width * height] };
     if width > 0 && to.width > 0 && to.height > 0 {
         let target = Target::new(to, input.to_pixels);
         dispatch(instructions, Carry { input, moves: &moves, target, columns, field: &mut field });
@@ -106,9 +105,8 @@ impl Work for Carry<'_> {
                 let x = batch * LANES;
                 let size = LANES.min(width - x);
                 let (mut id, mut depth) = ([0u16; LANES], [1.0f32; LANES]);
-                if size == LANES {
-                    id.copy_from_slice(&ids[x..x + LANES]);
-                    depth.copy_from_slice(&depths[x..x + LANES]);
+                if let (Some(ids), Some(depths)) = (ids[x..].first_chunk(), depths[x..].first_chunk()) {
+                    (id, depth) = (*ids, *depths);
                 } else {
                     id[..size].copy_from_slice(&ids[x..]);
                     depth[..size].copy_from_slice(&depths[x..]);
@@ -124,8 +122,13 @@ impl Work for Carry<'_> {
                 let (dx, dy) = (landed.moved[0].to_array(), landed.moved[1].to_array());
                 let moved: [[f32; 2]; LANES] = each(|i| [dx[i], dy[i]]);
                 let hidden: [bool; LANES] = each(|i| hidden & (1 << i) != 0);
-                displacement[x..x + size].copy_from_slice(&moved[..size]);
-                occluded[x..x + size].copy_from_slice(&hidden[..size]);
+                let room = (displacement[x..].first_chunk_mut(), occluded[x..].first_chunk_mut());
+                if let (Some(displacement), Some(occluded)) = room {
+                    (*displacement, *occluded) = (moved, hidden);
+                } else {
+                    displacement[x..].copy_from_slice(&moved[..size]);
+                    occluded[x..].copy_from_slice(&hidden[..size]);
+                }
             }
         }
     }
@@ -216,10 +219,8 @@ impl<'a> Target<'a> {
                     let mask = mask & greater(p.z, zero);
                     let inverse = 1.0 / p.z;
                     let (u, v) = (p.x * inverse * fx + cx, p.y * inverse * fy + cy);
-                    landed.moved = [
-                        select(mask, u - centre[0], landed.moved[0]),
-                        select(mask, v - centre[1], landed.moved[1]),
-                    ];
+                    landed.moved =
+                        [select(mask, u - centre[0], landed.moved[0]), select(mask, v - centre[1], landed.moved[1])];
                     landed.at = [select(mask, u, landed.at[0]), select(mask, v, landed.at[1])];
                     landed.z = select(mask, p.z, landed.z);
                 }
@@ -245,48 +246,59 @@ impl<'a> Target<'a> {
         let sky = same(isa, points.id, [u32::from(SKY); LANES]).mask_bits();
         let clear = at_least(shown, landed.z * (1.0 - RELATIVE)).mask_bits();
         let mut hidden = ALL & !inside;
-        let mut doubtful = inside & (sky | !clear);
-        if doubtful != 0 {
-            let (u, v, z) = (landed.at[0].to_array(), landed.at[1].to_array(), landed.z.to_array());
-            while doubtful != 0 {
-                let lane = doubtful.trailing_zeros() as usize % LANES;
-                doubtful &= doubtful - 1;
-                if self.hides([u[lane], v[lane]], points.id[lane] as u16, z[lane]) {
-                    hidden |= 1 << lane;
-                }
+        if inside & sky != 0 {
+            let seen = each(|i| self.pixels.instance.get(at[i]).map_or(u32::from(SKY), |&id| u32::from(id)));
+            hidden |= inside & sky & !same(isa, seen, [u32::from(SKY); LANES]).mask_bits();
+        }
+        let doubtful = inside & !sky & !clear;
+        if doubtful == 0 {
+            return hidden;
+        }
+        // Something else is nearer, or the surface of the same body slopes.
+        let mut own = 0;
+        let mut beside = [[0.0; LANES]; 4];
+        let mut pending = doubtful;
+        while pending != 0 {
+            let lane = pending.trailing_zeros() as usize % LANES;
+            pending &= pending - 1;
+            let (id, at) = (points.id[lane] as u16, at[lane]);
+            if self.pixels.instance[at] != id {
+                hidden |= 1 << lane;
+                continue;
             }
+            own |= 1 << lane;
+            let (column, row) = (column[lane] as usize, row[lane] as usize);
+            beside[0][lane] = if column > 0 { self.depth_of(id, at - 1) } else { 0.0 };
+            beside[1][lane] = if column + 1 < self.width { self.depth_of(id, at + 1) } else { 0.0 };
+            beside[2][lane] = if row > 0 { self.depth_of(id, at - self.width) } else { 0.0 };
+            beside[3][lane] = if row + 1 < self.height { self.depth_of(id, at + self.width) } else { 0.0 };
+        }
+        if own != 0 {
+            let [left, right, above, below] = beside;
+            let inverse = 1.0 / shown;
+            let along = min(slope(inverse, left), slope(inverse, right));
+            let across = min(slope(inverse, above), slope(inverse, below));
+            let (u, v): ([f32; LANES], [f32; LANES]) = (each(|i| column[i] as f32), each(|i| row[i] as f32));
+            let du = absolute(landed.at[0] - F::new(isa, u) - 0.5);
+            let dv = absolute(landed.at[1] - F::new(isa, v) - 0.5);
+            let change = (du * along + dv * across) * SLOPE_SLACK;
+            let known = greater(change.of(f32::INFINITY), change);
+            let far = 1.0 / landed.z;
+            let slack = select(known, change + far * RELATIVE, far * UNKNOWN_SLOPE);
+            hidden |= greater(inverse - far, slack).mask_bits() & own;
         }
         hidden
     }
 
-    /// True if a point of instance `id` at (u, v) in the picture and depth `z` is not seen.
-    fn hides(&self, [u, v]: [f32; 2], id: u16, z: f32) -> bool {
-        let (x, y) = ((u as usize).min(self.width - 1), (v as usize).min(self.height - 1));
-        let at = y * self.width + x;
-        let seen = self.pixels.instance[at];
-        if id == SKY {
-            return seen != SKY;
-        }
-        let shown = self.pixels.depth_m[at];
-        if shown >= z * (1.0 - RELATIVE) {
-            return false;
-        }
-        if seen != id {
-            return true;
-        }
-        let inverse = 1.0 / shown;
-        let slope = |first: Option<usize>, second: Option<usize>| {
-            let step = |other: Option<usize>| match other {
-                Some(other) if self.pixels.instance[other] == id => (1.0 / self.pixels.depth_m[other] - inverse).abs(),
-                _ => f32::INFINITY,
-            };
-            step(first).min(step(second))
-        };
-        let along = slope((x > 0).then(|| at - 1), (x + 1 < self.width).then(|| at + 1));
-        let across = slope((y > 0).then(|| at - self.width), (y + 1 < self.height).then(|| at + self.width));
-        let (fu, fv) = ((u - x as f32 - 0.5).abs(), (v - y as f32 - 0.5).abs());
-        let change = SLOPE_SLACK * (fu * along + fv * across);
-        let slack = if change.is_finite() { change + RELATIVE / z } else { UNKNOWN_SLOPE / z };
-        inverse - 1.0 / z > slack
+    /// Depth of a pixel that shows an instance; 0 if it shows another.
+    #[inline(always)]
+    fn depth_of(&self, id: u16, at: usize) -> f32 {
+        if self.pixels.instance[at] == id { self.pixels.depth_m[at] } else { 0.0 }
     }
+}
+
+/// Change of inverse depth to the pixel beside; infinite if that shows another instance (depth 0).
+#[inline(always)]
+fn slope<I: Isa>(inverse: F<I>, beside: [f32; LANES]) -> F<I> {
+    absolute(1.0 / F::new(inverse.isa(), beside) - inverse)
 }

@@ -497,11 +497,7 @@ impl<I: Isa> V3<I> {
 
     #[inline(always)]
     pub fn gather(isa: I, v: [Vec3; LANES]) -> Self {
-        Self {
-            x: F::new(isa, each(|i| v[i].x)),
-            y: F::new(isa, each(|i| v[i].y)),
-            z: F::new(isa, each(|i| v[i].z)),
-        }
+        Self { x: F::new(isa, each(|i| v[i].x)), y: F::new(isa, each(|i| v[i].y)), z: F::new(isa, each(|i| v[i].z)) }
     }
 
     #[inline(always)]

@@ -33,6 +33,14 @@ const STEP_PIXELS: f32 = 3.0;
 /// All lanes.
 const ALL: u32 = (1 << LANES) - 1;
 
+/// A pixel on an edge, and what its centre sees.
+#[derive(Clone, Copy)]
+struct Edge {
+    x: u32,
+    y: u32,
+    hit: Hit,
+}
+
 /// What a ray of the camera (x, y, 1) sees.
 #[derive(Clone, Copy)]
 struct Sample {
@@ -52,8 +60,9 @@ pub(super) struct Scratch {
     casters: Casters,
     /// Surfaces that the tile may see, as indices.
     listed: Vec<u32>,
-    /// Edge pixels: column and row.
-    edges: Vec<(u32, u32)>,
+    edges: Vec<Edge>,
+    /// First pixels of batches that are not shaded as they are: column and row.
+    mixed: Vec<(u32, u32)>,
     /// The points to shade; the first `used` are in use.
     groups: Vec<Group>,
     used: usize,
@@ -100,20 +109,7 @@ impl Painter<'_> {
             for x0 in (0..width).step_by(TILE) {
                 let tile = Rect { x0, x1: (x0 + TILE).min(width), y0, y1: (y0 + TILE).min(last_row) };
                 self.gather(isa, &tile, scratch);
-                self.shade(isa, &tile, scratch);
-                for y in tile.y0..tile.y1 {
-                    for x in (tile.x0..tile.x1).step_by(LANES) {
-                        let from = (y - tile.y0) * TILE + x - tile.x0;
-                        let [r, g, b] = &scratch.sums;
-                        let linear = V3 {
-                            x: F::new(isa, batch(r, from)),
-                            y: F::new(isa, batch(g, from)),
-                            z: F::new(isa, batch(b, from)),
-                        };
-                        let codes = 3 * ((y - first_row) * width + x);
-                        tone::encode(linear, &mut rgb[codes..][..3 * LANES.min(tile.x1 - x)]);
-                    }
-                }
+                self.shade(isa, &tile, scratch, (&mut *rgb, first_row));
             }
         }
     }
@@ -133,9 +129,7 @@ impl Painter<'_> {
         let listed = (0u32..).zip(placed).filter(|(_, at)| at.rect.overlaps(tile));
         scratch.listed.extend(listed.map(|(index, _)| index));
         let thin = antialias && scratch.listed.iter().any(|&index| placed[index as usize].thin);
-        for sum in &mut scratch.sums {
-            sum.fill(0.0);
-        }
+        scratch.mixed.clear();
         for y in tile.y0..tile.y1 {
             let line = |plane| self.sight.line(y, plane);
             let (depth, surface, face) = (line(DEPTH), line(SURFACE), line(FACE));
@@ -152,6 +146,11 @@ impl Painter<'_> {
                     scratch.group(surfaces[0]).whole.push((x as u32, y as u32));
                     continue;
                 }
+                let from = (y - tile.y0) * TILE + x - tile.x0;
+                for sum in &mut scratch.sums {
+                    sum[from..from + LANES].fill(0.0);
+                }
+                scratch.mixed.push((x as u32, y as u32));
                 while plain != 0 {
                     let x = x + plain.trailing_zeros() as usize;
                     plain &= plain - 1;
@@ -163,8 +162,11 @@ impl Painter<'_> {
                 }
                 let mut pending = edges;
                 while pending != 0 {
-                    scratch.edges.push((x as u32 + pending.trailing_zeros(), y as u32));
+                    let x = x + pending.trailing_zeros() as usize;
                     pending &= pending - 1;
+                    let cell = LANES + x;
+                    let hit = Hit { t: f32::from_bits(depth[cell]), surface: surface[cell], face: face[cell] };
+                    scratch.edges.push(Edge { x: x as u32, y: y as u32, hit });
                 }
             }
         }
@@ -233,62 +235,86 @@ impl Painter<'_> {
         thin.fold(0, |bits, at| bits | lanes(at))
     }
 
-    /// Samples the edge pixels of a tile off their centres.
+    /// Samples the edge pixels of a tile off their centres, two at a time, and asks for a colour for each surface that
+    /// the samples of a pixel see.
     #[inline(always)]
     fn sample_edges<I: Isa>(&self, isa: I, tile: &Rect, scratch: &mut Scratch) {
         let Shader { model, placed, eye, .. } = self.shader;
         let (dx, dy) = COVERAGE;
+        let (dx, dy) = (F::new(isa, each(|i| dx[i % SAMPLES])), F::new(isa, each(|i| dy[i % SAMPLES])));
         let edges = std::mem::take(&mut scratch.edges);
         for pair in edges.chunks(PAIR) {
-            let pixel = |lane: usize| pair[(lane / SAMPLES).min(pair.len() - 1)];
-            let across = each(|i| eye.across[pixel(i).0 as usize] + dx[i % SAMPLES] * eye.step[0]);
-            let down = each(|i| eye.down[pixel(i).1 as usize] + dy[i % SAMPLES] * eye.step[1]);
-            let d = V3 { x: F::new(isa, across), y: F::new(isa, down), z: F::splat(isa, 1.0) };
+            // The last one may stand alone, and then fills both halves.
+            let (a, b) = (&pair[0], &pair[pair.len() - 1]);
+            let (a_ray, b_ray) = (a.ray(eye), b.ray(eye));
+            let d = V3 {
+                x: F::new(isa, halves(a_ray[0], b_ray[0])) + dx * eye.step[0],
+                y: F::new(isa, halves(a_ray[1], b_ray[1])) + dy * eye.step[1],
+                z: F::splat(isa, 1.0),
+            };
             let near = scratch.listed.iter().copied().filter(|&index| {
                 let rect = &placed[index as usize].rect;
-                pair.iter().any(|&(x, y)| rect.contains(x as usize, y as usize))
+                rect.contains(a.x as usize, a.y as usize) | rect.contains(b.x as usize, b.y as usize)
             });
             let hits = trace_rays(model, placed, near, d);
-            for (at, &(x, y)) in pair.iter().enumerate() {
-                let from = at * SAMPLES;
-                let samples = [0, 1, 2, 3].map(|i| Sample { hit: hits[from + i], ray: [across[from + i], down[from + i]] });
-                self.share_pixel(tile, (x as usize, y as usize), &samples, scratch);
+            let (across, down) = (d.x.to_array(), d.y.to_array());
+            let sample = |lane: usize| Sample { hit: hits.one(lane), ray: [across[lane % LANES], down[lane % LANES]] };
+            // Where a sample sees the same as the centre, the colour there will do: it is the middle of the visible part.
+            let central = same(isa, hits.surface, halves(a.hit.surface, b.hit.surface))
+                & same(isa, hits.face, halves(a.hit.face, b.hit.face));
+            let central = central.mask_bits();
+            for (half, edge) in pair.iter().enumerate() {
+                let pixel = edge.y - tile.y0 as u32;
+                let pixel = pixel * TILE as u32 + edge.x - tile.x0 as u32;
+                let lanes = ((1 << SAMPLES) - 1) << (half * SAMPLES);
+                let centre = Sample { hit: edge.hit, ray: if half == 0 { a_ray } else { b_ray } };
+                let mesh = hits.face[half * SAMPLES..][..SAMPLES].iter().fold(0, |bits, face| bits | face) & MESH != 0;
+                if mesh {
+                    self.share_mesh_pixel(pixel, &centre, [0, 1, 2, 3].map(|i| sample(half * SAMPLES + i)), scratch);
+                    continue;
+                }
+                if central & lanes != 0 {
+                    scratch.ask(&centre, pixel, SHARE * (central & lanes).count_ones() as f32);
+                }
+                let mut pending = lanes & !central;
+                while pending != 0 {
+                    let first = sample(pending.trailing_zeros() as usize);
+                    let like = same(isa, hits.surface, [first.hit.surface; LANES])
+                        & same(isa, hits.face, [first.hit.face; LANES]);
+                    let like = like.mask_bits() & pending;
+                    scratch.ask(&first, pixel, SHARE * like.count_ones() as f32);
+                    pending &= !like;
+                }
             }
         }
         scratch.edges = edges;
     }
 
-    /// Asks for a colour for each surface that the samples of a pixel see.
-    #[inline(always)]
-    fn share_pixel(&self, tile: &Rect, (x, y): (usize, usize), samples: &[Sample; SAMPLES], scratch: &mut Scratch) {
-        let eye = self.shader.eye;
-        let pixel = ((y - tile.y0) * TILE + x - tile.x0) as u32;
-        let centre = Sample { hit: self.sight.hit(x, y), ray: [eye.across[x], eye.down[y]] };
-        let mut pending = (1u32 << SAMPLES) - 1;
-        while pending != 0 {
-            let first = &samples[pending.trailing_zeros() as usize % SAMPLES];
-            let mut like = 0;
-            for (i, sample) in samples.iter().enumerate() {
-                like |= u32::from(self.alike(first, sample)) << i;
+    /// The same for a pixel that sees a mesh, whose triangles can share a colour too.
+    #[inline(never)]
+    fn share_mesh_pixel(&self, pixel: u32, centre: &Sample, samples: [Sample; SAMPLES], scratch: &mut Scratch) {
+        let mut kept = [(*centre, 0.0); SAMPLES];
+        let mut count = 0;
+        for sample in &samples {
+            let sample = if self.alike(sample, centre) { centre } else { sample };
+            if let Some((_, share)) = kept[..count].iter_mut().find(|(other, _)| self.alike(sample, other)) {
+                *share += SHARE;
+            } else {
+                kept[count] = (*sample, SHARE);
+                count += 1;
             }
-            // The first may be unlike itself only if it is not a number.
-            let like = (like & pending) | (pending & pending.wrapping_neg());
-            pending &= !like;
-            // Shaded at the centre if that sees the same: it is the middle of the visible part.
-            let Sample { hit, ray: [dx, dy] } = if self.alike(first, &centre) { centre } else { *first };
-            let share = SHARE * like.count_ones() as f32;
-            scratch.group(hit.surface).single.push(Point { dx, dy, t: hit.t, face: hit.face, pixel, share });
+        }
+        for (sample, share) in &kept[..count] {
+            scratch.ask(sample, pixel, *share);
         }
     }
 
     /// True if two points within a pixel can share a colour.
-    #[inline(always)]
     fn alike(&self, a: &Sample, b: &Sample) -> bool {
         let like = (a.hit.surface == b.hit.surface) & (a.hit.face == b.hit.face);
         like || (a.hit.surface == b.hit.surface && a.hit.face & MESH != 0 && self.mesh_alike(a, b))
     }
 
-    #[inline(never)]
     fn mesh_alike(&self, a: &Sample, b: &Sample) -> bool {
         let Shader { model, placed, .. } = self.shader;
         let at = &placed[a.hit.surface as usize - 1];
@@ -301,8 +327,13 @@ impl Painter<'_> {
 
     /// Colours of a tile's points.
     #[inline(always)]
-    fn shade<I: Isa>(&self, isa: I, tile: &Rect, scratch: &mut Scratch) {
-        let Scratch { casters, groups, used, sums, .. } = scratch;
+    fn shade<I: Isa>(&self, isa: I, tile: &Rect, scratch: &mut Scratch, (rgb, first_row): (&mut [u8], usize)) {
+        let Scratch { casters, groups, used, sums, mixed, .. } = scratch;
+        let width = self.shader.eye.width;
+        let place = |(x, y): (u32, u32)| {
+            let codes = 3 * ((y as usize - first_row) * width + x as usize);
+            codes..codes + 3 * LANES.min(tile.x1 - x as usize)
+        };
         for group in &groups[..*used] {
             let batches = group.whole.len() + group.single.len().div_ceil(LANES);
             if self.shader.shadows && group.surface != NOTHING {
@@ -318,21 +349,26 @@ impl Painter<'_> {
                     let normal = self.normals(isa, group, number, &points, wanted);
                     self.shader.colours(index, &points, normal, wanted, casters)
                 };
+                let Some(singles) = singles else {
+                    tone::encode(colour, &mut rgb[place(group.whole[number])]);
+                    continue;
+                };
+                let [r, g, b] = &mut *sums;
                 let colour = [colour.x.to_array(), colour.y.to_array(), colour.z.to_array()];
-                if let Some(singles) = singles {
-                    for (lane, point) in singles.iter().enumerate() {
-                        for (sum, colour) in sums.iter_mut().zip(&colour) {
-                            sum[point.pixel as usize] += colour[lane] * point.share;
-                        }
-                    }
-                } else {
-                    let (x, y) = group.whole[number];
-                    let from = (y as usize - tile.y0) * TILE + x as usize - tile.x0;
-                    for (sum, colour) in sums.iter_mut().zip(&colour) {
-                        sum[from..from + LANES].copy_from_slice(colour);
-                    }
+                for (lane, point) in singles.iter().enumerate() {
+                    let pixel = point.pixel as usize;
+                    r[pixel] += colour[0][lane % LANES] * point.share;
+                    g[pixel] += colour[1][lane % LANES] * point.share;
+                    b[pixel] += colour[2][lane % LANES] * point.share;
                 }
             }
+        }
+        let [r, g, b] = &*sums;
+        for &(x, y) in &*mixed {
+            let from = (y as usize - tile.y0) * TILE + x as usize - tile.x0;
+            let linear =
+                V3 { x: F::new(isa, batch(r, from)), y: F::new(isa, batch(g, from)), z: F::new(isa, batch(b, from)) };
+            tone::encode(linear, &mut rgb[place((x, y))]);
         }
     }
 
@@ -391,7 +427,27 @@ impl Painter<'_> {
     }
 }
 
+impl Edge {
+    #[inline(always)]
+    fn ray(&self, eye: &Eye) -> [f32; 2] {
+        [eye.across[self.x as usize], eye.down[self.y as usize]]
+    }
+}
+
+/// One value for the samples of the first pixel of a pair, another for those of the second.
+#[inline(always)]
+fn halves<T: Copy>(a: T, b: T) -> [T; LANES] {
+    each(|i| if i < SAMPLES { a } else { b })
+}
+
 impl Scratch {
+    /// Asks for the colour of what a sample sees.
+    #[inline(always)]
+    fn ask(&mut self, Sample { hit, ray: [dx, dy] }: &Sample, pixel: u32, share: f32) {
+        let point = Point { dx: *dx, dy: *dy, t: hit.t, face: hit.face, pixel, share };
+        self.group(hit.surface).single.push(point);
+    }
+
     /// The group of a surface in this tile.
     #[inline(always)]
     fn group(&mut self, surface: u32) -> &mut Group {

@@ -108,15 +108,7 @@ impl Shader<'_> {
             to_right.minus(d.times(normal.x * right * per_slope)),
             to_down.minus(d.times(normal.y * down * per_slope)),
         ];
-        Batch {
-            p: d.times(t),
-            normal,
-            view: d.times(-1.0 / length),
-            dp,
-            distance: length * t,
-            index,
-            wanted,
-        }
+        Batch { p: d.times(t), normal, view: d.times(-1.0 / length), dp, distance: length * t, index, wanted }
     }
 
     /// Base colours with their patterns.

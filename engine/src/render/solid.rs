@@ -408,7 +408,9 @@ mod tests {
                                 "{solid:?}: t = {t}, interval {enter}..{leave} of {o} {d}: expected inside = {expected}"
                             );
                         }
-                        let n = solid.normals(V3::splat(Portable, o + d * enter), F::splat(Portable, face as f32)).scatter()[0];
+                        let n = solid
+                            .normals(V3::splat(Portable, o + d * enter), F::splat(Portable, face as f32))
+                            .scatter()[0];
                         assert!(n.dot(d) < 1e-3, "{solid:?}: normal {n} at the entry looks along the ray {d}");
                         assert!((n.dot(n) - 1.0).abs() < 1e-5, "{solid:?}: normal {n} is not of unit length");
                     }

@@ -275,6 +275,21 @@ pub(super) fn mesh_normal(solid: &Solid, at: &Placed, d: Vec3, t: f32, face: u32
     at.camera_from_local * tree.normal_against(at.eye + local * t, face & !MESH, local)
 }
 
+/// First surfaces on eight rays.
+pub(super) struct Hits {
+    depth: [u32; LANES],
+    pub surface: [u32; LANES],
+    pub face: [u32; LANES],
+}
+
+impl Hits {
+    #[inline(always)]
+    pub fn one(&self, lane: usize) -> Hit {
+        let lane = lane % LANES;
+        Hit { t: f32::from_bits(self.depth[lane]), surface: self.surface[lane], face: self.face[lane] }
+    }
+}
+
 /// First surfaces of the listed ones on eight rays of the camera.
 #[inline(always)]
 pub(super) fn trace_rays<I: Isa>(
@@ -282,27 +297,33 @@ pub(super) fn trace_rays<I: Isa>(
     placed: &[Placed],
     listed: impl Iterator<Item = u32>,
     d: V3<I>,
-) -> [Hit; LANES] {
+) -> Hits {
     let isa = d.x.isa();
-    let (mut depth, mut surface, mut face) = ([f32::INFINITY.to_bits(); LANES], [NOTHING; LANES], [0; LANES]);
+    let mut hits = Hits { depth: [f32::INFINITY.to_bits(); LANES], surface: [NOTHING; LANES], face: [0; LANES] };
     for index in listed {
         let at = &placed[index as usize];
         let solid = &model.surfaces[at.surface].solid;
-        if let Solid::Mesh(tree) = solid {
-            for (i, d) in d.scatter().into_iter().enumerate() {
-                let nearest = f32::from_bits(depth[i]);
-                if let Some(Entry { t, face: triangle }) = tree.first_hit(at.eye, at.local_from_camera * d, NEAR_M, nearest) {
-                    (depth[i], surface[i], face[i]) = (t.to_bits(), index + 1, triangle | MESH);
-                }
-            }
+        if let Solid::Mesh(_) = solid {
+            trace_mesh(solid, at, index + 1, &d.scatter(), &mut hits);
             continue;
         }
+        let Hits { depth, surface, face } = &mut hits;
         let (t, entered) = at.target.enter(solid, &at.local_from_camera, at.eye, d);
-        let best = F::from_bits(isa, depth);
+        let best = F::from_bits(isa, *depth);
         let nearer = greater(t, t.of(NEAR_M)) & less(t, best);
         if nearer.any() {
-            keep(nearer, (t, best, &mut depth), (index + 1, &mut surface), (entered, &mut face));
+            keep(nearer, (t, best, depth), (index + 1, surface), (entered, face));
         }
     }
-    each(|i| Hit { t: f32::from_bits(depth[i]), surface: surface[i], face: face[i] })
+    hits
+}
+
+fn trace_mesh(solid: &Solid, at: &Placed, number: u32, d: &[Vec3; LANES], hits: &mut Hits) {
+    let Solid::Mesh(tree) = solid else { return };
+    for (lane, d) in d.iter().enumerate() {
+        let nearest = f32::from_bits(hits.depth[lane]);
+        if let Some(Entry { t, face }) = tree.first_hit(at.eye, at.local_from_camera * *d, NEAR_M, nearest) {
+            (hits.depth[lane], hits.surface[lane], hits.face[lane]) = (t.to_bits(), number, face | MESH);
+        }
+    }
 }
