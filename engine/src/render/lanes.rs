@@ -44,6 +44,8 @@ pub trait Isa: Copy {
     fn integers(self, a: Self::Reg) -> [i32; LANES];
     /// Bit i is the mask of lane i.
     fn bits(self, mask: Self::Reg) -> u32;
+    /// Does something in a function of its own that has the instruction set too: for what is long, or in several places.
+    fn apart<W: Work>(self, work: W) -> W::Output;
 }
 
 /// What every machine has.
@@ -140,6 +142,9 @@ impl Isa for Portable {
     fn bits(self, mask: Self::Reg) -> u32 {
         mask[0].to_bitmask() | mask[1].to_bitmask() << 4
     }
+    fn apart<W: Work>(self, work: W) -> W::Output {
+        work.run(self)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -223,6 +228,10 @@ mod avx2 {
         #[inline(always)]
         fn bits(self, mask: __m256) -> u32 {
             self.0.avx._mm256_movemask_ps(mask) as u32
+        }
+        #[inline(always)]
+        fn apart<W: Work>(self, work: W) -> W::Output {
+            self.0.vectorize(InAvx2(work, self.0))
         }
     }
 

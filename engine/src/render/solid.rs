@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use super::bvh::MeshTree;
+use super::bvh::{AnyHits, MeshTree};
 use super::lanes::{F, Isa, LANES, V3, absolute, at_least, floor, greater, less, max, min, select};
 use super::vector::normalised;
 use crate::maths::{Vec2, Vec3};
@@ -62,7 +62,14 @@ impl Solid {
     #[inline(always)]
     pub fn blocks<I: Isa>(&self, o: V3<I>, d: V3<I>, near: F<I>, far: F<I>, wanted: u32) -> u32 {
         if let Self::Mesh(tree) = self {
-            return mesh_blocks(tree, &o.scatter(), &d.scatter(), &near.to_array(), &far.to_array(), wanted);
+            return near.isa().apart(AnyHits {
+                tree,
+                o: [o.x.to_array(), o.y.to_array(), o.z.to_array()],
+                d: [d.x.to_array(), d.y.to_array(), d.z.to_array()],
+                near: near.to_array(),
+                far: far.to_array(),
+                wanted,
+            });
         }
         let i = self.interval(o, d);
         (at_least(i.leave, i.enter) & greater(i.leave, near) & less(i.enter, far)).mask_bits() & wanted
@@ -178,18 +185,6 @@ fn with_ends<I: Isa>(side: V3<I>, face: F<I>) -> V3<I> {
     let zero = face.of(0.0);
     let flat = V3 { x: zero, y: zero, z: select(greater(face, zero.of(1.5)), zero.of(-1.0), zero.of(1.0)) };
     V3::select(greater(face, zero.of(0.5)), flat, side)
-}
-
-fn mesh_blocks(
-    tree: &MeshTree,
-    o: &[Vec3; LANES],
-    d: &[Vec3; LANES],
-    near: &[f32; LANES],
-    far: &[f32; LANES],
-    wanted: u32,
-) -> u32 {
-    let blocked = |lane: usize| wanted & (1 << lane) != 0 && tree.any_hit(o[lane], d[lane], near[lane], far[lane]);
-    (0..LANES).map(|lane| u32::from(blocked(lane)) << lane).sum()
 }
 
 /// `d` kept off zero, so that quotients by it are finite.

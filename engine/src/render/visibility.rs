@@ -1,9 +1,10 @@
 //! What the rays through pixel centres meet first.
 
+use super::bvh::{FirstHits, MeshTree};
 use super::lanes::{F, Isa, LANES, V3, each, greater, less, same, select};
 use super::model::RenderModel;
 use super::place::{Eye, NEAR_M, Placed};
-use super::solid::{Entry, Solid};
+use super::solid::Solid;
 use super::target::Target;
 use crate::maths::Vec3;
 
@@ -12,7 +13,7 @@ pub(super) const NOTHING: u32 = 0;
 /// Set in the face of a mesh, so that the others can be told apart without a look at the surface.
 pub(super) const MESH: u32 = 1 << 31;
 
-/// Planes of a row: depth along the optical axis (+∞ for nothing), surface, face (see [`Entry`]), normal (x, y, z).
+/// Planes of a row: depth along the optical axis (+∞ for nothing), surface, face (see [`super::solid::Entry`]), normal (x, y, z).
 const PLANES: usize = 6;
 pub(super) const DEPTH: usize = 0;
 pub(super) const SURFACE: usize = 1;
@@ -140,8 +141,8 @@ pub(super) fn trace_rows<I: Isa>(
         let rows = cells[(top - first_row) * row_cells..].chunks_mut(row_cells).zip(&eye.down[top..bottom]);
         let solid = &model.surfaces[at.surface].solid;
         for (cells, &down) in rows {
-            if let Solid::Mesh(_) = solid {
-                mesh_row(solid, at, number, eye, down, cells);
+            if let Solid::Mesh(tree) = solid {
+                mesh_row(isa, tree, at, number, eye, down, cells);
             } else {
                 sweep(isa, solid, at, number, eye, down, cells);
             }
@@ -195,16 +196,40 @@ fn keep<I: Isa>(
     *face = select(nearer, F::from_bits(isa, each(|i| entered[i] as u32)), F::from_bits(isa, *face)).to_bits();
 }
 
-fn mesh_row(solid: &Solid, at: &Placed, number: u32, eye: &Eye, down: f32, cells: &mut [u32]) {
-    let Solid::Mesh(tree) = solid else { return };
+/// Tries a mesh against the pixels of a row.
+#[inline(always)]
+fn mesh_row<I: Isa>(isa: I, tree: &MeshTree, at: &Placed, number: u32, eye: &Eye, down: f32, cells: &mut [u32]) {
     let Row { depth, surface, face, .. } = Row::of(cells);
-    let (depth, surface, face) = (depth.as_flattened_mut(), surface.as_flattened_mut(), face.as_flattened_mut());
-    for x in at.rect.x0..at.rect.x1 {
-        let cell = LANES + x;
-        let d = at.local_from_camera * Vec3::new(eye.across[x], down, 1.0);
-        if let Some(hit) = tree.first_hit(at.eye, d, NEAR_M, f32::from_bits(depth[cell])) {
-            (depth[cell], surface[cell], face[cell]) = (hit.t.to_bits(), number, hit.face | MESH);
-        }
+    let batches = at.rect.x0 / LANES..at.rect.x1.div_ceil(LANES);
+    for (across, cell) in eye.across_batches(batches.clone()).iter().zip(batches.start + 1..) {
+        let d = V3 { x: F::new(isa, *across), y: F::splat(isa, down), z: F::splat(isa, 1.0) };
+        mesh_eight(tree, at, number, d, &mut depth[cell], &mut surface[cell], &mut face[cell]);
+    }
+}
+
+/// Tries a mesh against eight rays of the camera.
+#[inline(always)]
+fn mesh_eight<I: Isa>(
+    tree: &MeshTree,
+    at: &Placed,
+    number: u32,
+    d: V3<I>,
+    depth: &mut [u32; LANES],
+    surface: &mut [u32; LANES],
+    face: &mut [u32; LANES],
+) {
+    let d = d.turned(&at.local_from_camera);
+    let (mut found, t, triangle) = d.x.isa().apart(FirstHits {
+        tree,
+        o: at.eye,
+        d: [d.x.to_array(), d.y.to_array(), d.z.to_array()],
+        near: NEAR_M,
+        far: each(|i| f32::from_bits(depth[i])),
+    });
+    while found != 0 {
+        let lane = found.trailing_zeros() as usize % LANES;
+        found &= found - 1;
+        (depth[lane], surface[lane], face[lane]) = (t[lane].to_bits(), number, triangle[lane] | MESH);
     }
 }
 
@@ -303,11 +328,11 @@ pub(super) fn trace_rays<I: Isa>(
     for index in listed {
         let at = &placed[index as usize];
         let solid = &model.surfaces[at.surface].solid;
-        if let Solid::Mesh(_) = solid {
-            trace_mesh(solid, at, index + 1, &d.scatter(), &mut hits);
+        let Hits { depth, surface, face } = &mut hits;
+        if let Solid::Mesh(tree) = solid {
+            mesh_eight(tree, at, index + 1, d, depth, surface, face);
             continue;
         }
-        let Hits { depth, surface, face } = &mut hits;
         let (t, entered) = at.target.enter(solid, &at.local_from_camera, at.eye, d);
         let best = F::from_bits(isa, *depth);
         let nearer = greater(t, t.of(NEAR_M)) & less(t, best);
@@ -316,14 +341,4 @@ pub(super) fn trace_rays<I: Isa>(
         }
     }
     hits
-}
-
-fn trace_mesh(solid: &Solid, at: &Placed, number: u32, d: &[Vec3; LANES], hits: &mut Hits) {
-    let Solid::Mesh(tree) = solid else { return };
-    for (lane, d) in d.iter().enumerate() {
-        let nearest = f32::from_bits(hits.depth[lane]);
-        if let Some(Entry { t, face }) = tree.first_hit(at.eye, at.local_from_camera * *d, NEAR_M, nearest) {
-            (hits.depth[lane], hits.surface[lane], hits.face[lane]) = (t.to_bits(), number, face | MESH);
-        }
-    }
 }
