@@ -9,7 +9,8 @@
 //! taken from the neighbours in inverse depth (linear over a plane, so exact there). The sky turns
 //! with the camera and is occluded where a surface is seen.
 
-use super::lanes::{Choice, F, Isa, LANES, V3, Work, absolute, at_least, dispatch, each, greater, min, same, select};
+use super::isa::{Choice, Work, dispatch};
+use super::lanes::{F, Isa, LANES, V3, absolute, at_least, each, greater, min, same, select};
 use super::vector::Motion;
 use crate::gbuffer::{FlowField, GBuffer, SKY};
 use crate::maths::{Mat3, Vec3};

@@ -21,8 +21,10 @@
 
 mod bvh;
 mod flow;
+mod isa;
 mod lanes;
 mod model;
+mod packet;
 mod paint;
 mod place;
 mod shade;
@@ -42,7 +44,7 @@ use rayon::prelude::*;
 use crate::gbuffer::{Channels, GBuffer, SKY};
 use crate::state::BodyState;
 use crate::view::View;
-use lanes::{Choice, Isa, Work, dispatch};
+use isa::{Choice, Isa, Work, dispatch};
 use model::Lamp;
 use paint::{Painter, Scratch, TILE};
 use place::{Eye, Placed, place, place_lamps};

@@ -291,7 +291,7 @@ impl super::model::Heaven {
 
 #[cfg(test)]
 mod tests {
-    use super::super::lanes::Portable;
+    use super::super::isa::Portable;
     use super::*;
 
     fn wave(x: f32, width: f32) -> f32 {

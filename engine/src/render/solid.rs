@@ -10,8 +10,9 @@
 
 use std::sync::Arc;
 
-use super::bvh::{AnyHits, MeshTree};
+use super::bvh::MeshTree;
 use super::lanes::{F, Isa, LANES, V3, absolute, at_least, floor, greater, less, max, min, select};
+use super::packet::AnyHits;
 use super::vector::normalised;
 use crate::maths::{Vec2, Vec3};
 
@@ -341,7 +342,7 @@ fn cone_interval(o: Vec3, d: Vec3, radius: f32, half: f32) -> Option<(f64, f64)>
 
 #[cfg(test)]
 mod tests {
-    use super::super::lanes::Portable;
+    use super::super::isa::Portable;
     use super::*;
     use crate::stream::Stream;
 

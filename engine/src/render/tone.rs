@@ -116,7 +116,7 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
 
 #[cfg(test)]
 mod tests {
-    use super::super::lanes::Portable;
+    use super::super::isa::Portable;
     use super::*;
 
     fn encode(linear: f32) -> u8 {

@@ -1,8 +1,9 @@
 //! What the rays through pixel centres meet first.
 
-use super::bvh::{FirstHits, MeshTree};
+use super::bvh::MeshTree;
 use super::lanes::{F, Isa, LANES, V3, each, greater, less, same, select};
 use super::model::RenderModel;
+use super::packet::FirstHits;
 use super::place::{Eye, NEAR_M, Placed};
 use super::solid::Solid;
 use super::target::Target;
