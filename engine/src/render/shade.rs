@@ -10,7 +10,7 @@ use super::lanes::{F, Isa, LANES, V3, absolute, at_least, fifth, floor, greater,
 use super::model::{Lamp, LampPlace, RenderModel, Surface};
 use super::place::{Eye, Placed};
 use super::shadow::{Casters, Receivers};
-use super::texture::{Pattern, SHARP_WIDTH, SINK, Spot, WIDEST};
+use super::texture::{Pattern, SHARP_WIDTH, SINK, Spot, WIDEST, fractal};
 use super::tone;
 use super::visibility::{MESH, Points};
 use crate::maths::Vec3;
@@ -124,6 +124,13 @@ impl Shader<'_> {
         if let Pattern::Checker(other, per_metre) = &surface.pattern {
             let normal = batch.normal.turned(&at.local_from_camera);
             return mix(plain, V3::splat(isa, *other), checker(p, normal, dp, *per_metre));
+        }
+        if let Pattern::Noise(other, per_metre, offset) = &surface.pattern {
+            let [right, down] = dp;
+            let scale = points.t.of(*per_metre);
+            let footprint = max(right.dot(right), down.dot(down)).sqrt() * scale;
+            let share = fractal(p.times(scale).plus(V3::splat(isa, *offset)), footprint);
+            return mix(plain, V3::splat(isa, *other), share);
         }
         let (p, dp) = (p.scatter(), [dp[0].scatter(), dp[1].scatter()]);
         V3::gather(isa, looked_up(surface, &p, &dp, &points.face, batch.wanted))
