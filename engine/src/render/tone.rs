@@ -40,11 +40,11 @@ pub(super) fn tone_map<I: Isa>(light: V3<I>) -> V3<I> {
 #[inline(always)]
 pub(super) fn encode<I: Isa>(linear: V3<I>, codes: &mut [u8]) {
     let V3 { x, y, z } = V3 { x: clamp(linear.x), y: clamp(linear.y), z: clamp(linear.z) };
-    let scale = LOOKUP as f32;
+    let (tables, scale) = (&*TABLES, LOOKUP as f32);
     let (r, g, b) = (
-        look_up(&x.to_array(), &(x * scale).integers()),
-        look_up(&y.to_array(), &(y * scale).integers()),
-        look_up(&z.to_array(), &(z * scale).integers()),
+        tables.codes(&x.to_array(), &(x * scale).integers()),
+        tables.codes(&y.to_array(), &(y * scale).integers()),
+        tables.codes(&z.to_array(), &(z * scale).integers()),
     );
     let rgb: [[u8; 3]; LANES] = each(|i| [r[i], g[i], b[i]]);
     let rgb = rgb.as_flattened();
@@ -53,16 +53,6 @@ pub(super) fn encode<I: Isa>(linear: V3<I>, codes: &mut [u8]) {
     } else {
         codes.copy_from_slice(&rgb[..codes.len()]);
     }
-}
-
-/// Codes of values in [0, 1] and their lookup steps.
-#[inline(always)]
-fn look_up(values: &[f32; LANES], steps: &[i32; LANES]) -> [u8; LANES] {
-    let tables = &*TABLES;
-    each(|i| {
-        let guess = tables.guess[steps[i] as usize % TABLE];
-        guess + u8::from(values[i] >= tables.threshold[guess as usize])
-    })
 }
 
 /// To [0, 1]; not a number becomes 0.
@@ -94,6 +84,17 @@ struct Tables {
     guess: [u8; TABLE],
     /// Least linear value of the next code; nothing reaches past the last one.
     threshold: [f32; 256],
+}
+
+impl Tables {
+    /// Codes of values in [0, 1] and their lookup steps.
+    #[inline(always)]
+    fn codes(&self, values: &[f32; LANES], steps: &[i32; LANES]) -> [u8; LANES] {
+        each(|i| {
+            let guess = self.guess[steps[i] as usize % TABLE];
+            guess + u8::from(values[i] >= self.threshold[guess as usize])
+        })
+    }
 }
 
 static TABLES: LazyLock<Tables> = LazyLock::new(|| {
