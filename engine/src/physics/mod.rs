@@ -9,6 +9,7 @@ mod hooks;
 mod joints;
 mod robots;
 mod servo;
+pub mod settle;
 mod shapes;
 mod sight;
 mod sim;
@@ -16,4 +17,5 @@ mod snapshot;
 mod step;
 mod world;
 
+pub use settle::settle;
 pub use world::PhysicsWorld;
