@@ -1,0 +1,189 @@
+//! Shadows by rays: sharp where the light is a point, soft by its size, and anti-aliased by the
+//! pixel's own footprint.
+//!
+//! Rays are only shot where they can meet something. A tile of the picture first collects the
+//! surfaces whose bounding sphere touches the bundle of rays between the tile's points and the
+//! light; a pixel then keeps those near its own ray; four probes at the rim of the light and of
+//! the pixel decide whether the pixel is in penumbra, and only there [`SAMPLES`] rays are shot.
+
+use std::sync::LazyLock;
+
+use super::model::{Lamp, LampPlace, RenderModel, across};
+use super::place::Placed;
+use super::solid::Solid;
+use super::vector::normalised;
+use crate::maths::Vec3;
+
+/// Rays in penumbra.
+const SAMPLES: usize = 16;
+/// Rays start off the surface by this part of the distance from the eye: about 100 roundings.
+const BIAS: f32 = 1e-5;
+/// A mesh shadows itself only past this part of its radius, so that facets of a smooth mesh do not.
+const SELF_BIAS: f32 = 4e-3;
+
+/// Offsets over the pixel (pixels) and over the light's disc (radii).
+#[derive(Clone, Copy)]
+struct Sample {
+    pixel: [f32; 2],
+    disc: [f32; 2],
+}
+
+/// Rim of pixel and disc.
+const PROBES: [Sample; 4] = [
+    Sample { pixel: [-0.47, -0.35], disc: [0.9, -0.43] },
+    Sample { pixel: [0.35, -0.47], disc: [0.43, 0.9] },
+    Sample { pixel: [-0.35, 0.47], disc: [-0.43, -0.9] },
+    Sample { pixel: [0.47, 0.35], disc: [-0.9, 0.43] },
+];
+
+/// Low-discrepancy pixel offsets (Hammersley) and a spiral of equal areas over the disc (Vogel), paired
+/// in an order in which neither follows the other.
+static PENUMBRA: LazyLock<[Sample; SAMPLES]> = LazyLock::new(|| {
+    std::array::from_fn(|i| {
+        let reversed = [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15][i];
+        let turn = (i * 7 % SAMPLES) as f64;
+        let radius = ((turn + 0.5) / SAMPLES as f64).sqrt();
+        let angle = turn * 2.399_963_229_728_653;
+        Sample {
+            pixel: [(i as f32 + 0.5) / SAMPLES as f32 - 0.5, (reversed as f32 + 0.5) / SAMPLES as f32 - 0.5],
+            disc: [(radius * crate::maths::cos(angle)) as f32, (radius * crate::maths::sin(angle)) as f32],
+        }
+    })
+});
+
+/// A lit point: where, how it moves with a pixel, and on what.
+pub(super) struct Receiver {
+    pub p: Vec3,
+    pub normal: Vec3,
+    pub dp: [Vec3; 2],
+    /// Distance from the eye, metres.
+    pub distance: f32,
+    /// Index into the placed surfaces.
+    pub surface: u32,
+}
+
+/// Lists of surfaces that may shadow a tile, and a pixel of it.
+#[derive(Default)]
+pub(super) struct Casters {
+    /// By light: indices into the placed surfaces.
+    tile: Vec<Vec<u32>>,
+    pixel: Vec<u32>,
+}
+
+impl Casters {
+    /// Collects, for every light, what can come between it and the points within `radius` of `centre`.
+    pub fn collect(&mut self, lamps: &[Lamp], placed: &[Placed], centre: Vec3, radius: f32) {
+        self.tile.resize_with(lamps.len(), Vec::new);
+        for (lamp, list) in lamps.iter().zip(&mut self.tile) {
+            list.clear();
+            if !lamp.shadows {
+                continue;
+            }
+            for (index, caster) in placed.iter().enumerate() {
+                if caster.casts && may_block(lamp, caster, centre, radius) {
+                    list.push(index as u32);
+                }
+            }
+        }
+    }
+
+    /// Part of a light that a point sees, in [0, 1].
+    pub fn visibility(
+        &mut self,
+        model: &RenderModel,
+        placed: &[Placed],
+        lamp_index: usize,
+        receiver: &Receiver,
+        antialias: bool,
+    ) -> f32 {
+        let lamp = &model.lights[lamp_index];
+        let Some(listed) = self.tile.get(lamp_index).filter(|list| !list.is_empty()) else {
+            return 1.0;
+        };
+        let spread = |v: Vec3| v.dot(v).sqrt();
+        let footprint = if antialias { 0.5 * (spread(receiver.dp[0]) + spread(receiver.dp[1])) } else { 0.0 };
+        self.pixel.clear();
+        for &index in listed {
+            let own = index == receiver.surface;
+            let caster = &placed[index as usize];
+            let convex = !matches!(model.surfaces[caster.surface].solid, Solid::Mesh(_));
+            if !(own && convex) && may_block(lamp, caster, receiver.p, footprint) {
+                self.pixel.push(index);
+            }
+        }
+        if self.pixel.is_empty() {
+            return 1.0;
+        }
+        let scene = Blockers { model, placed, near: &self.pixel, lamp, receiver };
+        let (pixel, disc) = (if antialias { 1.0 } else { 0.0 }, lamp.softness);
+        if pixel == 0.0 && disc == 0.0 {
+            return if scene.blocked(&Sample { pixel: [0.0; 2], disc: [0.0; 2] }, 0.0) { 0.0 } else { 1.0 };
+        }
+        let blocked = PROBES.iter().filter(|sample| scene.blocked(sample, pixel)).count();
+        if blocked == 0 || blocked == PROBES.len() {
+            return if blocked == 0 { 1.0 } else { 0.0 };
+        }
+        let open = PENUMBRA.iter().filter(|sample| !scene.blocked(sample, pixel)).count();
+        open as f32 / SAMPLES as f32
+    }
+}
+
+/// True if the caster's sphere touches the rays from a ball (centre, radius) to the light.
+fn may_block(lamp: &Lamp, caster: &Placed, centre: Vec3, radius: f32) -> bool {
+    let to_caster = caster.centre - centre;
+    let reach = caster.radius + radius;
+    match lamp.place {
+        LampPlace::Sun(towards) => {
+            let along = to_caster.dot(towards);
+            if along < -reach {
+                return false;
+            }
+            let wide = reach + lamp.softness * (along.max(0.0) + reach);
+            to_caster.dot(to_caster) - along * along <= wide * wide
+        }
+        LampPlace::Point(at) => {
+            let ray = at - centre;
+            let length = ray.dot(ray);
+            let s = if length > 0.0 { (to_caster.dot(ray) / length).clamp(0.0, 1.0) } else { 0.0 };
+            let apart = to_caster - ray * s;
+            let wide = reach + lamp.softness;
+            apart.dot(apart) <= wide * wide
+        }
+    }
+}
+
+struct Blockers<'a> {
+    model: &'a RenderModel,
+    placed: &'a [Placed],
+    near: &'a [u32],
+    lamp: &'a Lamp,
+    receiver: &'a Receiver,
+}
+
+impl Blockers<'_> {
+    fn blocked(&self, sample: &Sample, pixel: f32) -> bool {
+        let Receiver { p, normal, dp, distance, surface } = self.receiver;
+        let shift = dp[0] * (sample.pixel[0] * pixel) + dp[1] * (sample.pixel[1] * pixel);
+        let start = *p + shift;
+        let bias = BIAS * (1.0 + distance);
+        let [x, y] = sample.disc.map(|c| c * self.lamp.softness);
+        // The ray is start + t·ray for t up to `far`.
+        let (ray, far) = match self.lamp.place {
+            LampPlace::Sun(towards) => {
+                (normalised(towards + self.lamp.across[0] * x + self.lamp.across[1] * y), f32::INFINITY)
+            }
+            LampPlace::Point(at) => {
+                let [right, up] = if self.lamp.softness > 0.0 { across(normalised(at - start)) } else { self.lamp.across };
+                let way = at + right * x + up * y - start;
+                let length = way.dot(way).sqrt();
+                (normalised(way), length)
+            }
+        };
+        self.near.iter().any(|&index| {
+            let caster = &self.placed[index as usize];
+            let bias = if index == *surface { bias + SELF_BIAS * caster.radius } else { bias };
+            let origin = caster.local_from_world * (start + *normal * bias - caster.origin);
+            self.model.surfaces[caster.surface].solid.blocks(origin, caster.local_from_world * ray, bias, far)
+        })
+    }
+}
