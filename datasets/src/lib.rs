@@ -1,1 +1,11 @@
-//! datasets
+//! Worldloom's datasets: frames become a LeRobot v3 dataset with labels beside it, and come back.
+
+pub mod error;
+pub mod plan;
+pub mod reader;
+pub mod writer;
+
+pub use error::{Error, Result};
+pub use plan::{Codec, Mode, ParamColumn, ParamKind, Plan, Shard, VideoSettings};
+pub use reader::{Dataset, EpisodeRecord, Manifest};
+pub use writer::{Draw, EpisodeInfo, EpisodeWriter, Summary, Writer, merge};
