@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use worldloom_datasets::{Mode, Plan, Shard, Writer};
 use worldloom_engine::assets::Assets;
 use worldloom_engine::gbuffer::{Channels, GBuffer};
-use worldloom_engine::physics::{PhysicsWorld, visuals};
+use worldloom_engine::physics::PhysicsWorld;
 use worldloom_engine::render::{RenderModel, RenderOptions, Renderer};
 use worldloom_engine::scene::Scene;
 use worldloom_engine::world::World;
@@ -133,12 +133,12 @@ fn render(args: &BenchArgs) -> Outcome<Measured> {
     }
     let scene = Arc::new(scene);
     let channels = channels(args.channels.as_deref())?;
-    let options = RenderOptions { shadows: !args.no_shadows, antialias: !args.no_antialias, ..RenderOptions::default() };
+    let options = RenderOptions { shadows: !args.no_shadows, antialias: !args.no_antialias };
     let mut world = PhysicsWorld::new(source.assets.clone());
     world.reset(&scene)?;
     let lights: Vec<_> = scene.lights.values().cloned().collect();
-    let model = RenderModel::new(&visuals(&scene, world.robots(), &source.assets)?, &lights, &scene.sky);
-    let mut renderer = Renderer::new(options);
+    let model = RenderModel::new(world.visuals(), &lights, &scene.sky);
+    let mut renderer = Renderer::with_options(options);
     let view = world.view(0);
     let mut pixels = GBuffer::default();
     let mut draw = || renderer.render(&model, &world.state().bodies, &view, channels, &mut pixels);

@@ -5,6 +5,8 @@ use std::process::Command;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use worldloom_datasets::VideoSettings;
+use worldloom_datasets::clip::encoder_versions;
 
 use crate::args::DoctorArgs;
 use crate::failure::{FAILED, Failure, Outcome};
@@ -158,6 +160,22 @@ fn scratch() -> Check {
             check("temporary files", Status::Warning, format!("{}: {error}", std::env::temp_dir().display()), fix)
         }
     }
+}
+
+/// FFmpeg and the encoders in it.
+fn encoders() -> Vec<Check> {
+    let wanted = [
+        ("H.264 encoder", VideoSettings::h264(), Status::Missing, "install an FFmpeg with libx264, or use --codec av1 or png"),
+        ("AV1 encoder", VideoSettings::av1(), Status::Warning, "install an FFmpeg with libsvtav1, if you want --codec av1"),
+    ];
+    let look = |(what, settings, lacking, fix): (&str, VideoSettings, Status, &str)| match encoder_versions(&settings) {
+        Ok(versions) => {
+            let shown: Vec<String> = versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+            check(what, Status::Ok, shown.join(", "), "")
+        }
+        Err(error) => check(what, lacking, error.to_string(), fix),
+    };
+    wanted.into_iter().map(look).collect()
 }
 
 fn library() -> Check {

@@ -1,5 +1,6 @@
 //! Worldloom's datasets: frames become a LeRobot v3 dataset with labels beside it, and come back.
 
+pub mod clip;
 mod colour;
 pub mod error;
 mod image;
@@ -9,6 +10,7 @@ pub mod reader;
 mod video;
 pub mod writer;
 
+pub use clip::Clip;
 pub use error::{Error, Result};
 pub use plan::{Codec, Mode, ParamColumn, ParamKind, Plan, Shard, VideoSettings};
 pub use reader::{Dataset, EpisodeRecord, Manifest};

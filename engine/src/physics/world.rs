@@ -6,6 +6,7 @@ use super::build::{Built, build};
 use super::camera::Rig;
 use super::sight::{Eyes, Look};
 use super::step::Scratch;
+use super::watch::Substep;
 use crate::assets::Assets;
 use crate::error::{Error, Result};
 use crate::expr::Program;
@@ -23,6 +24,9 @@ pub struct PhysicsWorld {
     assets: Arc<Assets>,
     live: Option<Box<Live>>,
 }
+
+/// Sees each physics step of a control step.
+pub(super) type Watch<'a> = &'a mut dyn FnMut(&Substep<'_>);
 
 /// What exists between a reset and the next.
 pub(super) struct Live {
@@ -70,6 +74,11 @@ impl PhysicsWorld {
         }
     }
 
+    /// A control step, showing each physics step to `watch`.
+    pub(super) fn step_shown(&mut self, action: &[f32], watch: Option<Watch<'_>>) -> Result<Step> {
+        self.live_mut("step")?.step(action, watch)
+    }
+
     fn live_mut(&mut self, operation: &'static str) -> Result<&mut Live> {
         self.live.as_deref_mut().ok_or_else(|| Error::Misuse {
             operation,
@@ -104,7 +113,7 @@ impl World for PhysicsWorld {
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Step> {
-        self.live_mut("step")?.step(action)
+        self.step_shown(action, None)
     }
 
     fn view(&self, camera: usize) -> View {
@@ -163,7 +172,7 @@ impl Live {
         Ok(live)
     }
 
-    fn step(&mut self, action: &[f32]) -> Result<Step> {
+    fn step(&mut self, action: &[f32], mut watch: Option<Watch<'_>>) -> Result<Step> {
         let spec = &self.built.catalog.action;
         if action.len() != spec.dim() {
             return Err(Error::Misuse {
@@ -179,13 +188,26 @@ impl Live {
         self.built.actions.apply(&self.action, &mut self.built.sim);
         self.built.sim.apply_forces();
         for _ in 0..self.scene.engine.substeps() {
+            let before = watch.as_ref().map(|_| self.instant());
             self.built.sim.advance(&self.built.hooks, &self.built.catalog, &mut self.scratch)?;
+            if let (Some(watch), Some(before)) = (&mut watch, before) {
+                let after = self.instant();
+                watch(&Substep { before: &before, after: &after, forces: &self.built.sim.forces });
+            }
         }
         self.built.sim.read(&self.scratch, &mut self.state);
         self.state.step += 1;
         self.state.time_secs = self.state.step as f64 / f64::from(self.scene.engine.control_rate);
         self.observe();
         Ok(self.judge())
+    }
+
+    /// The state now, between two physics steps.
+    fn instant(&mut self) -> State {
+        let mut state = State { step: self.state.step, ..State::default() };
+        self.built.sim.read(&self.scratch, &mut state);
+        state.time_secs = self.built.sim.steps as f64 / f64::from(self.scene.engine.physics_rate);
+        state
     }
 
     /// Refills the observation from the state.
