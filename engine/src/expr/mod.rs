@@ -31,7 +31,7 @@ pub mod units;
 pub use kind::Kind;
 pub use parse::MAX_DEPTH;
 pub use program::Program;
-pub(crate) use resolve::{body_named, robot_named, unknown_body};
+pub(crate) use resolve::{body_named, unknown_body};
 pub use tree::{Axis, Binary, Expr, Function, Place, Signal};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
