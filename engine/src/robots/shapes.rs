@@ -79,6 +79,17 @@ impl Geometry {
         }
     }
 
+    /// True for a primitive of size 0.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Plane(..) | Self::Mesh(..) => false,
+            Self::Box(half) => half.max_element() <= 0.0,
+            Self::Ellipsoid(semi) => semi.min_element() <= 0.0,
+            Self::Sphere(radius) | Self::Capsule(radius, _) => *radius <= 0.0,
+            Self::Cylinder(radius, half) => *radius <= 0.0 || *half <= 0.0,
+        }
+    }
+
     /// What is drawn.
     pub(super) fn visuals(&self) -> Vec<Drawn> {
         let one = |shape| vec![Drawn { shape, colour: None, picture: None }];
