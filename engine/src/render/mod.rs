@@ -9,7 +9,7 @@
 //! on meshes ([`bvh`]). A surface is only tried in the screen rectangle that its box and sphere
 //! project to, so that for the few dozen surfaces of a scene this costs what rasterising them
 //! would, without tessellation, clipping or cracks. Colour is shaded once at the same point; pixels on
-//! an edge take [`COVERAGE`] more rays and shade once for each surface that those meet.
+//! an edge take four more rays and shade once for each surface that those meet.
 //!
 //! **Invariant:** pixels are a function of (model, bodies, view, options) alone. Every operation is
 //! exactly rounded f32 or f64 arithmetic or [`crate::maths`]; bands of rows are drawn in parallel in big
@@ -20,11 +20,13 @@
 
 mod bvh;
 mod flow;
+mod lanes;
 mod model;
 mod place;
 mod shade;
 mod shadow;
 mod solid;
+mod target;
 mod texture;
 mod tone;
 mod vector;
@@ -40,9 +42,10 @@ use crate::maths::Vec3;
 use crate::state::BodyState;
 use crate::view::View;
 use place::{Eye, Placed, Rect, place};
-use shade::Shader;
+use lanes::{F, LANES, V3, splat};
+use shade::{Job, Shader};
 use shadow::Casters;
-use visibility::{Hit, NOTHING, trace_ray, trace_rows, world_normal};
+use visibility::{Hit, NOTHING, trace_rays, trace_rows, view_normal};
 
 /// Rows and columns of a tile, which shares its lists of surfaces and shadow casters.
 const TILE: usize = 8;
@@ -50,8 +53,8 @@ const TILE: usize = 8;
 const BAND: usize = 2 * TILE;
 /// Pictures of at least this many pixels are drawn by all threads; smaller ones leave the threads to other worlds.
 const PARALLEL_PIXELS: usize = 200_000;
-/// Where an edge pixel is sampled, in pixels from its centre: a rotated grid.
-const COVERAGE: [[f32; 2]; 4] = [[-0.125, -0.375], [0.375, -0.125], [0.125, 0.375], [-0.375, 0.125]];
+/// Where an edge pixel is sampled, in pixels from its centre: a rotated grid; across, and down.
+const COVERAGE: ([f32; LANES], [f32; LANES]) = ([-0.125, 0.375, 0.125, -0.375], [-0.375, -0.125, 0.375, 0.125]);
 /// Normals of a mesh whose cosine is below this differ enough to be an edge.
 const CREASE_COSINE: f32 = 0.9;
 /// A neighbour this many pixels' widths off a mesh pixel's tangent plane is behind an edge.
@@ -88,7 +91,12 @@ pub struct Renderer {
 #[derive(Default)]
 struct Scratch {
     casters: Casters,
+    /// Surfaces that the tile can see.
     listed: Vec<u32>,
+    /// Points to shade, with the pixel of the tile that each colours and its share of it.
+    jobs: Vec<(Job, usize, f32)>,
+    /// Display-referred linear colours of the tile.
+    sums: Vec<Vec3>,
 }
 
 impl Renderer {
@@ -131,9 +139,10 @@ impl Renderer {
         let draw = |(band, (hits, normals)): (usize, (&mut [Hit], &mut [Vec3]))| {
             trace_rows(model, placed, eye, band * BAND, hits);
             if wants_normals {
-                for (at, (hit, normal)) in hits.iter().zip(normals).enumerate() {
-                    let d = eye.ray(at % width, band * BAND + at / width, [0.0; 2]);
-                    *normal = world_normal(model, placed, hit, d);
+                for (row, (hits, normals)) in hits.chunks(width).zip(normals.chunks_mut(width)).enumerate() {
+                    for (x, (hit, normal)) in hits.iter().zip(normals).enumerate() {
+                        *normal = view_normal(model, placed, hit, eye.ray(x, band * BAND + row, [0.0; 2]));
+                    }
                 }
             }
         };
@@ -154,10 +163,7 @@ impl Renderer {
             out.instance.extend(self.hits.iter().map(id));
         }
         if channels.normal {
-            let r = self.eye.rotation;
-            out.normal.extend(
-                self.normals.iter().map(|&n| [r.x_axis.dot(n), r.y_axis.dot(n), r.z_axis.dot(n)]),
-            );
+            out.normal.extend(self.normals.iter().map(Vec3::to_array));
         }
     }
 
@@ -205,12 +211,46 @@ impl Painter<'_> {
             for x0 in (0..width).step_by(TILE) {
                 let tile = Rect { x0, x1: (x0 + TILE).min(width), y0, y1: (y0 + TILE).min(last_row) };
                 self.prepare(&tile, scratch);
+                self.shade(&tile, scratch);
                 for y in tile.y0..tile.y1 {
-                    for x in tile.x0..tile.x1 {
-                        let colour = tone::encode_colour(self.pixel(x, y, scratch));
-                        rgb[3 * ((y - first_row) * width + x)..][..3].copy_from_slice(&colour);
+                    let row = &mut rgb[3 * ((y - first_row) * width + tile.x0)..];
+                    for (code, colour) in row.chunks_exact_mut(3).zip(&scratch.sums[(y - tile.y0) * TILE..][..tile.x1 - tile.x0]) {
+                        code.copy_from_slice(&tone::encode_colour(*colour));
                     }
                 }
+            }
+        }
+    }
+
+    /// Colours of a tile.
+    fn shade(&self, tile: &Rect, scratch: &mut Scratch) {
+        let Shader { placed, eye, antialias, .. } = self.shader;
+        scratch.jobs.clear();
+        scratch.sums.clear();
+        scratch.sums.resize(TILE * TILE, Vec3::ZERO);
+        let thin = scratch.listed.iter().any(|&index| placed[index as usize].thin);
+        for y in tile.y0..tile.y1 {
+            for x in tile.x0..tile.x1 {
+                let pixel = (y - tile.y0) * TILE + x - tile.x0;
+                if antialias && self.is_edge(x, y, thin) {
+                    self.edge_pixel(x, y, pixel, scratch);
+                    continue;
+                }
+                let at = y * eye.width + x;
+                let (hit, d) = (self.hits[at], eye.ray(x, y, [0.0; 2]));
+                if hit.is_sky() {
+                    scratch.sums[pixel] = self.shader.sky(d);
+                } else {
+                    scratch.jobs.push((Job { hit, d, normal: self.normals[at] }, pixel, 1.0));
+                }
+            }
+        }
+        for batch in scratch.jobs.chunks(LANES) {
+            // The last batch is filled up with its last point.
+            let jobs = [0, 1, 2, 3].map(|lane| batch[lane.min(batch.len() - 1)].0);
+            let colours = self.shader.colours(&jobs, &mut scratch.casters);
+            for ((_, pixel, share), colour) in batch.iter().zip(colours) {
+                scratch.sums[*pixel] += colour * *share;
             }
         }
     }
@@ -241,20 +281,8 @@ impl Painter<'_> {
         scratch.casters.collect(&model.lights, placed, centre, radius);
     }
 
-    /// Display-referred linear colour of a pixel.
-    fn pixel(&self, x: usize, y: usize, scratch: &mut Scratch) -> Vec3 {
-        let width = self.shader.eye.width;
-        let hit = &self.hits[y * width + x];
-        let normal = self.normals[y * width + x];
-        if self.shader.antialias && self.is_edge(x, y) {
-            return self.edge_pixel(x, y, hit, normal, scratch);
-        }
-        let d = self.shader.eye.ray(x, y, [0.0; 2]);
-        tone::tone_map(self.shader.colour(hit, d, normal, &mut scratch.casters))
-    }
-
     /// True if a neighbour sees something else, or something too thin for pixel centres may pass.
-    fn is_edge(&self, x: usize, y: usize) -> bool {
+    fn is_edge(&self, x: usize, y: usize, thin: bool) -> bool {
         let Eye { width, height, .. } = *self.shader.eye;
         let at = y * width + x;
         let differs = |other: usize| self.differ(at, other);
@@ -262,66 +290,73 @@ impl Painter<'_> {
             || (x + 1 < width && differs(at + 1))
             || (y > 0 && differs(at - width))
             || (y + 1 < height && differs(at + width))
-            || self.shader.placed.iter().any(|p| p.thin && p.rect.contains(x, y))
+            || (thin && self.shader.placed.iter().any(|p| p.thin && p.rect.contains(x, y)))
     }
 
+    #[inline]
     fn differ(&self, a: usize, b: usize) -> bool {
         let (p, q) = (&self.hits[a], &self.hits[b]);
         if p.surface != q.surface {
             return true;
         }
-        if p.surface == NOTHING {
+        if p.surface == NOTHING || p.face == q.face {
             return false;
         }
         let Shader { model, placed, eye, .. } = self.shader;
         let solid = &model.surfaces[placed[p.surface as usize].surface].solid;
-        if solid.is_smooth() || p.face == q.face {
+        if solid.is_smooth() {
             return false;
         }
         if !matches!(solid, solid::Solid::Mesh(_)) {
             return true;
         }
         let (n, width) = (self.normals[a], eye.width);
-        let place = |at: usize| eye.rotation * (eye.ray(at % width, at / width, [0.0; 2]) * self.hits[at].t);
+        let place = |at: usize| eye.ray(at % width, at / width, [0.0; 2]) * self.hits[at].t;
         let off_plane = n.dot(place(b) - place(a)).abs();
         n.dot(self.normals[b]) < CREASE_COSINE || off_plane > STEP_PIXELS * eye.step[0] * p.t.min(q.t)
     }
 
-    fn edge_pixel(&self, x: usize, y: usize, centre: &Hit, centre_normal: Vec3, scratch: &mut Scratch) -> Vec3 {
+    /// Samples a pixel off its centre, and asks for one colour for each surface seen.
+    fn edge_pixel(&self, x: usize, y: usize, pixel: usize, scratch: &mut Scratch) {
+        const SHARE: f32 = 1.0 / LANES as f32;
         let Shader { model, placed, eye, .. } = self.shader;
-        let middle = eye.ray(x, y, [0.0; 2]);
-        // Colours found so far: hit, normal, colour. The centre's is made when a sample asks for it.
-        let mut shaded = [(Hit::NONE, Vec3::ZERO, Vec3::ZERO); COVERAGE.len()];
-        let mut count = 0;
-        let mut sum = Vec3::ZERO;
-        for offset in COVERAGE {
-            let d = eye.ray(x, y, offset);
-            let hit = trace_ray(model, placed, &scratch.listed, d);
-            let normal = world_normal(model, placed, &hit, d);
-            let known = shaded[..count].iter().find(|(other, n, _)| alike(model, placed, (&hit, normal), (other, *n)));
-            sum += if let Some((_, _, colour)) = known {
-                *colour
+        let at = y * eye.width + x;
+        let centre = Job { hit: self.hits[at], d: eye.ray(x, y, [0.0; 2]), normal: self.normals[at] };
+        let first = scratch.jobs.len();
+        let (dx, dy) = COVERAGE;
+        let rays = V3 {
+            x: splat(eye.across[x]) + F::new(dx) * splat(eye.step[0]),
+            y: splat(eye.down[y]) + F::new(dy) * splat(eye.step[1]),
+            z: splat(1.0),
+        };
+        let hits = trace_rays(model, placed, &scratch.listed, rays);
+        for (hit, d) in hits.into_iter().zip(rays.scatter()) {
+            if hit.is_sky() {
+                scratch.sums[pixel] += self.shader.sky(d) * SHARE;
+                continue;
+            }
+            let sample = Job { hit, d, normal: view_normal(model, placed, &hit, d) };
+            if let Some((_, _, share)) =
+                scratch.jobs[first..].iter_mut().find(|(job, ..)| alike(model, placed, &sample, job))
+            {
+                *share += SHARE;
             } else {
-                let at_centre = alike(model, placed, (&hit, normal), (centre, centre_normal));
-                let (hit, d, normal) = if at_centre { (*centre, middle, centre_normal) } else { (hit, d, normal) };
-                let colour = tone::tone_map(self.shader.colour(&hit, d, normal, &mut scratch.casters));
-                shaded[count] = (hit, normal, colour);
-                count += 1;
-                colour
-            };
+                // Shaded at the centre if that sees the same: it is the middle of the visible part.
+                let job = if alike(model, placed, &sample, &centre) { centre } else { sample };
+                scratch.jobs.push((job, pixel, SHARE));
+            }
         }
-        sum * (1.0 / COVERAGE.len() as f32)
     }
 }
 
-/// True if two hits within a pixel can share a colour.
-fn alike(model: &RenderModel, placed: &[Placed], (a, n): (&Hit, Vec3), (b, m): (&Hit, Vec3)) -> bool {
-    if a.surface != b.surface {
+/// True if two points within a pixel can share a colour.
+fn alike(model: &RenderModel, placed: &[Placed], a: &Job, b: &Job) -> bool {
+    if a.hit.surface != b.hit.surface {
         return false;
     }
-    if a.surface == NOTHING || a.face == b.face {
+    if a.hit.face == b.hit.face {
         return true;
     }
-    let mesh = matches!(model.surfaces[placed[a.surface as usize].surface].solid, solid::Solid::Mesh(_));
-    mesh && n.dot(m) > CREASE_COSINE && (a.t - b.t).abs() < 0.1 * a.t.min(b.t)
+    let mesh = matches!(model.surfaces[placed[a.hit.surface as usize].surface].solid, solid::Solid::Mesh(_));
+    mesh && a.normal.dot(b.normal) > CREASE_COSINE && (a.hit.t - b.hit.t).abs() < 0.1 * a.hit.t.min(b.hit.t)
 }

@@ -61,7 +61,11 @@ pub(super) struct Heaven {
     pub horizon: Vec3,
     /// What stands for everything under the horizon.
     pub ground: Vec3,
-    pub ambient: f32,
+    /// Ambient light on white paper that faces down and up.
+    pub from_below: Vec3,
+    pub from_above: Vec3,
+    /// Strength of what smooth surfaces reflect.
+    pub mirrored: f32,
 }
 
 impl RenderModel {
@@ -146,7 +150,17 @@ impl Heaven {
         let (zenith, horizon) = (linear(sky.colour), linear(sky.horizon));
         let haze = 0.5 * (zenith + horizon);
         // Ground seen past the edge of everything: a third of the light, hue kept.
-        Self { zenith, horizon, ground: haze * 0.35, ambient: sky.ambient.max(0.0) as f32 }
+        let ground = haze * 0.35;
+        let ambient = sky.ambient.max(0.0) as f32;
+        Self {
+            zenith,
+            horizon,
+            ground,
+            from_below: ground * ambient,
+            from_above: (0.35 * horizon + 0.65 * zenith) * ambient,
+            // Mirrors show the sky as the camera does, unless there is little ambient light.
+            mirrored: (2.0 * ambient).min(1.0),
+        }
     }
 
     /// What a ray sees that meets nothing, by the sine of its elevation.
@@ -161,12 +175,6 @@ impl Heaven {
             let depth = depth * depth * (3.0 - 2.0 * depth);
             self.horizon + (self.ground - self.horizon) * depth
         }
-    }
-
-    /// Light from the whole hemisphere about a normal, by its z component: white paper's colour under it.
-    pub fn irradiance(&self, up: f32) -> Vec3 {
-        let above = 0.35 * self.horizon + 0.65 * self.zenith;
-        (self.ground + (above - self.ground) * (0.5 + 0.5 * up)) * self.ambient
     }
 }
 

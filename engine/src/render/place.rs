@@ -2,6 +2,7 @@
 
 use super::model::RenderModel;
 use super::solid::Solid;
+use super::target::Target;
 use super::vector::Motion;
 use crate::maths::{Mat3, Vec3};
 use crate::state::BodyState;
@@ -49,8 +50,9 @@ pub(super) struct Placed {
     pub local_from_camera: Mat3,
     /// The camera's place in the local frame.
     pub eye: Vec3,
-    /// World from local, and back.
-    pub world_from_local: Mat3,
+    pub camera_from_local: Mat3,
+    /// What camera rays are tried against.
+    pub target: Target,
     pub local_from_world: Mat3,
     /// Origin of the local frame in the world.
     pub origin: Vec3,
@@ -128,14 +130,14 @@ pub(super) fn place(model: &RenderModel, bodies: &[BodyState], view: &View, plac
         let radius = surface.solid.bounding_radius();
         let middle = (0.5 * (low + high)).to_array().map(f64::from);
         let (rect, thin) = outline(&camera_from_local, (low, high), middle, f64::from(radius), view);
-        let rotation = world_from_local.rotation();
         placed.push(Placed {
             surface: index,
             id: u16::try_from(surface.body + 1).unwrap_or(u16::MAX),
             local_from_camera: local_from_camera.rotation(),
             eye: local_from_camera.translation(),
-            world_from_local: rotation,
-            local_from_world: rotation.transpose(),
+            camera_from_local: camera_from_local.rotation(),
+            target: Target::new(&surface.solid, &local_from_camera, &camera_from_local),
+            local_from_world: world_from_local.rotation().transpose(),
             origin: world_from_local.translation(),
             centre: Vec3::from_array(world_from_local.point(middle).map(|x| x as f32)),
             radius,

@@ -8,6 +8,7 @@
 
 use std::sync::LazyLock;
 
+use super::lanes::{F, LANES, M3, V3, max, splat};
 use super::model::{Lamp, LampPlace, RenderModel, across};
 use super::place::Placed;
 use super::solid::Solid;
@@ -16,6 +17,8 @@ use crate::maths::Vec3;
 
 /// Rays in penumbra.
 const SAMPLES: usize = 16;
+/// All lanes.
+const ALL: u32 = (1 << LANES) - 1;
 /// Rays start off the surface by this part of the distance from the eye: about 100 roundings.
 const BIAS: f32 = 1e-5;
 /// A mesh shadows itself only past this part of its radius, so that facets of a smooth mesh do not.
@@ -29,7 +32,7 @@ struct Sample {
 }
 
 /// Rim of pixel and disc.
-const PROBES: [Sample; 4] = [
+const PROBES: [Sample; LANES] = [
     Sample { pixel: [-0.47, -0.35], disc: [0.9, -0.43] },
     Sample { pixel: [0.35, -0.47], disc: [0.43, 0.9] },
     Sample { pixel: [-0.35, 0.47], disc: [-0.43, -0.9] },
@@ -87,6 +90,11 @@ impl Casters {
         }
     }
 
+    /// True if something may shadow the tile from a light.
+    pub fn any(&self, lamp: usize) -> bool {
+        self.tile.get(lamp).is_some_and(|list| !list.is_empty())
+    }
+
     /// Part of a light that a point sees, in [0, 1].
     pub fn visibility(
         &mut self,
@@ -114,17 +122,20 @@ impl Casters {
         if self.pixel.is_empty() {
             return 1.0;
         }
-        let scene = Blockers { model, placed, near: &self.pixel, lamp, receiver };
-        let (pixel, disc) = (if antialias { 1.0 } else { 0.0 }, lamp.softness);
-        if pixel == 0.0 && disc == 0.0 {
-            return if scene.blocked(&Sample { pixel: [0.0; 2], disc: [0.0; 2] }, 0.0) { 0.0 } else { 1.0 };
+        let scene = Blockers { model, placed, near: &self.pixel, lamp, receiver, pixel: if antialias { 1.0 } else { 0.0 } };
+        if !antialias && lamp.softness == 0.0 {
+            let middle = Sample { pixel: [0.0; 2], disc: [0.0; 2] };
+            return if scene.blocked(&[middle; LANES]) == 0 { 1.0 } else { 0.0 };
         }
-        let blocked = PROBES.iter().filter(|sample| scene.blocked(sample, pixel)).count();
-        if blocked == 0 || blocked == PROBES.len() {
-            return if blocked == 0 { 1.0 } else { 0.0 };
+        match scene.blocked(&PROBES) {
+            0 => 1.0,
+            ALL => 0.0,
+            _ => {
+                let blocked: u32 =
+                    PENUMBRA.as_chunks::<LANES>().0.iter().map(|four| scene.blocked(four).count_ones()).sum();
+                (SAMPLES as u32 - blocked) as f32 / SAMPLES as f32
+            }
         }
-        let open = PENUMBRA.iter().filter(|sample| !scene.blocked(sample, pixel)).count();
-        open as f32 / SAMPLES as f32
     }
 }
 
@@ -158,32 +169,44 @@ struct Blockers<'a> {
     near: &'a [u32],
     lamp: &'a Lamp,
     receiver: &'a Receiver,
+    /// 1 to spread samples over the pixel, 0 to keep them in its middle.
+    pixel: f32,
 }
 
 impl Blockers<'_> {
-    fn blocked(&self, sample: &Sample, pixel: f32) -> bool {
+    /// Bit by bit, which of four rays are blocked.
+    fn blocked(&self, samples: &[Sample; LANES]) -> u32 {
         let Receiver { p, normal, dp, distance, surface } = self.receiver;
-        let shift = dp[0] * (sample.pixel[0] * pixel) + dp[1] * (sample.pixel[1] * pixel);
-        let start = *p + shift;
-        let bias = BIAS * (1.0 + distance);
-        let [x, y] = sample.disc.map(|c| c * self.lamp.softness);
-        // The ray is start + t·ray for t up to `far`.
-        let (ray, far) = match self.lamp.place {
+        let over = |f: fn(&Sample) -> f32, scale: f32| F::new([0, 1, 2, 3].map(|i| f(&samples[i]) * scale));
+        let (right, down) = (over(|s| s.pixel[0], self.pixel), over(|s| s.pixel[1], self.pixel));
+        let (x, y) = (over(|s| s.disc[0], self.lamp.softness), over(|s| s.disc[1], self.lamp.softness));
+        let start = V3::splat(*p).plus(V3::splat(dp[0]).times(right)).plus(V3::splat(dp[1]).times(down));
+        // The ray is start + t·way with t up to `far`.
+        let (way, far) = match self.lamp.place {
             LampPlace::Sun(towards) => {
-                (normalised(towards + self.lamp.across[0] * x + self.lamp.across[1] * y), f32::INFINITY)
+                let [a, b] = self.lamp.across.map(V3::splat);
+                (V3::splat(towards).plus(a.times(x)).plus(b.times(y)), splat(f32::INFINITY))
             }
             LampPlace::Point(at) => {
-                let [right, up] = if self.lamp.softness > 0.0 { across(normalised(at - start)) } else { self.lamp.across };
-                let way = at + right * x + up * y - start;
+                let [a, b] = across(normalised(at - *p)).map(V3::splat);
+                let way = V3::splat(at).plus(a.times(x)).plus(b.times(y)).minus(start);
                 let length = way.dot(way).sqrt();
-                (normalised(way), length)
+                (way.times(splat(1.0) / max(length, splat(1e-12))), length)
             }
         };
-        self.near.iter().any(|&index| {
+        let bias = BIAS * (1.0 + distance);
+        let mut blocked = 0;
+        for &index in self.near {
             let caster = &self.placed[index as usize];
             let bias = if index == *surface { bias + SELF_BIAS * caster.radius } else { bias };
-            let origin = caster.local_from_world * (start + *normal * bias - caster.origin);
-            self.model.surfaces[caster.surface].solid.blocks(origin, caster.local_from_world * ray, bias, far)
-        })
+            let local = M3::splat(&caster.local_from_world);
+            let origin = local.turn(start.plus(V3::splat(*normal * bias - caster.origin)));
+            let solid = &self.model.surfaces[caster.surface].solid;
+            blocked |= solid.blocks(origin, local.turn(way), bias, far).to_bitmask();
+            if blocked == ALL {
+                break;
+            }
+        }
+        blocked
     }
 }

@@ -1,6 +1,6 @@
-//! Rays against the primitives, in the primitive's own frame.
+//! Rays against the primitives, in the primitive's own frame, four at a time.
 //!
-//! Every primitive is convex, so a ray o + t·d meets it in one interval [t_in, t_out] at most.
+//! Every primitive is convex, so a ray o + t·d meets it in one interval [enter, leave] at most.
 //! Curved ones are met exactly (no tessellation): labels at a pixel's centre are those of the true
 //! surface, to rounding. The discriminants are written with the cross product o × d instead of
 //! b² − ac, whose cancellation would eat the silhouette of a small far body.
@@ -11,6 +11,7 @@
 use std::sync::Arc;
 
 use super::bvh::MeshTree;
+use super::lanes::{F, LANES, V3, absolute, at_least, greater, less, max, select, splat};
 use super::vector::normalised;
 use crate::maths::{Vec2, Vec3};
 
@@ -41,64 +42,49 @@ pub(super) struct Entry {
     pub face: u32,
 }
 
-/// The part of a ray inside a convex body.
-#[derive(Clone, Copy, Debug)]
-struct Interval {
-    enter: f32,
-    face: u32,
-    leave: f32,
+/// The parts of four rays inside a convex body; `enter > leave` for a ray that misses.
+#[derive(Clone, Copy)]
+pub(super) struct Interval {
+    pub enter: F,
+    pub leave: F,
+    /// Face of entry, a whole number, see [`Entry`].
+    pub face: F,
 }
 
+/// Parameter that stands for never, on either side.
+const NEVER: f32 = 1e30;
+/// Squared sine of the angle to the axis below which a ray counts as parallel to it.
+const PARALLEL: f32 = 1e-14;
+
 impl Solid {
-    /// First surface seen by a ray from outside, with `near < t < far`. From inside a primitive
-    /// nothing of it is seen (a camera may sit in a body's shell); a mesh is seen from both sides.
-    pub fn entry(&self, o: Vec3, d: Vec3, near: f32, far: f32) -> Option<Entry> {
-        let (t, face) = match self {
-            Self::Plane(half) => {
-                if d.z >= 0.0 || o.z <= 0.0 {
-                    return None;
-                }
-                let t = -o.z / d.z;
-                let (x, y) = (o.x + t * d.x, o.y + t * d.y);
-                if x.abs() > *half || y.abs() > *half {
-                    return None;
-                }
-                (t, 0)
-            }
-            Self::Mesh(tree) => return tree.first_hit(o, d, near, far),
-            _ => {
-                let interval = self.interval(o, d)?;
-                (interval.enter, interval.face)
-            }
-        };
-        (t > near && t < far).then_some(Entry { t, face })
-    }
-
-    /// True if something of the solid lies on the ray between `near` and `far`. A plane blocks nothing:
-    /// below it is the inside of a half-space.
-    pub fn blocks(&self, o: Vec3, d: Vec3, near: f32, far: f32) -> bool {
-        match self {
-            Self::Plane(_) => false,
-            Self::Mesh(tree) => tree.any_hit(o, d, near, far),
-            _ => self.interval(o, d).is_some_and(|i| i.leave > near && i.enter < far),
+    /// True for each lane where something of the solid lies on the ray between `near` and `far`. A plane
+    /// blocks nothing: below it is the inside of a half-space.
+    pub fn blocks(&self, o: V3, d: V3, near: f32, far: F) -> F {
+        if let Self::Mesh(tree) = self {
+            let (o, d, far) = (o.scatter(), d.scatter(), far.to_array());
+            let hit = [0, 1, 2, 3].map(|i| if tree.any_hit(o[i], d[i], near, far[i]) { 1.0 } else { 0.0 });
+            return greater(F::new(hit), splat(0.0));
         }
+        let i = self.interval(o, d);
+        at_least(i.leave, i.enter) & greater(i.leave, splat(near)) & less(i.enter, far)
     }
 
-    fn interval(&self, o: Vec3, d: Vec3) -> Option<Interval> {
+    /// The parts of four rays inside a primitive; nothing for planes and meshes.
+    pub fn interval(&self, o: V3, d: V3) -> Interval {
         match self {
             Self::Box(half) => box_interval(o, d, *half),
             Self::Ellipsoid(axes) => {
-                let (enter, leave) = unit_sphere(o / *axes, d / *axes)?;
-                Some(Interval { enter, face: 0, leave })
+                let scale = V3::splat(1.0 / *axes);
+                unit_sphere(o.tinted(scale), d.tinted(scale))
             }
             Self::Capsule(radius, half) => {
-                let enter = capsule_enter(o, d, *radius, *half)?;
-                let leave = capsule_enter(o, -d, *radius, *half).map_or(enter, |t| -t);
-                Some(Interval { enter, face: 0, leave })
+                let enter = capsule_enter(o, d, *radius, *half);
+                let leave = splat(0.0) - capsule_enter(o, d.times(splat(-1.0)), *radius, *half);
+                Interval { enter, leave, face: splat(0.0) }
             }
-            Self::Cylinder(radius, half) => cylinder_interval(o, d, *radius, *half),
-            Self::Cone(radius, half) => cone_interval(o, d, *radius, *half),
-            Self::Plane(_) | Self::Mesh(_) => None,
+            Self::Cylinder(radius, half) => intersect(infinite_cylinder(o, d, *radius), slab(o, d, *half)),
+            Self::Cone(radius, half) => intersect(double_cone(o, d, *radius, *half), slab(o, d, *half)),
+            Self::Plane(_) | Self::Mesh(_) => nothing(),
         }
     }
 
@@ -187,106 +173,137 @@ impl Solid {
     }
 }
 
-fn box_interval(o: Vec3, d: Vec3, half: Vec3) -> Option<Interval> {
-    let (mut enter, mut leave, mut face) = (f32::NEG_INFINITY, f32::INFINITY, 0);
-    for axis in 0..3 {
-        let (o, d, half) = (o[axis], d[axis], half[axis]);
-        if d == 0.0 {
-            if o.abs() > half {
-                return None;
-            }
-            continue;
-        }
-        let (low, high) = ((-half - o) / d, (half - o) / d);
+fn nothing() -> Interval {
+    Interval { enter: splat(NEVER), leave: splat(-NEVER), face: splat(0.0) }
+}
+
+/// `d` kept off zero, so that quotients by it are finite.
+#[inline(always)]
+fn divisor(d: F) -> F {
+    select(less(absolute(d), splat(1e-20)), splat(1e-20), d)
+}
+
+#[inline(always)]
+fn box_interval(o: V3, d: V3, half: Vec3) -> Interval {
+    let mut interval = Interval { enter: splat(-NEVER), leave: splat(NEVER), face: splat(0.0) };
+    for (axis, (o, d, half)) in [(o.x, d.x, half.x), (o.y, d.y, half.y), (o.z, d.z, half.z)].into_iter().enumerate() {
+        let d = divisor(d);
+        let inverse = splat(1.0) / d;
+        let (low, high) = ((splat(-half) - o) * inverse, (splat(half) - o) * inverse);
+        let rising = greater(d, splat(0.0));
         // A ray that goes up enters by the low side (face 2·axis).
-        let (first, last, side) = if d > 0.0 { (low, high, 0) } else { (high, low, 1) };
-        if first > enter {
-            enter = first;
-            face = 2 * axis as u32 + side;
-        }
-        if last < leave {
-            leave = last;
-        }
+        let (first, last) = (select(rising, low, high), select(rising, high, low));
+        let side = select(rising, splat(2.0 * axis as f32), splat(2.0 * axis as f32 + 1.0));
+        let later = greater(first, interval.enter);
+        interval.enter = select(later, first, interval.enter);
+        interval.face = select(later, side, interval.face);
+        interval.leave = select(less(last, interval.leave), last, interval.leave);
     }
-    (enter <= leave).then_some(Interval { enter, face, leave })
+    interval
 }
 
-/// Interval of a ray in the unit sphere at the origin.
-fn unit_sphere(o: Vec3, d: Vec3) -> Option<(f32, f32)> {
-    let a = d.dot(d);
-    let moment = o.cross(d);
-    let discriminant = a - moment.dot(moment);
-    if discriminant < 0.0 || a == 0.0 {
-        return None;
+/// The unit sphere at the origin.
+#[inline(always)]
+pub(super) fn unit_sphere(o: V3, d: V3) -> Interval {
+    let a = max(d.dot(d), splat(1e-30));
+    let mx = o.y * d.z - o.z * d.y;
+    let my = o.z * d.x - o.x * d.z;
+    let mz = o.x * d.y - o.y * d.x;
+    let discriminant = a - (mx * mx + my * my + mz * mz);
+    let hit = at_least(discriminant, splat(0.0));
+    let (b, root) = (o.dot(d), max(discriminant, splat(0.0)).sqrt());
+    let inverse = splat(1.0) / a;
+    Interval {
+        enter: select(hit, (splat(0.0) - b - root) * inverse, splat(NEVER)),
+        leave: select(hit, (root - b) * inverse, splat(-NEVER)),
+        face: splat(0.0),
     }
-    let (b, root) = (o.dot(d), discriminant.sqrt());
-    Some(((-b - root) / a, (-b + root) / a))
 }
 
-/// Interval of a ray in the infinite cylinder about z; the whole line or nothing for a ray along the axis.
-fn infinite_cylinder(o: Vec3, d: Vec3, radius: f32) -> Option<(f32, f32)> {
-    let a = d.x * d.x + d.y * d.y;
-    if a < 1e-14 * d.dot(d) {
-        return (o.x * o.x + o.y * o.y <= radius * radius).then_some((f32::NEG_INFINITY, f32::INFINITY));
-    }
+/// The infinite cylinder about z; all of a ray inside it that goes along the axis.
+#[inline(always)]
+fn infinite_cylinder(o: V3, d: V3, radius: f32) -> Interval {
+    let squared = d.x * d.x + d.y * d.y;
+    let parallel = less(squared, (squared + d.z * d.z) * splat(PARALLEL));
+    let a = max(squared, splat(1e-30));
     let moment = o.x * d.y - o.y * d.x;
-    let discriminant = a * radius * radius - moment * moment;
-    if discriminant < 0.0 {
-        return None;
+    let crossing = squared * splat(radius * radius) - moment * moment;
+    let inside = splat(radius * radius) - (o.x * o.x + o.y * o.y);
+    let hit = at_least(select(parallel, inside, crossing), splat(0.0));
+    let (b, root) = (o.x * d.x + o.y * d.y, max(crossing, splat(0.0)).sqrt());
+    let inverse = splat(1.0) / a;
+    let enter = select(parallel, splat(-NEVER), (splat(0.0) - b - root) * inverse);
+    let leave = select(parallel, splat(NEVER), (root - b) * inverse);
+    Interval {
+        enter: select(hit, enter, splat(NEVER)),
+        leave: select(hit, leave, splat(-NEVER)),
+        face: splat(0.0),
     }
-    let (b, root) = (o.x * d.x + o.y * d.y, discriminant.sqrt());
-    Some(((-b - root) / a, (-b + root) / a))
 }
 
-fn capsule_enter(o: Vec3, d: Vec3, radius: f32, half: f32) -> Option<f32> {
+#[inline(always)]
+fn capsule_enter(o: V3, d: V3, radius: f32, half: f32) -> F {
     // Outside of the infinite cylinder nothing of the capsule is met.
-    let (side, _) = infinite_cylinder(o, d, radius)?;
-    let z = o.z + side * d.z;
-    if z.abs() <= half {
-        return Some(side);
-    }
+    let side = infinite_cylinder(o, d, radius);
+    let z = o.z + side.enter * d.z;
+    let half = splat(half);
     // Above or below the part with sides: the cap on that end (for a ray along the axis, the first one met).
-    let end = if side.is_finite() { z > 0.0 } else { d.z < 0.0 };
-    let centre = Vec3::new(0.0, 0.0, if end { half } else { -half });
-    unit_sphere((o - centre) / radius, d / radius).map(|(enter, _)| enter)
+    let centre = select(greater(z, splat(0.0)), half, splat(0.0) - half);
+    let inverse = splat(1.0 / radius);
+    let cap = unit_sphere(V3 { z: o.z - centre, ..o }.times(inverse), d.times(inverse));
+    let enter = select(greater(absolute(z), half), cap.enter, side.enter);
+    select(at_least(side.leave, side.enter), enter, splat(NEVER))
 }
 
-/// Interval of a ray between z = −half and z = half, with the face that it enters by (1 top, 2 bottom).
-fn slab(o: Vec3, d: Vec3, half: f32) -> Option<Interval> {
-    if d.z == 0.0 {
-        return (o.z.abs() <= half).then_some(Interval { enter: f32::NEG_INFINITY, face: 1, leave: f32::INFINITY });
+/// Between z = −half and z = half, with the face of entry (1 top, 2 bottom).
+#[inline(always)]
+fn slab(o: V3, d: V3, half: f32) -> Interval {
+    let dz = divisor(d.z);
+    let inverse = splat(1.0) / dz;
+    let (top, bottom) = ((splat(half) - o.z) * inverse, (splat(-half) - o.z) * inverse);
+    let falling = less(dz, splat(0.0));
+    Interval {
+        enter: select(falling, top, bottom),
+        leave: select(falling, bottom, top),
+        face: select(falling, splat(1.0), splat(2.0)),
     }
-    let (top, bottom) = ((half - o.z) / d.z, (-half - o.z) / d.z);
-    Some(if d.z < 0.0 {
-        Interval { enter: top, face: 1, leave: bottom }
-    } else {
-        Interval { enter: bottom, face: 2, leave: top }
-    })
 }
 
-/// What two convex bodies have in common; the side (face 0) gives way to the slab's face.
-fn intersect(side: (f32, f32), slab: Interval) -> Option<Interval> {
-    let (enter, face) = if side.0 > slab.enter { (side.0, 0) } else { (slab.enter, slab.face) };
-    let leave = if side.1 < slab.leave { side.1 } else { slab.leave };
-    (enter <= leave).then_some(Interval { enter, face, leave })
+/// What two convex bodies have in common.
+#[inline(always)]
+fn intersect(a: Interval, b: Interval) -> Interval {
+    let first = greater(a.enter, b.enter);
+    Interval {
+        enter: select(first, a.enter, b.enter),
+        leave: select(less(a.leave, b.leave), a.leave, b.leave),
+        face: select(first, a.face, b.face),
+    }
 }
 
-fn cylinder_interval(o: Vec3, d: Vec3, radius: f32, half: f32) -> Option<Interval> {
-    intersect(infinite_cylinder(o, d, radius)?, slab(o, d, half)?)
+/// The lower nappe of the cone x² + y² ≤ k²(h − z)² with its tip at z = h, k = radius / 2h, as long as
+/// it is cut with a slab that ends at the tip. Lane by lane in f64: its quadratic has no form free of cancellation.
+fn double_cone(o: V3, d: V3, radius: f32, half: f32) -> Interval {
+    let (o, d) = (o.scatter(), d.scatter());
+    let mut enter = [NEVER; LANES];
+    let mut leave = [-NEVER; LANES];
+    for lane in 0..LANES {
+        if let Some((first, last)) = cone_interval(o[lane], d[lane], radius, half) {
+            (enter[lane], leave[lane]) = (first as f32, last as f32);
+        }
+    }
+    Interval { enter: F::new(enter), leave: F::new(leave), face: splat(0.0) }
 }
 
-/// The cone x² + y² ≤ k²(h − z)² below its tip at z = h, k = radius / 2h. In f64: its quadratic
-/// has no form free of cancellation.
-fn cone_interval(o: Vec3, d: Vec3, radius: f32, half: f32) -> Option<Interval> {
-    let slab = slab(o, d, half)?;
+fn cone_interval(o: Vec3, d: Vec3, radius: f32, half: f32) -> Option<(f64, f64)> {
     let (o, d) = (o.as_dvec3(), d.as_dvec3());
+    let never = f64::from(NEVER);
     let h = f64::from(half);
     let k2 = (f64::from(radius) / (2.0 * h)) * (f64::from(radius) / (2.0 * h));
     let below_tip = h - o.z;
     let mut a = d.x * d.x + d.y * d.y - k2 * d.z * d.z;
     let b = o.x * d.x + o.y * d.y + k2 * below_tip * d.z;
     let c = o.x * o.x + o.y * o.y - k2 * below_tip * below_tip;
-    let tiny = 1e-12 * d.dot(d);
+    let tiny = 1e-12 * (d.x * d.x + d.y * d.y + d.z * d.z);
     if a.abs() < tiny {
         a = if a < 0.0 { -tiny } else { tiny };
     }
@@ -296,16 +313,15 @@ fn cone_interval(o: Vec3, d: Vec3, radius: f32, half: f32) -> Option<Interval> {
     }
     let root = discriminant.max(0.0).sqrt();
     let (r0, r1) = ((-b - root) / a, (-b + root) / a);
-    let side = if a > 0.0 {
+    Some(if a > 0.0 {
         // Flatter than the cone: the line is in one nappe, and the slab rejects the upper one.
         (r0, r1)
     } else if d.z < 0.0 {
         // Steeper, downwards: in the upper nappe until r1 < r0, in the lower one from r0 on.
-        (r0, f64::INFINITY)
+        (r0, never)
     } else {
-        (f64::NEG_INFINITY, r1)
-    };
-    intersect((side.0 as f32, side.1 as f32), slab)
+        (-never, r1)
+    })
 }
 
 #[cfg(test)]
@@ -331,6 +347,13 @@ mod tests {
         }
     }
 
+    /// Enter, leave and face of one ray.
+    fn of(solid: &Solid, o: Vec3, d: Vec3) -> Option<(f32, f32, u32)> {
+        let i = solid.interval(V3::splat(o), V3::splat(d));
+        let [enter, leave, face] = [i.enter, i.leave, i.face].map(|x| x.to_array()[3]);
+        (enter <= leave).then_some((enter, leave, face as u32))
+    }
+
     /// Relative step off a surface that separates in from out at f32 rounding.
     const STEP: f32 = 2e-4;
 
@@ -351,23 +374,23 @@ mod tests {
             let d = target - o;
             for (index, solid) in solids.iter().enumerate() {
                 let crossed = (0..400).any(|i| inside(solid, o + d * (i as f32 * 0.01 - 1.0)));
-                match solid.interval(o, d) {
+                match of(solid, o, d) {
                     None => assert!(!crossed, "{solid:?}: ray {o} {d} passes through but no interval was found"),
-                    Some(i) if i.leave - i.enter > 10.0 * STEP => {
+                    Some((enter, leave, face)) if leave - enter > 10.0 * STEP => {
                         hits[index] += 1;
                         for (t, expected) in [
-                            (i.enter - STEP, false),
-                            (i.enter + STEP, true),
-                            (i.leave - STEP, true),
-                            (i.leave + STEP, false),
+                            (enter - STEP, false),
+                            (enter + STEP, true),
+                            (leave - STEP, true),
+                            (leave + STEP, false),
                         ] {
                             assert_eq!(
                                 inside(solid, o + d * t),
                                 expected,
-                                "{solid:?}: t = {t} in {i:?} of {o} {d}: expected inside = {expected}"
+                                "{solid:?}: t = {t}, interval {enter}..{leave} of {o} {d}: expected inside = {expected}"
                             );
                         }
-                        let n = solid.normal(o + d * i.enter, i.face);
+                        let n = solid.normal(o + d * enter, face);
                         assert!(n.dot(d) < 1e-3, "{solid:?}: normal {n} at the entry looks along the ray {d}");
                         assert!((n.dot(n) - 1.0).abs() < 1e-5, "{solid:?}: normal {n} is not of unit length");
                     }
@@ -381,7 +404,7 @@ mod tests {
     #[test]
     fn rays_along_the_axis_meet_the_ends() {
         let down = (Vec3::new(0.1, 0.0, 5.0), -Vec3::Z);
-        let t = |solid: &Solid| solid.entry(down.0, down.1, 0.01, 100.0).map(|e| e.t);
+        let t = |solid: &Solid| of(solid, down.0, down.1).map(|(enter, ..)| enter);
         assert_eq!(t(&Solid::Cylinder(0.5, 0.7)), Some(5.0 - 0.7));
         assert_eq!(t(&Solid::Box(Vec3::splat(0.5))), Some(4.5));
         let cap = 5.0 - 0.6 - (0.3f32 * 0.3 - 0.1 * 0.1).sqrt();

@@ -19,7 +19,11 @@ const LATTICE: usize = 32;
 const OCTAVES: i32 = 4;
 /// A point on a face is moved this part of a square into the body before the checker is looked up:
 /// a face that lies just on a border between squares would else flicker.
-const SINK: f32 = 1e-3;
+pub(super) const SINK: f32 = 1e-3;
+/// Below this width (squares a pixel) the checker is not filtered: the difference of the integral would only round.
+pub(super) const SHARP_WIDTH: f32 = 0.01;
+/// Above this width it is as good as grey.
+pub(super) const WIDEST: f32 = 64.0;
 
 /// A texture, ready to be looked up.
 pub(super) enum Pattern {
@@ -36,11 +40,9 @@ pub(super) enum Pattern {
 /// A level of a mip map: width, height, and linear colours, row 0 at the top.
 pub(super) struct Level(usize, usize, Vec<Vec3>);
 
-/// Where a pattern is looked up: a point in the shape's frame, its normal, and how both the point
-/// and its texture coordinates move with one pixel to the right and down.
+/// Where a pattern is looked up: a point in the shape's frame, and how it moves with one pixel to the right and down.
 pub(super) struct Spot {
     pub p: Vec3,
-    pub normal: Vec3,
     pub dp: [Vec3; 2],
 }
 
@@ -63,14 +65,11 @@ impl Pattern {
         }
     }
 
-    /// Colour at a spot, given the base colour and the surface's texture coordinates.
-    pub fn colour(&self, base: Vec3, spot: &Spot, uv: impl Fn(Vec3) -> Vec2) -> Vec3 {
-        match self {
-            Self::Plain => base,
-            Self::Checker(other, per_metre) => {
-                let share = checker((spot.p * *per_metre) - spot.normal * SINK, spot.dp.map(|dp| dp * *per_metre));
-                base + (*other - base) * share
-            }
+    /// Colour at a spot, given the base colour and the surface's texture coordinates; `None` for the patterns
+    /// that the shader makes for four pixels at once.
+    pub fn colour(&self, base: Vec3, spot: &Spot, uv: impl Fn(Vec3) -> Vec2) -> Option<Vec3> {
+        Some(match self {
+            Self::Plain | Self::Checker(..) => return None,
             Self::Noise(other, per_metre, offset) => {
                 let [dx, dy] = spot.dp;
                 let footprint = dx.dot(dx).max(dy.dot(dy)).sqrt() * per_metre;
@@ -86,32 +85,8 @@ impl Pattern {
                 };
                 base * sample(levels, at * *repeat, [step(spot.dp[0]), step(spot.dp[1])])
             }
-        }
+        })
     }
-}
-
-/// Share of the second colour in a pixel: 0 or 1 inside a square.
-fn checker(p: Vec3, dp: [Vec3; 2]) -> f32 {
-    let mut product = 1.0;
-    for axis in 0..3 {
-        product *= square_wave(p[axis], dp[0][axis].abs() + dp[1][axis].abs());
-    }
-    0.5 - 0.5 * product
-}
-
-/// Square wave of period 2 (+1 on [0, 1)) averaged over a width.
-fn square_wave(x: f32, width: f32) -> f32 {
-    if width < 0.01 {
-        let half = 0.5 * floor(x);
-        return if half == floor(half) { 1.0 } else { -1.0 };
-    }
-    // Its integral is a triangle wave.
-    let triangle = |x: f32| {
-        let t = x * 0.5;
-        1.0 - (2.0 * (t - floor(t)) - 1.0).abs()
-    };
-    let width = width.min(64.0);
-    (triangle(x + 0.5 * width) - triangle(x - 0.5 * width)) / width
 }
 
 /// Fractal value noise in [0, 1] with octaves below the footprint faded to their mean.
@@ -226,21 +201,6 @@ fn bilinear(Level(width, height, texels): &Level, uv: Vec2) -> Vec3 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn checker_averages_to_half_over_any_whole_period_and_is_sharp_up_close() {
-        assert_eq!(square_wave(0.5, 0.0), 1.0);
-        assert_eq!(square_wave(1.5, 0.0), -1.0);
-        assert_eq!(square_wave(-0.5, 0.0), -1.0);
-        for width in [0.02f32, 0.3, 0.9] {
-            let inside = square_wave(0.5, width);
-            assert!((inside - 1.0).abs() < 1e-4, "width {width}: {inside}");
-        }
-        for x in [0.0f32, 0.3, 0.9] {
-            assert!(square_wave(x, 2.0).abs() < 1e-6);
-            assert!(square_wave(x, 51.7).abs() < 0.03);
-        }
-    }
 
     #[test]
     fn image_at_texel_centres_is_the_texel_and_far_away_the_mean() {

@@ -7,6 +7,7 @@
 
 use std::sync::LazyLock;
 
+use super::lanes::{V3, greater, max, splat};
 use crate::maths::{Vec3, pow};
 
 /// Linear value where compression begins.
@@ -18,15 +19,23 @@ const LOOKUP: usize = 4096;
 
 /// Maps linear light from [0, ∞) to [0, 1].
 pub(super) fn tone_map(light: Vec3) -> Vec3 {
-    let peak = light.x.max(light.y).max(light.z);
-    if peak <= SHOULDER {
+    tone_map_lanes(V3::splat(light)).scatter()[0]
+}
+
+/// [`tone_map`] of four colours.
+pub(super) fn tone_map_lanes(light: V3) -> V3 {
+    let peak = max(max(light.x, light.y), light.z);
+    let bright = greater(peak, splat(SHOULDER));
+    if !bright.any() {
         return light;
     }
-    let room = 1.0 - SHOULDER;
-    let mapped = 1.0 - room * room / (peak + room - SHOULDER);
-    let scaled = light * (mapped / peak);
-    let kept = 1.0 / (DESATURATION * (peak - mapped) + 1.0);
-    scaled * kept + Vec3::splat(mapped * (1.0 - kept))
+    let one = splat(1.0);
+    let room = splat(1.0 - SHOULDER);
+    let peak = max(peak, splat(SHOULDER));
+    let mapped = one - room * room / (peak + room - splat(SHOULDER));
+    let kept = one / (splat(DESATURATION) * (peak - mapped) + one);
+    let compressed = light.times(mapped / peak * kept).plus(V3::grey(mapped * (one - kept)));
+    V3::select(bright, compressed, light)
 }
 
 /// Nearest 8-bit sRGB code of a linear value.
