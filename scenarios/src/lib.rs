@@ -11,10 +11,17 @@
 //!
 //! `LANGUAGE.md` beside this crate is the reference for users.
 
+mod decode;
 mod diagnostics;
+mod draw;
+mod language;
 pub mod library;
+mod params;
 mod sampled;
 mod scenario;
+mod table;
+mod tree;
+mod yaml;
 
 pub use diagnostics::{Diagnostic, Diagnostics};
 pub use sampled::{ColumnKind, Draw, ParamColumn, ParamInfo, SampleError, Sampled};
