@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::visual::{Picture, TriMesh};
 
 /// Layers in which references are looked up.
 #[derive(Clone, Debug, Default)]
@@ -30,5 +31,15 @@ impl Assets {
             return Ok(bytes.to_vec());
         }
         Err(Error::asset(reference, "not found"))
+    }
+
+    /// The triangles of a mesh file.
+    pub fn mesh(&self, reference: &str) -> Result<Arc<TriMesh>> {
+        self.read(reference).and_then(|_| Err(Error::asset(reference, "meshes are not read yet")))
+    }
+
+    /// A picture file.
+    pub fn picture(&self, reference: &str) -> Result<Arc<Picture>> {
+        self.read(reference).and_then(|_| Err(Error::asset(reference, "pictures are not read yet")))
     }
 }

@@ -120,3 +120,8 @@ pub struct Mimic {
     /// Offset, rad or m.
     pub offset: f32,
 }
+
+/// Reads a robot description.
+pub fn load(_source: &crate::scene::RobotSource, _assets: &crate::assets::Assets) -> crate::Result<RobotModel> {
+    Err(crate::Error::Unsupported { feature: "robot files".into(), hint: String::new() })
+}
