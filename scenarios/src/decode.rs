@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use worldloom_engine::Error;
 use worldloom_engine::expr::units::{self, Dimension};
 use worldloom_engine::expr::{Expr, Signal, Value as Constant, near};
-use worldloom_engine::Error;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::language::{self, DISTRIBUTION, OBJECT};
@@ -113,9 +113,7 @@ impl<'a> Decoder<'a> {
             Type::Text | Type::File => self.text(node, path),
             Type::Literal => match &node.value {
                 Value::Text(text) => Some(Tree::Plain(Plain::Text(text.clone()))),
-                Value::Number(_) | Value::Bool(_) => {
-                    self.wrong_with(node, "text", "put it in quotes", path)
-                }
+                Value::Number(_) | Value::Bool(_) => self.wrong_with(node, "text", "put it in quotes", path),
                 _ => self.wrong(node, "text", path),
             },
             Type::Word(words) => self.word(node, words, path),
@@ -129,9 +127,12 @@ impl<'a> Decoder<'a> {
             Type::Colour => self.colour(node, path),
             Type::Element => self.element(node, path),
             Type::ElementNumber => match self.element {
-                Element::Number(quantity) | Element::Vector(_, quantity) => self.number(node, unbounded(quantity), path),
+                Element::Number(quantity) | Element::Vector(_, quantity) => {
+                    self.number(node, unbounded(quantity), path)
+                }
                 Element::Any | Element::Text => self.number(node, &language::ANY, path),
             },
+            Type::Frame => self.frame(node, path),
             Type::Param => self.any(node, path),
             Type::List(item) => self.list(node, item, path),
             Type::Map(item) => self.map(node, item, path),
@@ -247,8 +248,12 @@ impl<'a> Decoder<'a> {
             ("count", Some((_, count))) => Some(Expr::Number(count as f64)),
             _ => None,
         });
-        let unknown: Vec<String> =
-            expr.params().iter().filter(|name| self.params.find(name).is_none()).map(|name| (*name).to_owned()).collect();
+        let unknown: Vec<String> = expr
+            .params()
+            .iter()
+            .filter(|name| self.params.find(name).is_none())
+            .map(|name| (*name).to_owned())
+            .collect();
         for name in &unknown {
             let help = if self.params.is_empty() {
                 format!("declare it: `params: {{{name}: …}}`")
@@ -336,7 +341,12 @@ impl<'a> Decoder<'a> {
             }
             Value::Text(text) => self.literal(node, text, quantity, path)?,
             Value::Map(_) if distribution(node) => {
-                self.report(node.span, path, "must be the same in every episode, so no distribution may stand here", "");
+                self.report(
+                    node.span,
+                    path,
+                    "must be the same in every episode, so no distribution may stand here",
+                    "",
+                );
                 return None;
             }
             Value::Map(entries) if entries.len() == 1 && !matches!(entries[0].1.value, Value::Map(_)) => {
@@ -457,6 +467,23 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// A point on a link, as the pair that the engine reads.
+    fn frame(&mut self, node: &Node, path: &str) -> Option<Tree> {
+        let zero = || Tree::Plain(Plain::List(vec![Plain::Number(0.0); 3]));
+        let pair = match &node.value {
+            Value::Text(_) => [self.decode(node, &Type::Literal, path)?, zero()],
+            Value::List(items) if items.len() == 2 => {
+                let link = self.decode(&items[0], &Type::Literal, &join(path, 0));
+                [link?, self.vector(&items[1], 3, &language::LENGTH, &join(path, 1))?]
+            }
+            _ => {
+                let mut record = self.record(node, &language::FRAME_RECORD, path)?;
+                [record.take("link")?, record.take("at").unwrap_or_else(zero)]
+            }
+        };
+        Some(Tree::List(pair.to_vec()))
+    }
+
     // ── distributions and parameters ───────────────────────────────────────────────────────
 
     /// A distribution where a value may stand: a parameter named by its path.
@@ -466,7 +493,8 @@ impl<'a> Decoder<'a> {
         self.element = outside;
         let Rule::Draw { kind, args } = rule? else { return None };
         let name = path.to_owned();
-        let index = self.params.add(Param { rule: Rule::Draw { kind, args }, ..Param::inline(&name, node.span, shape) });
+        let index =
+            self.params.add(Param { rule: Rule::Draw { kind, args }, ..Param::inline(&name, node.span, shape) });
         Some(Tree::Slot(Box::new(Slot { source: Source::Param(index), shape, path: name, span: node.span })))
     }
 
@@ -478,7 +506,9 @@ impl<'a> Decoder<'a> {
         let field = DISTRIBUTION.field(&kind)?;
         if let Some(plain) = args.plain() {
             let mut stream = worldloom_engine::stream::Stream::new(0, "validation", 0, 0);
-            let trial = if kind == "grid" { crate::draw::grid(&plain, 0).map(|_| ()) } else {
+            let trial = if kind == "grid" {
+                crate::draw::grid(&plain, 0).map(|_| ())
+            } else {
                 crate::draw::draw(&kind, &plain, &mut stream).map(|_| ())
             };
             if let Err(problem) = trial {
@@ -488,7 +518,12 @@ impl<'a> Decoder<'a> {
             if let (Shape::Number(quantity), Some((low, high))) = (shape, crate::draw::support(&kind, &plain)) {
                 let outside = [low, high].into_iter().filter(|x| !x.is_nan()).find_map(|x| quantity.problem(x));
                 if let Some(problem) = outside {
-                    self.report(node.span, path, format!("`{kind}` can give a value that is not legal here: {problem}"), "");
+                    self.report(
+                        node.span,
+                        path,
+                        format!("`{kind}` can give a value that is not legal here: {problem}"),
+                        "",
+                    );
                     return None;
                 }
             }
@@ -603,7 +638,12 @@ impl<'a> Decoder<'a> {
             let message = format!("`{}` is not a name", key.text);
             self.report(key.span, path, message, "names are letters, digits, `_` and `-`, and begin with a letter");
         } else if path == "params" && (key.text == "index" || key.text == "count") {
-            self.report(key.span, path, format!("`${}` has a meaning of its own in copies", key.text), "choose another name");
+            self.report(
+                key.span,
+                path,
+                format!("`${}` has a meaning of its own in copies", key.text),
+                "choose another name",
+            );
         }
     }
 
@@ -651,7 +691,8 @@ impl<'a> Decoder<'a> {
         if std::ptr::eq(record, &language::SPAWN) {
             return Some(self.spawn(tree, node.span));
         }
-        if let Some(Tree::List(options)) = tree.get("one_of").filter(|_| std::ptr::eq(record, &language::ACTION_RECORD)) {
+        if let Some(Tree::List(options)) = tree.get("one_of").filter(|_| std::ptr::eq(record, &language::ACTION_RECORD))
+        {
             return self.one_of(options.clone(), node.span, path);
         }
         Some(tree)
@@ -676,7 +717,10 @@ impl<'a> Decoder<'a> {
             let mut found = entries.iter().filter(|(key, _)| group.keys.contains(&key.text.as_str()));
             match (found.next(), found.next()) {
                 (Some((first, _)), Some((second, _))) => {
-                    let message = format!("`{}` and `{}` exclude each other: both choose {}", first.text, second.text, group.what);
+                    let message = format!(
+                        "`{}` and `{}` exclude each other: both choose {}",
+                        first.text, second.text, group.what
+                    );
                     self.report(second.span, path, message, "keep one of them");
                 }
                 (None, _) if group.required && self.problems.len() == before => {
@@ -777,7 +821,9 @@ fn takes(ty: &Type, node: &Node) -> bool {
             Value::Text(text) => text.contains('$'),
             _ => distribution(node),
         },
-        Type::Name(_) | Type::Word(_) | Type::Literal => matches!(&node.value, Value::Text(text) if !text.contains('$')),
+        Type::Name(_) | Type::Word(_) | Type::Literal => {
+            matches!(&node.value, Value::Text(text) if !text.contains('$'))
+        }
         Type::Text | Type::File => matches!(node.value, Value::Text(_)) || distribution(node),
         Type::Expr => matches!(node.value, Value::Text(_) | Value::Bool(_) | Value::Number(_)),
         _ => true,
@@ -798,6 +844,7 @@ fn expected(ty: &Type) -> String {
         Type::Vector(n, _) => format!("{n} numbers"),
         Type::Numbers(_) => "a list of numbers".to_owned(),
         Type::Colour => "a colour".to_owned(),
+        Type::Frame => "a link, or `{link: …, at: [x, y, z]}`".to_owned(),
         Type::Element | Type::ElementNumber | Type::Param => "a value".to_owned(),
         Type::List(inner) => format!("a list, each {}", expected(inner)),
         Type::Map(_) => "a map of names".to_owned(),

@@ -59,7 +59,9 @@ pub fn draw(kind: &str, args: &Plain, stream: &mut Stream) -> Result<Drawn, Stri
 /// Value of a `grid` at a place in the sweep.
 pub fn grid(args: &Plain, place: u64) -> Result<ParamValue, String> {
     let items = args.list().filter(|items| !items.is_empty()).ok_or("a grid needs at least one value")?;
-    items[(place % items.len() as u64) as usize].param().ok_or_else(|| "a grid is over numbers, words or vectors".to_owned())
+    items[(place % items.len() as u64) as usize]
+        .param()
+        .ok_or_else(|| "a grid is over numbers, words or vectors".to_owned())
 }
 
 /// Lowest and highest value that a distribution over numbers can give, if it says.
@@ -108,7 +110,10 @@ fn vector(kind: &str, args: &Plain, n: usize, stream: &mut Stream) -> Result<Dra
         let args = match args {
             Plain::List(items) => Plain::List(items.iter().map(|item| component(item, i)).collect::<Result<_, _>>()?),
             Plain::Map(entries) => Plain::Map(
-                entries.iter().map(|(key, item)| Ok((key.clone(), component(item, i)?))).collect::<Result<_, String>>()?,
+                entries
+                    .iter()
+                    .map(|(key, item)| Ok((key.clone(), component(item, i)?)))
+                    .collect::<Result<_, String>>()?,
             ),
             other => other.clone(),
         };
@@ -195,7 +200,11 @@ fn cumulative(z: f64) -> f64 {
 fn normal(of: &Normal, stream: &mut Stream) -> Result<(f64, f64), String> {
     if of.sd == 0.0 {
         let inside = of.mean >= of.low && of.mean <= of.high;
-        return if inside { Ok((of.mean, 0.0)) } else { Err("the mean of a normal with `sd` 0 is out of its bounds".to_owned()) };
+        return if inside {
+            Ok((of.mean, 0.0))
+        } else {
+            Err("the mean of a normal with `sd` 0 is out of its bounds".to_owned())
+        };
     }
     let log_density = |z: f64| -0.5 * z * z - maths::ln(of.sd * libm::sqrt(2.0 * PI));
     if of.low == f64::NEG_INFINITY && of.high == f64::INFINITY {
@@ -317,7 +326,8 @@ fn weighted(args: &Plain, stream: &mut Stream) -> Result<Drawn, String> {
         }
         left -= weight;
     }
-    let value = items[chosen].get("value").and_then(Plain::param).ok_or("a choice is over numbers, words or vectors")?;
+    let value =
+        items[chosen].get("value").and_then(Plain::param).ok_or("a choice is over numbers, words or vectors")?;
     Ok((value, Some(maths::ln(weights[chosen] / total))))
 }
 
@@ -332,7 +342,8 @@ pub fn region(args: &Plain, stream: &mut Stream) -> Result<Drawn, String> {
             log_prob -= if *edge > 0.0 { maths::ln(*edge) } else { 0.0 };
         }
     } else {
-        let (inner, outer) = match (args.get("disc").and_then(Plain::number), args.get("ring").and_then(Plain::numbers)) {
+        let (inner, outer) = match (args.get("disc").and_then(Plain::number), args.get("ring").and_then(Plain::numbers))
+        {
             (Some(radius), _) => (0.0, radius),
             (None, Some(radii)) if radii.len() == 2 => (radii[0], radii[1]),
             _ => return Err("a region is a box, a disc or a ring".to_owned()),

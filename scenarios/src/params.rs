@@ -6,10 +6,10 @@ use worldloom_engine::expr::units::Dimension;
 use worldloom_engine::scene::ParamValue;
 use worldloom_engine::stream::Stream;
 
+use crate::draw;
 use crate::sampled::{ColumnKind, Draw, ParamInfo};
 use crate::tree::{BadValue, Plain, Shape, Tree, Values};
 use crate::yaml::Span;
-use crate::draw;
 
 /// One parameter.
 #[derive(Clone, Debug)]

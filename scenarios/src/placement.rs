@@ -10,8 +10,23 @@ use crate::tree::{Plain, Tree};
 
 /// Keys that say where, and are gone in a scene.
 pub const KEYS: &[&str] = &[
-    "at", "on", "in", "left_of", "right_of", "ahead_of", "behind", "above", "below", "offset", "facing", "facing_toward",
-    "rotation", "visible_from", "not_visible_from", "scatter", "count",
+    "at",
+    "on",
+    "in",
+    "left_of",
+    "right_of",
+    "ahead_of",
+    "behind",
+    "above",
+    "below",
+    "offset",
+    "facing",
+    "facing_toward",
+    "rotation",
+    "visible_from",
+    "not_visible_from",
+    "scatter",
+    "count",
 ];
 
 /// Keys that put one thing beside another, with the direction in the other's frame.
@@ -235,7 +250,10 @@ impl Placer<'_, '_> {
             let around = here.around();
             let support = place.get("on").and_then(Plain::text);
             let clear = |other: &Placed| {
-                other.ground || !other.solid || Some(other.name.as_str()) == support || !around.nearer_than(other.around(), gap)
+                other.ground
+                    || !other.solid
+                    || Some(other.name.as_str()) == support
+                    || !around.nearer_than(other.around(), gap)
             };
             if self.placed.iter().all(clear) {
                 if let Some(index) = thing.region {

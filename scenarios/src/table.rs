@@ -89,6 +89,8 @@ pub enum Type {
     Element,
     /// A number in the unit of what the distribution around it is over.
     ElementNumber,
+    /// A point on a robot's link: the link's name, or a record, or `[link, [x, y, z]]`.
+    Frame,
     /// A parameter: a value of any kind, or a distribution.
     Param,
     /// A list.

@@ -247,7 +247,9 @@ impl Tree {
             Self::Plain(value) => Ok(value.clone()),
             Self::Slot(slot) => slot.fill(values),
             Self::Expr(expr) => Ok(Plain::Text(substitute(expr, values).to_string())),
-            Self::List(items) => items.iter().map(|item| item.fill(values, spawned)).collect::<Result<_, _>>().map(Plain::List),
+            Self::List(items) => {
+                items.iter().map(|item| item.fill(values, spawned)).collect::<Result<_, _>>().map(Plain::List)
+            }
             Self::Map(entries) => entries
                 .iter()
                 .map(|(key, tree)| Ok((key.clone(), tree.fill(values, spawned)?)))

@@ -21,7 +21,6 @@ pub static OBJECT: Record = Record {
         at_most_one("its heading", &["facing", "facing_toward"]),
         at_most_one("its mass", &["mass", "density"]),
         at_most_one("its copies", &["count", "scatter"]),
-        at_most_one("how it moves", &["fixed", "kinematic"]),
         at_most_one("its look", &["material", "colour"]),
         at_most_one("its look", &["material", "texture"]),
     ],

@@ -12,7 +12,7 @@ pub use bodies::{JOINT, OBJECT};
 pub use distributions::DISTRIBUTION;
 pub use events::{ACTION_RECORD, EVENT, SPAWN};
 pub use quantities::*;
-pub use robots::{DRIVER, ROBOT};
+pub use robots::{DRIVER, FRAME_RECORD, ROBOT};
 pub use views::{CAMERA, LIGHT, SKY};
 
 use crate::table::{Field, Group, Need, Record, Type, default, optional, required};

@@ -54,7 +54,7 @@ pub static ROBOT: Record = Record {
             "one position controller over all actuated joints",
             "Groups of joints and how a policy drives them.",
         ),
-        optional("frames", Type::Map(&FRAME), "every link's own", "Named points for signals (`arm.tip`)."),
+        optional("frames", Type::Map(&Type::Frame), "every link's own", "Named points for signals (`arm.tip`)."),
         optional(
             "friction",
             Type::Number(&FRICTION),
@@ -72,9 +72,8 @@ pub static ROBOT: Record = Record {
     ],
 };
 
-const FRAME: Type = Type::Either(&[Type::Record(&FRAME_RECORD), Type::Short("link", &Type::Literal)]);
-
-static FRAME_RECORD: Record = Record {
+/// A point on a link.
+pub static FRAME_RECORD: Record = Record {
     name: "frame",
     doc: "A point on a link.",
     groups: &[],
@@ -231,11 +230,16 @@ static FORCE_DRIVER: Record = Record {
 static CUE: Record = Record {
     name: "cue",
     doc: "One strike.",
-    groups: &[at_most_one("its direction", &["angle", "towards"])],
+    groups: &[],
     fields: &[
         required("ball", Type::Name(Refers::Body), "Ball; listed as `force(ball)` in `action`."),
         required("speed", Type::Number(&SPEED), "Speed after the strike."),
-        optional("angle", Type::Number(&ANGLE), "0", "Direction in the plane, from the world's x axis."),
+        optional(
+            "angle",
+            Type::Number(&ANGLE),
+            "0",
+            "Direction in the plane, from the world's x axis; `towards` goes before it.",
+        ),
         optional("towards", Type::Name(Refers::Body), "", "Body to aim at."),
         optional("at", Type::Number(&TIME), "the start", "When."),
     ],
