@@ -11,14 +11,31 @@
 //!
 //! `LANGUAGE.md` beside this crate is the reference for users.
 
+mod cameras;
+mod check;
+mod decode;
 mod diagnostics;
+mod draw;
+mod language;
 pub mod library;
+mod overrides;
+mod params;
+mod placement;
+mod plan;
+mod sample;
 mod sampled;
 mod scenario;
+mod space;
+mod table;
+mod terrain;
+mod tree;
+mod yaml;
 
 pub use diagnostics::{Diagnostic, Diagnostics};
+pub use overrides::Override;
+pub use sample::MAX_ATTEMPTS;
 pub use sampled::{ColumnKind, Draw, ParamColumn, ParamInfo, SampleError, Sampled};
-pub use scenario::{Override, Scenario};
+pub use scenario::Scenario;
 
 /// JSON Schema (2020-12) of scenario files.
 pub fn schema() -> serde_json::Value {

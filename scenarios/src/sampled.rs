@@ -89,6 +89,6 @@ pub enum SampleError {
         /// Episode.
         index: u64,
         /// Its reason.
-        source: worldloom_engine::Error,
+        source: Box<worldloom_engine::Error>,
     },
 }
