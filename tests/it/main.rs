@@ -5,6 +5,7 @@ mod contract;
 mod determinism;
 mod faults;
 mod golden;
+mod house;
 mod invariants;
 mod language;
 mod parity;
