@@ -6,6 +6,7 @@ mod determinism;
 mod faults;
 mod faults_cli;
 mod golden;
+mod house;
 mod invariants;
 mod language;
 mod parity;
