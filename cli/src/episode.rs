@@ -33,6 +33,14 @@ pub struct Prepared<'a> {
     policy: Box<dyn Policy>,
 }
 
+/// See [`Prepared::into_parts`].
+pub struct Parts<'a> {
+    /// Reset to the scene.
+    pub world: &'a mut PhysicsWorld,
+    /// Reset to the episode's stream.
+    pub policy: Box<dyn Policy>,
+}
+
 /// What a reset came to.
 pub enum Start<'a> {
     /// Ready.
@@ -62,7 +70,7 @@ impl Stage {
     }
 }
 
-impl Prepared<'_> {
+impl<'a> Prepared<'a> {
     /// Names behind the indices.
     pub fn catalog(&self) -> &Catalog {
         self.world.catalog()
@@ -75,6 +83,11 @@ impl Prepared<'_> {
             .zip(self.world.robots())
             .flat_map(|(name, model)| model.skipped.iter().map(move |line| format!("robot `{name}`: {line}")))
             .collect()
+    }
+
+    /// The world and its policy, for who wants to run them otherwise.
+    pub fn into_parts(self) -> Parts<'a> {
+        Parts { world: self.world, policy: self.policy }
     }
 
     /// Runs to the end. `each` gets every frame, and stops the episode by returning false (then there is no end).

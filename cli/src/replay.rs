@@ -187,7 +187,8 @@ impl Recording {
 
     /// Writes the episode at the physics rate.
     pub fn export(&self, file: &Path) -> Outcome {
-        Exporter::new(self.assets.clone(), &self.scene, self.manifest.plan.seed, self.record.number).write(file)
+        let plan = &self.manifest.plan;
+        Exporter::new(self.assets.clone(), &self.scene, plan.seed, self.record.number, plan.channels()).write(file)
     }
 }
 

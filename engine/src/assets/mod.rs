@@ -15,6 +15,7 @@ mod mesh;
 mod obj;
 mod stl;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,7 @@ pub struct Assets(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    memory: BTreeMap<String, &'static [u8]>,
+    memory: BTreeMap<String, Cow<'static, [u8]>>,
     roots: Vec<Root>,
     read: Mutex<BTreeMap<String, FileRead>>,
     meshes: Mutex<BTreeMap<String, Arc<[MeshPart]>>>,
@@ -76,7 +77,14 @@ impl Assets {
     /// Files held in memory, then folders on disk.
     pub fn new(memory: BTreeMap<String, &'static [u8]>, roots: Vec<PathBuf>) -> Self {
         let roots = roots.into_iter().map(|path| Root { real: path.canonicalize().ok(), path }).collect();
+        let memory = memory.into_iter().map(|(name, bytes)| (name, Cow::Borrowed(bytes))).collect();
         Self(Arc::new(Shared { memory, roots, ..Shared::default() }))
+    }
+
+    /// These files and no others: what a dataset bundles.
+    pub fn bundled(files: BTreeMap<String, Vec<u8>>) -> Self {
+        let memory = files.into_iter().map(|(name, bytes)| (name, Cow::Owned(bytes))).collect();
+        Self(Arc::new(Shared { memory, ..Shared::default() }))
     }
 
     /// The bytes of a file. `reference` is relative, with `/`; an absolute path is taken if it lies

@@ -148,12 +148,12 @@ impl PhysicsWorld {
         let once: Vec<Link> = links.iter().filter(|link| !hung_twice(link.child)).cloned().collect();
         parents_first(once)
     }
+}
 
-    /// What each of [`PhysicsWorld::links`] carried during a physics step.
-    pub fn wrenches(&self, links: &[Link], inertias: &[BodyInertia], step: &Substep<'_>) -> Vec<Wrench> {
-        let engine = &self.scene().engine;
-        let dt_secs = 1.0 / engine.physics_rate as f32;
-        wrenches(links, inertias, step, super::shapes::vec3(engine.gravity), dt_secs)
+impl Substep<'_> {
+    /// What each of [`PhysicsWorld::links`] carried during this physics step of `dt_secs` under `gravity` (m/s²).
+    pub fn wrenches(&self, links: &[Link], inertias: &[BodyInertia], gravity: Vec3, dt_secs: f32) -> Vec<Wrench> {
+        wrenches(links, inertias, self, gravity, dt_secs)
     }
 }
 
@@ -254,7 +254,7 @@ mod tests {
         let gravity = Vec3::new(0.0, 0.0, -GRAVITY);
         for _ in 0..steps {
             let mut look = |step: &Substep<'_>| {
-                seen.push((wrenches(&links, &inertias, step, gravity, 0.001)[0], step.after.clone()));
+                seen.push((step.wrenches(&links, &inertias, gravity, 0.001)[0], step.after.clone()));
             };
             world.step_watched(&[], &mut look).expect("a step");
         }
