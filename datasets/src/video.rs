@@ -96,7 +96,7 @@ impl Encoder {
                 options.set("tune", "zerolatency");
                 options.set("x264-params", "cpu-independent=1:scenecut=0");
             }
-            Codec::Av1 => options.set("svtav1-params", "lp=1:pred-struct=1:enable-overlays=0:scd=0"),
+            Codec::Av1 => options.set("svtav1-params", "lp=1:enable-overlays=0:scd=0"),
             Codec::Png => {}
         }
         let inner = video.open_with(options).map_err(failed)?;
@@ -493,7 +493,7 @@ mod tests {
         for y in 0..side {
             for x in 0..side {
                 let inside = (x + k) % side < side / 2 && y > side / 4;
-                let base = if inside { [200, 60, 40] } else { [90, 120, 160] };
+                let base = if inside { [150, 112, 100] } else { [90, 116, 130] };
                 rgb.extend(base.map(|c: u32| (c + x / 4 + y / 4).min(255) as u8));
             }
         }
