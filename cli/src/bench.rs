@@ -17,7 +17,7 @@ use worldloom_engine::world::World;
 use worldloom_scenarios::{Scenario, library};
 
 use crate::args::{BenchArgs, BenchName, ScenarioArgs};
-use crate::episode::{Stage, Start};
+use crate::episode::Stage;
 use crate::failure::{Failure, Outcome};
 use crate::generate::Job;
 use crate::interrupt::Interrupt;
@@ -255,11 +255,9 @@ fn first_frame(args: &BenchArgs, started: Instant) -> Outcome<Measured> {
     plan.video = crate::generate::video(&args.encoding)?;
     let writer = Writer::open(&scratch.folder.join("dataset"), plan.clone(), 1, Mode::Overwrite)?;
     let mut stage = Stage::new(source.assets.clone());
-    let Start::Ready(prepared) = stage.prepare(&scene, 0, 0)? else {
-        return Err(Failure::failed("the episode diverges before its first frame", ""));
-    };
+    let prepared = stage.prepare(&scene, 0, 0)?;
     let info = worldloom_datasets::EpisodeInfo { scene: &scene, catalog: prepared.catalog(), draws: &[], attempts: 0 };
-    let mut recorder = writer.episode(0, info)?;
+    let mut recorder = writer.episode(0, &info)?;
     let mut result = None;
     prepared.run(plan.channels(), |frame| {
         recorder.push(frame)?;

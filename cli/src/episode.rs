@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use worldloom_engine::assets::Assets;
 use worldloom_engine::drivers;
-use worldloom_engine::frame::{EpisodeEnd, Frame, Outcome as EpisodeOutcome};
+use worldloom_engine::frame::{EpisodeEnd, Frame};
 use worldloom_engine::gbuffer::Channels;
 use worldloom_engine::physics::PhysicsWorld;
 use worldloom_engine::policy::Policy;
@@ -41,14 +41,6 @@ pub struct Parts<'a> {
     pub policy: Box<dyn Policy>,
 }
 
-/// What a reset came to.
-pub enum Start<'a> {
-    /// Ready.
-    Ready(Prepared<'a>),
-    /// Diverged at once; this is its end.
-    Diverged(EpisodeEnd),
-}
-
 impl Stage {
     /// A world whose files are looked up in `assets`.
     pub fn new(assets: Arc<Assets>) -> Self {
@@ -56,17 +48,11 @@ impl Stage {
     }
 
     /// Builds `scene`, and the drivers of episode `number` under `seed`.
-    pub fn prepare(&mut self, scene: &Arc<Scene>, seed: u64, number: u64) -> Outcome<Start<'_>> {
-        match self.world.reset(scene) {
-            Ok(()) => {}
-            Err(worldloom_engine::Error::Diverged { step, what }) => {
-                return Ok(Start::Diverged(empty_end(EpisodeOutcome::Diverged { step, what })));
-            }
-            Err(error) => return Err(error.into()),
-        }
+    pub fn prepare(&mut self, scene: &Arc<Scene>, seed: u64, number: u64) -> Outcome<Prepared<'_>> {
+        self.world.reset(scene)?;
         let mut policy = drivers::scripted(scene, self.world.catalog(), self.world.robots(), &self.assets)?;
         policy.reset(scene, self.world.catalog(), Stream::new(seed, DRIVER_STREAM, number, 0))?;
-        Ok(Start::Ready(Prepared { world: &mut self.world, policy }))
+        Ok(Prepared { world: &mut self.world, policy })
     }
 }
 
@@ -109,14 +95,5 @@ impl<'a> Prepared<'a> {
 /// Builds a scene and its drivers once, so that `validate` also sees what only the engine can tell.
 pub fn dry_run(scene: &Scene, assets: &Arc<Assets>) -> Outcome<Vec<String>> {
     let scene = Arc::new(scene.clone());
-    match Stage::new(assets.clone()).prepare(&scene, 0, 0)? {
-        Start::Ready(prepared) => Ok(prepared.skipped()),
-        Start::Diverged(_) => Ok(Vec::new()),
-    }
-}
-
-/// The end of an episode without a frame.
-fn empty_end(outcome: EpisodeOutcome) -> EpisodeEnd {
-    let nothing = *blake3::Hasher::new().finalize().as_bytes();
-    EpisodeEnd { frames: 0, outcome, success: false, state_digest: nothing, pixel_digest: nothing }
+    Ok(Stage::new(assets.clone()).prepare(&scene, 0, 0)?.skipped())
 }

@@ -21,7 +21,7 @@ use worldloom_engine::state::{Catalog, State};
 use worldloom_engine::view::View;
 use worldloom_engine::world::{Snapshot, Step, World};
 
-use crate::episode::{self, Stage, Start};
+use crate::episode::{self, Stage};
 use crate::failure::{Failure, Outcome};
 
 /// A line of `replay --export`.
@@ -225,10 +225,7 @@ impl<'a> Exporter<'a> {
         let failed = |error: &std::io::Error| Failure::io("write", file, error);
         let out = BufWriter::new(File::create(file).map_err(|error| failed(&error))?);
         let mut stage = Stage::new(self.assets.clone());
-        let prepared = match stage.prepare(self.scene, self.seed, self.number)? {
-            Start::Ready(prepared) => prepared,
-            Start::Diverged(_) => return Err(Failure::failed("the episode diverges before its first frame", "")),
-        };
+        let prepared = stage.prepare(self.scene, self.seed, self.number)?;
         let episode::Parts { world, mut policy } = prepared.into_parts();
         let (links, inertias) = (world.links(), world.inertias());
         let header = self.header(world.catalog(), &links, &inertias);

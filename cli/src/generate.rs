@@ -15,7 +15,7 @@ use worldloom_engine::scene::{Label, Scene};
 use worldloom_scenarios::{ColumnKind, Sampled};
 
 use crate::args::{CodecArg, EncodingArgs, GenerateArgs};
-use crate::episode::{Stage, Start};
+use crate::episode::Stage;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::source::Source;
@@ -46,7 +46,7 @@ pub struct Generated {
     pub frames: u64,
     /// Numbers of episodes that diverged before their first frame, at most 100.
     pub empty_episodes: Vec<u64>,
-    /// Episodes that other shards have still to make.
+    /// Episodes of this shard that are still to be made.
     pub missing_episodes: u64,
     /// Size of all files, bytes.
     pub bytes: u64,
@@ -154,15 +154,14 @@ impl Job<'_> {
         let writer = Writer::open(self.out, plan.clone(), self.episodes, self.mode)?;
         let pending = writer.pending();
         let mut added = self.record(&writer, &plan, &pending, interrupt)?;
-        if interrupt.stop() && added.episodes < pending.len() as u64 {
-            let left = pending.len() as u64 - added.episodes;
-            return Err(Failure::Interrupted(format!(
-                "{} episode{} recorded, {left} left; go on with the same command and --resume",
-                added.episodes,
-                if added.episodes == 1 { "" } else { "s" }
-            )));
+        if interrupt.abandon() {
+            return Err(interrupted(added.episodes, pending.len() as u64));
         }
+        // After one Ctrl-C too: then the dataset holds what there is, and opens.
         let whole = writer.finish()?;
+        if interrupt.stop() && whole.missing > 0 {
+            return Err(interrupted(added.episodes, pending.len() as u64));
+        }
         if first.scene.success.is_none() {
             added.success_rate = None;
         }
@@ -262,32 +261,22 @@ impl Job<'_> {
             .map(|(name, draw)| Draw { name, value: draw.value, log_prob: draw.log_prob })
             .collect();
         let attempt = u64::from(attempts.saturating_sub(1));
-        let end = match stage.prepare(&scene, self.seed, number)? {
-            Start::Ready(prepared) => {
-                let skipped = prepared.skipped();
-                if !skipped.is_empty() {
-                    // The receiver lives as long as this thread.
-                    let _ = news.send(News::Skipped(skipped));
-                }
-                self.bundle(writer, bundled)?;
-                let info = EpisodeInfo { scene: &scene, catalog: prepared.catalog(), draws: &draws, attempts: attempt };
-                let mut recorder = writer.episode(number, info)?;
-                let end = prepared.run(plan.channels(), |frame| {
-                    recorder.push(frame)?;
-                    Ok(!interrupt.abandon())
-                })?;
-                // Without an end the episode was given up: dropping the recorder discards it.
-                let Some(end) = end else { return Ok(()) };
-                recorder.finish(&end)?;
-                end
-            }
-            Start::Diverged(end) => {
-                let catalog = worldloom_engine::state::Catalog::default();
-                let info = EpisodeInfo { scene: &scene, catalog: &catalog, draws: &draws, attempts: attempt };
-                writer.episode(number, info)?.finish(&end)?;
-                end
-            }
-        };
+        let prepared = stage.prepare(&scene, self.seed, number)?;
+        let skipped = prepared.skipped();
+        if !skipped.is_empty() {
+            // The receiver lives as long as this thread.
+            let _ = news.send(News::Skipped(skipped));
+        }
+        self.bundle(writer, bundled)?;
+        let info = EpisodeInfo { scene: &scene, catalog: prepared.catalog(), draws: &draws, attempts: attempt };
+        let mut recorder = writer.episode(number, &info)?;
+        let end = prepared.run(plan.channels(), |frame| {
+            recorder.push(frame)?;
+            Ok(!interrupt.abandon())
+        })?;
+        // Without an end the episode was given up: dropping the recorder discards it.
+        let Some(end) = end else { return Ok(()) };
+        recorder.finish(&end)?;
         let _ = news.send(News::Episode { end, attempts });
         Ok(())
     }
@@ -304,6 +293,12 @@ impl Job<'_> {
         }
         Ok(())
     }
+}
+
+fn interrupted(recorded: u64, pending: u64) -> Failure {
+    Failure::Interrupted(format!(
+        "{recorded} of {pending} episodes are recorded and kept; go on with the same command and --resume"
+    ))
 }
 
 /// Counts what the workers finish until the last has gone.
@@ -461,8 +456,8 @@ fn summary(done: &Generated) -> String {
     if run.diverged > 0 {
         text += &format!("{} episode{} diverged; `worldloom inspect` names them\n", run.diverged, plural(run.diverged));
     }
-    if done.missing_episodes > 0 {
-        text += &format!("{} episodes belong to other shards; `worldloom merge` joins them\n", done.missing_episodes);
+    if done.shard[1] > 1 {
+        text += &format!("this is shard {} of {}; `worldloom merge` joins them\n", done.shard[0], done.shard[1]);
     }
     text
 }

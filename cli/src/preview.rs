@@ -10,7 +10,7 @@ use worldloom_engine::scene::{Lens, Scene};
 
 use crate::args::PreviewArgs;
 use crate::colour::{self, Picture};
-use crate::episode::{Stage, Start};
+use crate::episode::Stage;
 use crate::failure::{Failure, Outcome};
 use crate::source::Source;
 use crate::terminal::{self, Progress};
@@ -81,10 +81,8 @@ struct Job {
 
 impl Job {
     fn frames(&mut self, channels: Channels, each: impl FnMut(&Frame) -> Outcome<bool>) -> Outcome<u64> {
-        match self.stage.prepare(&self.scene, self.seed, self.number)? {
-            Start::Ready(prepared) => Ok(prepared.run(channels, each)?.map_or(0, |end| end.frames)),
-            Start::Diverged(_) => Ok(0),
-        }
+        let prepared = self.stage.prepare(&self.scene, self.seed, self.number)?;
+        Ok(prepared.run(channels, each)?.map_or(0, |end| end.frames))
     }
 
     /// One row per camera and channel, one column per instant.

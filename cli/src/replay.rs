@@ -17,7 +17,7 @@ use worldloom_engine::scene::Scene;
 use worldloom_scenarios::{Override, Scenario};
 
 use crate::args::ReplayArgs;
-use crate::episode::{Stage, Start};
+use crate::episode::Stage;
 use crate::export::Exporter;
 use crate::failure::{FAILED, Failure, Outcome};
 use crate::terminal;
@@ -153,13 +153,9 @@ impl Recording {
 
     fn simulate(&self) -> Outcome<EpisodeEnd> {
         let mut stage = Stage::new(self.assets.clone());
-        match stage.prepare(&self.scene, self.manifest.plan.seed, self.record.number)? {
-            Start::Diverged(end) => Ok(end),
-            Start::Ready(prepared) => {
-                let end = prepared.run(self.manifest.plan.channels(), |_| Ok(true))?;
-                end.ok_or_else(|| Failure::failed("the episode did not end", ""))
-            }
-        }
+        let prepared = stage.prepare(&self.scene, self.manifest.plan.seed, self.record.number)?;
+        let end = prepared.run(self.manifest.plan.channels(), |_| Ok(true))?;
+        end.ok_or_else(|| Failure::failed("the episode did not end", ""))
     }
 
     /// Samples the recorded scenario again and compares the scenes as they are stored.
