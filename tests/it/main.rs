@@ -8,4 +8,5 @@ mod golden;
 mod invariants;
 mod language;
 mod parity;
+mod synthetic;
 mod tidy;
