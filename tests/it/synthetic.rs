@@ -13,7 +13,7 @@ use worldloom_engine::state::{BodyInfo, BodyState, Catalog, Contact, JointInfo, 
 /// Frames a second of every made-up dataset.
 pub const FPS: u32 = 20;
 /// Cameras: name, width, height.
-pub const CAMERAS: [(&str, u32, u32); 2] = [("front", 64, 48), ("wrist", 64, 64)];
+pub const CAMERAS: [(&str, u32, u32); 2] = [("front", 80, 64), ("wrist", 64, 64)];
 /// Bodies, links included.
 const BODIES: usize = 3;
 
