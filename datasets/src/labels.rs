@@ -129,14 +129,15 @@ pub(crate) fn decode_gray16(bytes: &[u8]) -> Result<(u32, u32, Vec<u16>), String
     Ok((decoded.width, decoded.height, codes))
 }
 
-/// Normals of a PNG.
-pub(crate) fn decode_normals(bytes: &[u8]) -> Result<Vec<[f32; 3]>, String> {
+/// Width, height and normals of a PNG.
+pub(crate) fn decode_normals(bytes: &[u8]) -> Result<(u32, u32, Vec<[f32; 3]>), String> {
     let decoded = image::decode_as(bytes, Layout::Rgb8)?;
-    Ok(decoded.samples.chunks_exact(3).map(|b| normal_vector([b[0], b[1], b[2]])).collect())
+    let normals = decoded.samples.chunks_exact(3).map(|b| normal_vector([b[0], b[1], b[2]])).collect();
+    Ok((decoded.width, decoded.height, normals))
 }
 
-/// Flow of a PNG: displacement, and true where the point is hidden, outside or unknown.
-pub(crate) fn decode_flow(bytes: &[u8]) -> Result<FlowField, String> {
+/// Width, height and flow of a PNG: displacement, and true where the point is hidden, outside or unknown.
+pub(crate) fn decode_flow(bytes: &[u8]) -> Result<(u32, u32, FlowField), String> {
     let decoded = image::decode_as(bytes, Layout::Rgb16)?;
     let mut field = FlowField::default();
     for b in decoded.samples.chunks_exact(6) {
@@ -144,7 +145,7 @@ pub(crate) fn decode_flow(bytes: &[u8]) -> Result<FlowField, String> {
         field.displacement.push([part(0), part(2)]);
         field.occluded.push(b[5] != 1);
     }
-    Ok(field)
+    Ok((decoded.width, decoded.height, field))
 }
 
 /// Box of an instance's visible pixels.
@@ -221,7 +222,7 @@ mod tests {
     #[test]
     fn normals_come_back_within_half_a_step() {
         let pixels = buffer();
-        let back = decode_normals(&LabelEncoder::default().normals(&pixels).unwrap()).unwrap();
+        let (_, _, back) = decode_normals(&LabelEncoder::default().normals(&pixels).unwrap()).unwrap();
         for (n, b) in pixels.normal.iter().zip(&back) {
             for axis in 0..3 {
                 let error = (n[axis] - b[axis]).abs();
@@ -239,7 +240,7 @@ mod tests {
             occluded: vec![false, false, true, false, false, true],
         };
         let bytes = LabelEncoder::default().flow(&pixels, &field).unwrap().unwrap();
-        let back = decode_flow(&bytes).unwrap();
+        let (_, _, back) = decode_flow(&bytes).unwrap();
         assert_eq!(back.occluded, [true, false, true, true, true, true]);
         for i in [1, 2, 5] {
             for axis in 0..2 {

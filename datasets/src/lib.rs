@@ -16,6 +16,7 @@
 //! of episodes. `FORMAT.md` documents every file.
 
 mod assemble;
+pub mod batches;
 mod bundle;
 pub mod clip;
 mod colour;
@@ -42,13 +43,14 @@ mod video;
 pub mod writer;
 
 pub use clip::Clip;
+pub use batches::{Batch, BatchSpec};
 pub use episode::{EpisodeInfo, EpisodeWriter};
 pub use error::{Error, Result};
 pub use info::{Feature, Info};
 pub use manifest::{Manifest, versions};
 pub use merge::merge;
 pub use plan::{Codec, Mode, ParamColumn, ParamKind, Plan, Shard, VideoSettings};
-pub use reader::Dataset;
+pub use reader::{Dataset, EpisodeEntry, FrameRow, LabelRow};
 pub use record::{Draw, EpisodeRecord};
 pub use video::Picture;
 pub use writer::{Summary, Writer};

@@ -1,11 +1,12 @@
 //! LeRobot's own metadata: `meta/info.json`, `stats.json`, `tasks.parquet`, `episodes/`.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, ListArray, StringArray};
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::Field;
 use arrow::record_batch::RecordBatch;
 use indexmap::IndexMap;
 use parquet::file::metadata::KeyValue;
@@ -307,6 +308,9 @@ fn write_tasks(path: &Path, task: &str) -> Result<()> {
     let index: ArrayRef = Arc::new(Int64Array::from(vec![0]));
     let text: ArrayRef = Arc::new(StringArray::from(vec![task]));
     let batch = RecordBatch::try_from_iter_with_nullable([("task_index", index, true), ("task", text, true)])?;
-    debug_assert_eq!(batch.schema().field(1).data_type(), &DataType::Utf8);
+    // pyarrow prefers the metadata of the embedded arrow schema; others read the file's own.
+    let metadata = HashMap::from([("pandas".to_owned(), pandas.to_string())]);
+    let schema = Arc::new(batch.schema().as_ref().clone().with_metadata(metadata));
+    let batch = RecordBatch::try_new(schema, batch.columns().to_vec())?;
     write_single(path, &batch, vec![KeyValue::new("pandas".to_owned(), pandas.to_string())])
 }

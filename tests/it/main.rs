@@ -11,4 +11,5 @@ mod invariants;
 mod language;
 mod parity;
 mod program;
+mod synthetic;
 mod tidy;
