@@ -29,6 +29,8 @@ mod space;
 mod table;
 mod terrain;
 mod tree;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 pub use diagnostics::{Diagnostic, Diagnostics};
