@@ -28,9 +28,9 @@ mod scenario;
 mod space;
 mod table;
 mod terrain;
-mod tree;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod yaml;
 
 pub use diagnostics::{Diagnostic, Diagnostics};
