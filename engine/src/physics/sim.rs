@@ -35,6 +35,8 @@ pub(super) struct Body {
     pub handle: RigidBodyHandle,
     /// Rigid body from body: not the identity where rapier needs its origin at the centre of mass.
     pub frame: Pose,
+    /// Centre of mass in the body's frame, if the rigid body is more than this body (welded links).
+    pub com: Option<Vec3>,
     /// False before it is spawned and after it is removed.
     pub present: bool,
 }

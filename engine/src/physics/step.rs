@@ -38,7 +38,10 @@ impl Sim {
         for &(body, force) in &self.forces {
             let Some(body) = self.bodies.get(body).filter(|b| b.present) else { continue };
             if let Some(rigid) = self.rapier.bodies.get_mut(body.handle) {
-                rigid.add_force(force, true);
+                match body.com {
+                    Some(com) => rigid.add_force_at_point(force, *rigid.position() * body.frame * com, true),
+                    None => rigid.add_force(force, true),
+                }
             }
         }
     }
@@ -127,7 +130,9 @@ impl Sim {
             state.bodies.push(match self.rapier.bodies.get(body.handle) {
                 Some(rigid) => BodyState {
                     pose: *rigid.position() * body.frame,
-                    velocity: rigid.linvel(),
+                    velocity: body.com.map_or(rigid.linvel(), |com| {
+                        rigid.velocity_at_point(*rigid.position() * body.frame * com)
+                    }),
                     angular_velocity: rigid.angvel(),
                     present: body.present,
                 },
