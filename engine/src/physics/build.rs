@@ -101,7 +101,16 @@ fn empty_sim(scene: &Scene) -> Sim {
     parameters.friction_model = FrictionModel::Coulomb;
     // A recycled pair keeps stale points and gaps, which would go into the record.
     parameters.contact_recycling = false;
-    Sim { rapier, bodies: Vec::new(), dofs: Vec::new(), robots: Vec::new(), steps: 0, forces: Vec::new() }
+    Sim {
+        rapier,
+        bodies: Vec::new(),
+        dofs: Vec::new(),
+        robots: Vec::new(),
+        steps: 0,
+        ties: Vec::new(),
+        forces: Vec::new(),
+        pulses: Vec::new(),
+    }
 }
 
 fn add_object(

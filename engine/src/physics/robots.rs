@@ -71,6 +71,7 @@ pub(super) fn add_model(
         servo: None,
         damping: 0.0,
         position: 0.0,
+        link: None,
         broken: false,
     }));
     let root = tree_root(built, robot, &model, first_body);
@@ -324,6 +325,7 @@ fn insert_joints(
             let dof = &mut built.sim.dofs[first_dof + joint];
             dof.site = Site::Reduced(handle);
             dof.axis = axis;
+            dof.link = Some(first_body + part.root);
             above = below;
             above_from_below = Pose::IDENTITY;
         }
