@@ -52,6 +52,7 @@ fn a_resting_box_is_held_by_its_weight() {
     });
     let mut world = start(scene(250, objects, json!({})));
     advance(&mut world, 100);
+    println!("{:#?}", world.state().contacts);
     let sum: f32 = world.state().contacts.iter().map(|c| c.normal_force_n * c.normal.z).sum();
     let (expected, measured) = (3.0 * G as f32, sum);
     assert!((measured - expected).abs() < 0.01 * expected, "expected {expected} N, measured {measured} N");
