@@ -13,6 +13,9 @@ use crate::table::{Need, Quantity, Record, Refers, Type};
 use crate::tree::{Plain, Shape, Slot, Source, Tree};
 use crate::yaml::{self, Key, Node, Sources, Span, Value};
 
+/// Help for a signal where only values may stand.
+const SIGNALS_STAND: &str = "signals (`dist`, `height`, `t`, …) may stand in `require`, `events`, `success`, `reward`, `terminate` and `observation`";
+
 /// What the distribution around a node is over.
 #[derive(Clone, Copy, Debug)]
 pub enum Element {
@@ -110,7 +113,7 @@ impl<'a> Decoder<'a> {
                 Value::Bool(value) => Some(Tree::Plain(Plain::Bool(value))),
                 _ => self.wrong(node, "`true` or `false`", path),
             },
-            Type::Text | Type::File => self.text(node, path),
+            Type::File => self.text(node, path),
             Type::Literal => match &node.value {
                 Value::Text(text) => Some(Tree::Plain(Plain::Text(text.clone()))),
                 Value::Number(_) | Value::Bool(_) => self.wrong_with(node, "text", "put it in quotes", path),
@@ -277,8 +280,7 @@ impl<'a> Decoder<'a> {
     fn formula(&mut self, node: &Node, text: &str, shape: Shape, path: &str) -> Option<Tree> {
         let expr = self.parse(node, text, path)?;
         if expr.has_signals() {
-            let help = "signals (`dist`, `height`, `t`, …) may stand in `require`, `events`, `success`, `reward`, `terminate` and `observation`";
-            self.report(node.span, path, "a value of the scene cannot depend on a signal", help);
+            self.report(node.span, path, "a value of the scene cannot depend on a signal", SIGNALS_STAND);
             return None;
         }
         let source = match &expr {
@@ -305,7 +307,7 @@ impl<'a> Decoder<'a> {
                 Source::Formula(expr)
             }
         };
-        Some(Tree::Slot(Box::new(Slot { source, shape, path: path.to_owned(), span: node.span })))
+        Some(Tree::Slot(Box::new(Slot { source, shape, path: path.to_owned() })))
     }
 
     /// `mass: $angle` is a mistake that units can tell.
@@ -381,10 +383,13 @@ impl<'a> Decoder<'a> {
                 Some(value)
             }
             Err(error) => {
-                if let Ok(expr) = Expr::parse(text) {
-                    if let Some(Constant::Scalar(value)) = expr.constant() {
-                        return Some(value);
-                    }
+                let expr = Expr::parse(text).ok();
+                if let Some(Constant::Scalar(value)) = expr.as_ref().and_then(Expr::constant) {
+                    return Some(value);
+                }
+                if expr.is_some_and(|expr| expr.has_signals()) {
+                    self.report(node.span, path, "a value of the scene cannot depend on a signal", SIGNALS_STAND);
+                    return None;
                 }
                 let help = match error {
                     Error::Expression { problem, .. } if problem.contains("unit") => problem,
@@ -454,6 +459,10 @@ impl<'a> Decoder<'a> {
             Value::Text(text) if text.contains('$') => self.formula(node, text, Shape::Any, path),
             Value::Text(text) => match units::parse_quantity(text) {
                 Ok(_) => self.constant(node, &language::ANY, path),
+                // `1/3` is arithmetic, `red` and `pi` are words.
+                Err(_) if text.contains(|c: char| c.is_ascii_digit()) && constant(text) => {
+                    self.constant(node, &language::ANY, path)
+                }
                 Err(_) => Some(Tree::Plain(Plain::Text(text.clone()))),
             },
             Value::List(_) => self.list(node, &Type::Number(&language::ANY), path),
@@ -495,7 +504,7 @@ impl<'a> Decoder<'a> {
         let name = path.to_owned();
         let index =
             self.params.add(Param { rule: Rule::Draw { kind, args }, ..Param::inline(&name, node.span, shape) });
-        Some(Tree::Slot(Box::new(Slot { source: Source::Param(index), shape, path: name, span: node.span })))
+        Some(Tree::Slot(Box::new(Slot { source: Source::Param(index), shape, path: name })))
     }
 
     /// The one key of a distribution and its arguments.
@@ -766,6 +775,11 @@ fn collect(trees: Option<Vec<(String, Tree)>>, key: String, tree: Option<Tree>) 
     Some(trees)
 }
 
+/// True if a text is arithmetic that needs nothing.
+fn constant(text: &str) -> bool {
+    matches!(Expr::parse(text).ok().and_then(|expr| expr.constant()), Some(Constant::Scalar(_)))
+}
+
 /// Moves a node that stands for a default to the place that it stands for.
 fn relocate(node: &mut Node, span: Span) {
     node.span = span;
@@ -824,7 +838,7 @@ fn takes(ty: &Type, node: &Node) -> bool {
         Type::Name(_) | Type::Word(_) | Type::Literal => {
             matches!(&node.value, Value::Text(text) if !text.contains('$'))
         }
-        Type::Text | Type::File => matches!(node.value, Value::Text(_)) || distribution(node),
+        Type::File => matches!(node.value, Value::Text(_)) || distribution(node),
         Type::Expr => matches!(node.value, Value::Text(_) | Value::Bool(_) | Value::Number(_)),
         _ => true,
     }
@@ -834,7 +848,7 @@ fn takes(ty: &Type, node: &Node) -> bool {
 fn expected(ty: &Type) -> String {
     match ty {
         Type::Flag | Type::Bool => "`true` or `false`".to_owned(),
-        Type::Text | Type::Literal => "text".to_owned(),
+        Type::Literal => "text".to_owned(),
         Type::Word(words) => format!("one of {}", listed(words)),
         Type::Name(_) => "a name".to_owned(),
         Type::File => "a file".to_owned(),

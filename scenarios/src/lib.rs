@@ -28,6 +28,8 @@ mod scenario;
 mod space;
 mod table;
 mod terrain;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod yaml;
 

@@ -78,11 +78,6 @@ impl Thing {
         }
         needs
     }
-
-    /// True if its position is a point in space, not a place to rest.
-    pub fn floats(&self) -> bool {
-        self.place.get("on").is_none()
-    }
 }
 
 /// The object or robot of `arm.tip`.

@@ -63,8 +63,6 @@ pub enum BodyKind {
 pub struct Requirement {
     /// Its text, or the path of the key that asks for it.
     pub text: String,
-    /// Path in the file.
-    pub path: String,
     /// The condition.
     pub expr: Expr,
     /// Part of the scenes in which it is asked for.
@@ -170,7 +168,7 @@ fn place(decoder: &Decoder<'_>, paths: &[&str]) -> Span {
 
 fn requirements(tree: Option<Tree>) -> Vec<Requirement> {
     let Some(Tree::List(items)) = tree else { return Vec::new() };
-    let requirement = |(i, item): (usize, Tree)| {
+    let requirement = |item: Tree| {
         let (expr, p) = match item {
             Tree::Expr(expr) => (*expr, 1.0),
             mut record => match record.take("expr") {
@@ -178,9 +176,9 @@ fn requirements(tree: Option<Tree>) -> Vec<Requirement> {
                 _ => return None,
             },
         };
-        Some(Requirement { text: expr.to_string(), path: format!("require.{i}"), expr, p })
+        Some(Requirement { text: expr.to_string(), expr, p })
     };
-    items.into_iter().enumerate().filter_map(requirement).collect()
+    items.into_iter().filter_map(requirement).collect()
 }
 
 fn bodies(tree: &mut Tree, decoder: &mut Decoder<'_>) -> Vec<BodyPlan> {
@@ -221,10 +219,8 @@ fn check_body(body: &BodyPlan, decoder: &mut Decoder<'_>) {
         decoder.report(span, path, "`fixed` and `kinematic` exclude each other", "keep one of them");
     }
     for key in ["plane", "heightfield"] {
-        if body.tree.get(key).is_some()
-            && (truth("kinematic") || matches!(body.tree.get("fixed"), Some(Tree::Plain(Plain::Bool(false)))))
-        {
-            decoder.report(span, path, format!("a {key} never moves"), "remove `fixed: false` and `kinematic`");
+        if body.tree.get(key).is_some() && truth("kinematic") {
+            decoder.report(span, path, format!("a {key} never moves"), "remove `kinematic`");
         }
     }
     let three = matches!(body.thing.place.get("at"), Some(Tree::List(items)) if items.len() == 3);
@@ -267,7 +263,7 @@ fn sight(thing: &Thing) -> Vec<Requirement> {
             let seen = Expr::Signal(Signal::Visible, vec![name(&thing.name), name(camera)]);
             let expr = Expr::Binary(operator, Box::new(seen), Box::new(Expr::Number(bound)));
             let path = format!("{}.{key}", thing.path);
-            found.push(Requirement { text: path.clone(), path, expr, p: 1.0 });
+            found.push(Requirement { text: path, expr, p: 1.0 });
         }
     }
     found

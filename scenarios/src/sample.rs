@@ -26,8 +26,8 @@ pub const MAX_ATTEMPTS: u32 = 1_000;
 
 /// Why an attempt gave no scene.
 enum Rejected {
-    /// Drawn again; by which requirement.
-    Again(String),
+    /// To be drawn again.
+    Again,
     /// Nothing helps.
     Failed(SampleError),
 }
@@ -49,7 +49,7 @@ pub fn sample(plan: &Plan, seed: u64, index: u64, assets: &Arc<Assets>) -> Resul
                 let draws = drawn.into_draws().collect();
                 return Ok(Sampled { scene, draws, attempts: attempt + 1, rejections });
             }
-            Err(Rejected::Again(_)) => {}
+            Err(Rejected::Again) => {}
             Err(Rejected::Failed(error)) => return Err(error),
         }
     }
@@ -95,8 +95,8 @@ impl<'a> Sampler<'a> {
 
     fn attempt(&mut self, rejections: &mut IndexMap<String, u32>) -> Result<(Scene, Drawn<'a>), Rejected> {
         let mut reject = |text: String| {
-            *rejections.entry(text.clone()).or_insert(0) += 1;
-            Rejected::Again(text)
+            *rejections.entry(text).or_insert(0) += 1;
+            Rejected::Again
         };
         let plan = self.plan;
         let mut drawn = plan
@@ -116,13 +116,10 @@ impl<'a> Sampler<'a> {
         }
         scene.cameras = self.cameras(&drawn, &scene)?;
         let failed = self.unsatisfied(&drawn, &scene)?;
-        if let Some((first, others)) = failed.split_first() {
-            for other in others {
-                reject(other.clone());
-            }
-            return Err(reject(first.clone()));
+        match failed.into_iter().map(reject).last() {
+            Some(rejected) => Err(rejected),
+            None => Ok((scene, drawn)),
         }
-        Ok((scene, drawn))
     }
 
     /// Every body in its place, in the file's order, or what there was no room for.

@@ -61,8 +61,6 @@ pub enum Type {
     Flag,
     /// `true` or `false`.
     Bool,
-    /// Text that chance or a parameter may choose.
-    Text,
     /// Text as it is.
     Literal,
     /// One of these words.

@@ -6,7 +6,6 @@ use worldloom_engine::expr::{Expr, Value};
 use worldloom_engine::scene::ParamValue;
 
 use crate::table::Quantity;
-use crate::yaml::Span;
 
 /// A value with every parameter filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,8 +52,6 @@ pub struct Slot {
     pub shape: Shape,
     /// Path in the file.
     pub path: String,
-    /// Place in the file.
-    pub span: Span,
 }
 
 /// Where a value comes from.

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::build::{Built, build};
 use super::camera::Rig;
+use super::effects;
 use super::sight::{Eyes, Look};
 use super::step::Scratch;
 use super::watch::Substep;
 use crate::assets::Assets;
 use crate::error::{Error, Result};
+use crate::events::{EventRunner, FaultBank, Fired};
 use crate::expr::Program;
 use crate::gbuffer::{Channels, GBuffer};
 use crate::robots::RobotModel;
@@ -34,6 +36,8 @@ pub(super) struct Live {
     pub built: Built,
     pub rules: Rules,
     pub rigs: Vec<Rig>,
+    pub events: EventRunner,
+    pub faults: FaultBank,
     pub eyes: Eyes,
     pub scratch: Scratch,
     pub state: State,
@@ -58,6 +62,11 @@ impl PhysicsWorld {
     /// The models of the scene's robots, in order; empty before a reset.
     pub fn robots(&self) -> &[Arc<RobotModel>] {
         self.live.as_ref().map_or(&[], |live| &live.built.models)
+    }
+
+    /// Every event that fired since the reset, in order.
+    pub fn fired(&self) -> &[Fired] {
+        self.live.as_ref().map_or(&[], |live| live.events.fired())
     }
 
     /// What a renderer draws of the scene; empty before a reset.
@@ -132,6 +141,9 @@ impl World for PhysicsWorld {
         };
         let view = rig.view(&live.state);
         live.eyes.draw(&live.scene, &live.built.visuals, &live.state.bodies, &view, channels, out);
+        if channels.colour && !live.faults.spares_camera(camera) {
+            live.faults.picture(camera, live.state.step, &mut out.colour);
+        }
         Ok(())
     }
 
@@ -157,8 +169,11 @@ impl Live {
         let scratch = Scratch::default();
         let mut state = State::default();
         built.sim.read(&scratch, &mut state);
+        let dims: Vec<usize> = rules.observation.iter().map(Program::dim).collect();
         let mut live = Self {
             scene: scene.clone(),
+            events: EventRunner::new(scene, &built.catalog)?,
+            faults: FaultBank::new(scene, &dims),
             built,
             rules,
             rigs,
@@ -185,21 +200,50 @@ impl Live {
         let clamped = action.iter().zip(&spec.channels).map(|(value, channel)| clamp(*value, channel));
         self.action.extend(clamped);
         self.built.sim.forces.clear();
+        let ended = self.happen()?;
         self.built.actions.apply(&self.action, &mut self.built.sim);
+        let mut pulsed = !self.built.sim.pulses.is_empty();
+        let mut applied = if watch.is_some() { self.built.sim.applied() } else { Vec::new() };
         self.built.sim.apply_forces();
         for _ in 0..self.scene.engine.substeps() {
             let before = watch.as_ref().map(|_| self.instant());
             self.built.sim.advance(&self.built.hooks, &self.built.catalog, &mut self.scratch)?;
             if let (Some(watch), Some(before)) = (&mut watch, before) {
                 let after = self.instant();
-                watch(&Substep { before: &before, after: &after, forces: &self.built.sim.forces });
+                watch(&Substep { before: &before, after: &after, forces: &applied });
+            }
+            if std::mem::take(&mut pulsed) {
+                applied.clone_from(&self.built.sim.forces);
+                self.built.sim.apply_forces();
             }
         }
         self.built.sim.read(&self.scratch, &mut self.state);
         self.state.step += 1;
         self.state.time_secs = self.state.step as f64 / f64::from(self.scene.engine.control_rate);
         self.observe();
-        Ok(self.judge())
+        let mut step = self.judge();
+        step.terminated |= ended;
+        Ok(step)
+    }
+
+    /// Carries out the events of this instant; true if one of them ends the episode.
+    fn happen(&mut self) -> Result<bool> {
+        let mut look = Look {
+            eyes: &mut self.eyes,
+            scene: &self.scene,
+            visuals: &self.built.visuals,
+            rigs: &self.rigs,
+            state: &self.state,
+        };
+        let mut ended = false;
+        for effect in self.events.tick(&self.state, &self.built.catalog, &mut look) {
+            match effects::carry_out(&mut self.built, effect)? {
+                effects::Outcome::Done => {}
+                effects::Outcome::Terminate => ended = true,
+                effects::Outcome::Fault(fault) => self.faults.start(fault),
+            }
+        }
+        Ok(ended)
     }
 
     /// The state now, between two physics steps.
@@ -223,6 +267,7 @@ impl Live {
         for program in &self.rules.observation {
             program.extend(&self.state, &self.built.catalog, &mut look, &mut self.observation);
         }
+        self.faults.observe(self.state.step, &mut self.observation);
     }
 
     /// Evaluates the scene's verdicts on the state.

@@ -18,7 +18,7 @@ use glamx::DPose3;
 use glamx::glam::{DMat3, DVec3};
 
 use super::finish::finish;
-use super::inertia::Inertia;
+use super::inertia::{Inertia, MeshMethod};
 use super::shapes::{Geometry, rotation, to_pose};
 use super::xml::{Element, Notes};
 use super::{Link, LinkCollider, LinkVisual, Mimic, Motion, RobotJoint, RobotModel};
@@ -216,7 +216,7 @@ impl Reader<'_> {
             match child.tag.as_str() {
                 "collision" => {
                     let Some((geometry, pose)) = self.shape(child)? else { continue };
-                    solids.extend(geometry.solid().map(|solid| solid.placed(pose)));
+                    solids.extend(geometry.solid(MeshMethod::Exact).map(|solid| solid.placed(pose)));
                     let colliders = geometry.colliders(false);
                     if colliders.is_empty() {
                         self.notes.add(format!("link `{}`: a collision shape without extent", link.name));

@@ -8,7 +8,7 @@ use super::{
     ANGULAR_VELOCITY, ANY, DECAY, DENSITY, DISTANCE, FACTOR, FRICTION, GRID, LENGTH, MASS, NOT_NEGATIVE, NUMBER,
     OCTAVES, POSITIVE, SEED, SIZE, STEPS, UNIT, VELOCITY,
 };
-use crate::table::{Group, Record, Refers, Type, at_most_one, default, one_of, optional, required};
+use crate::table::{Record, Refers, Type, at_most_one, default, one_of, optional, required};
 
 /// A rigid body.
 pub static OBJECT: Record = Record {

@@ -1,7 +1,7 @@
 //! Distributions.
 
-use super::{FACTOR, NUMBER, POSITIVE, STRENGTH};
-use crate::table::{Group, Record, Type, default, one_of, optional, required};
+use super::{FACTOR, POSITIVE, STRENGTH};
+use crate::table::{Record, Type, default, one_of, optional, required};
 
 /// A distribution, written as a map with one key.
 pub static DISTRIBUTION: Record = Record {

@@ -2,7 +2,7 @@
 
 use super::bodies::OBJECT;
 use super::{ANGULAR_VELOCITY, ANY, DURATION, FORCE, FRICTION, IMPULSE, LENGTH, TIME, TIMES, VELOCITY};
-use crate::table::{Group, Record, Refers, Type, one_of, optional, required};
+use crate::table::{Record, Refers, Type, one_of, optional, required};
 
 /// A trigger and what it does.
 pub static EVENT: Record = Record {

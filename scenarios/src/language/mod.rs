@@ -15,7 +15,7 @@ pub use quantities::*;
 pub use robots::{DRIVER, FRAME_RECORD, ROBOT};
 pub use views::{CAMERA, LIGHT, SKY};
 
-use crate::table::{Field, Group, Need, Record, Type, default, optional, required};
+use crate::table::{Record, Type, default, optional, required};
 
 /// The whole file.
 pub static SCENARIO: Record = Record {

@@ -6,30 +6,6 @@ use crate::table::{Field, Record, Refers, Type, default, one_of, optional, requi
 /// `[x, y, z]` is the origin; `[x, y]` is a place on the ground or on the body of `on`.
 pub const AT_BODY: Type = Type::Point(&LENGTH);
 
-/// Keys that place an object or a robot, and are gone in a scene.
-pub const PLACE_KEYS: &[&str] = &[
-    "at",
-    "on",
-    "in",
-    "left_of",
-    "right_of",
-    "ahead_of",
-    "behind",
-    "above",
-    "below",
-    "offset",
-    "facing",
-    "facing_toward",
-    "rotation",
-    "visible_from",
-    "not_visible_from",
-    "scatter",
-    "count",
-];
-
-/// Keys that aim a camera, and are gone in a scene.
-pub const CAMERA_PLACE_KEYS: &[&str] = &["at", "look_at", "rotation", "jitter"];
-
 /// A region of the ground or of the top of a body.
 pub static REGION: Record = Record {
     name: "region",

@@ -8,7 +8,7 @@ use super::placement::{
 use super::{
     ANGLE, ANY, DISTANCE, DURATION, FORCE, FREQUENCY, FRICTION, LENGTH, NOT_NEGATIVE, POSITIVE, SPEED, TIME, UNIT,
 };
-use crate::table::{Group, Record, Refers, Type, at_most_one, default, one_of, optional, required};
+use crate::table::{Record, Refers, Type, at_most_one, default, one_of, optional, required};
 
 /// A robot.
 pub static ROBOT: Record = Record {

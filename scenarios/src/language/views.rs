@@ -2,7 +2,7 @@
 
 use super::placement::{ROTATION_TYPE, TARGET};
 use super::{DISTANCE, FOV, LENGTH, NOT_NEGATIVE, NUMBER, PIXELS, SPREAD, STRENGTH};
-use crate::table::{Group, Record, Refers, Type, at_most_one, default, one_of, optional, required};
+use crate::table::{Record, Refers, Type, at_most_one, default, one_of, optional, required};
 
 /// A camera.
 pub static CAMERA: Record = Record {
