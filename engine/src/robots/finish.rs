@@ -1,9 +1,7 @@
 //! The checks that every robot passes whatever it was read from, and the lumping of welded links.
 
-use glamx::DPose3;
-use glamx::glam::DQuat;
-
 use super::inertia::Inertia;
+use super::kinematics::to_double;
 use super::xml::{Element, Notes};
 use super::{Link, Mimic, RigidPart, RobotModel};
 use crate::error::Result;
@@ -136,7 +134,7 @@ pub(super) fn rigid_parts(model: &RobotModel) -> Vec<RigidPart> {
         };
         let (part, sum) = &mut parts[part];
         part.members.push((i, pose));
-        *sum = if sum.mass == 0.0 { own.placed(to_dpose(pose)) } else { sum.plus(own.placed(to_dpose(pose))) };
+        *sum = if sum.mass == 0.0 { own.placed(to_double(pose)) } else { sum.plus(own.placed(to_double(pose))) };
     }
     parts
         .into_iter()
@@ -147,10 +145,4 @@ pub(super) fn rigid_parts(model: &RobotModel) -> Vec<RigidPart> {
             ..part
         })
         .collect()
-}
-
-fn to_dpose(pose: Pose) -> DPose3 {
-    let q = pose.rotation;
-    let rotation = DQuat::from_xyzw(q.x.into(), q.y.into(), q.z.into(), q.w.into()).normalize();
-    DPose3::from_parts(pose.translation.as_dvec3(), rotation)
 }

@@ -2,15 +2,31 @@
 //!
 //! Closed forms are the textbook ones (e.g. Spong, Hutchinson, Vidyasagar, *Robot Modeling and
 //! Control*, appendix); meshes use signed tetrahedra from the origin (Mirtich 1996,
-//! "Fast and accurate computation of polyhedral mass properties"), which is exact for a closed mesh.
+//! "Fast and accurate computation of polyhedral mass properties"), which is exact for a closed mesh,
+//! or one of MuJoCo's other rules ([`MeshMethod`]).
 
 use glamx::DPose3;
 use glamx::glam::{DMat3, DVec3};
 
-use crate::maths::Mat3;
+use crate::maths::{Mat3, Vec3};
 use crate::visual::TriMesh;
 
 const PI: f64 = std::f64::consts::PI;
+
+/// How the mass of a mesh is found (MuJoCo's `<mesh inertia>`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum MeshMethod {
+    /// The volume inside, with signed tetrahedra: right for closed meshes.
+    #[default]
+    Exact,
+    /// Tetrahedra from the centre of the faces, all counted as positive: MuJoCo's default. Too
+    /// heavy for a mesh that is not convex, but defined for any.
+    Legacy,
+    /// The volume of the convex hull.
+    Convex,
+    /// The surface, with the density per square metre.
+    Shell,
+}
 
 /// A rigid distribution of mass.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,38 +79,64 @@ impl Inertia {
         Self::at_origin(cylinder.mass + caps.mass, DVec3::new(across, across, along))
     }
 
-    /// Solid inside a closed surface, which may come in several pieces. An open or inside-out
-    /// surface gives what its signed volume says; `None` if that is not positive.
-    pub(super) fn mesh<'a>(pieces: impl Iterator<Item = &'a TriMesh> + Clone, scale: DVec3) -> Option<Self> {
-        let points = || pieces.clone().flat_map(|mesh| &mesh.positions).map(|p| p.as_dvec3() * scale);
-        // Any reference point will do; one near the surface loses fewer digits.
-        let reference = points().sum::<DVec3>() / points().count().max(1) as f64;
-        let mut volume = 0.0;
-        let mut first = DVec3::ZERO;
-        let mut second = DMat3::ZERO;
-        let corners = |mesh: &'a TriMesh| {
-            let corner = move |i: u32| mesh.positions[i as usize].as_dvec3() * scale - reference;
-            mesh.triangles.iter().map(move |t| t.map(corner))
-        };
-        for [a, b, c] in pieces.clone().flat_map(corners) {
-            let v = a.dot(b.cross(c)) / 6.0;
-            let sum = a + b + c;
-            volume += v;
-            first += v / 4.0 * sum;
-            second += (outer(sum, sum) + outer(a, a) + outer(b, b) + outer(c, c)) * (v / 20.0);
-        }
-        // A mirrored scale turns the mesh inside out.
+    /// Mass properties of a surface, which may come in several pieces; `None` if it encloses or
+    /// covers nothing.
+    pub(super) fn mesh<'a>(
+        pieces: impl Iterator<Item = &'a TriMesh> + Clone,
+        scale: DVec3,
+        method: MeshMethod,
+    ) -> Option<Self> {
+        let mut faces: Vec<[DVec3; 3]> = pieces
+            .clone()
+            .flat_map(|mesh| mesh.triangles.iter().map(|t| t.map(|i| mesh.positions[i as usize].as_dvec3() * scale)))
+            .collect();
         if scale.x * scale.y * scale.z < 0.0 {
-            (volume, first, second) = (-volume, -first, second * -1.0);
+            // A mirrored scale turns the mesh inside out.
+            faces.iter_mut().for_each(|face| face.swap(1, 2));
         }
-        if volume <= 1.0e-15 {
+        if method == MeshMethod::Convex {
+            let points: Vec<Vec3> = faces.iter().flatten().map(|p| p.as_vec3()).collect();
+            let hull = super::shapes::hull_mesh(&points)?;
+            return Self::mesh(std::iter::once(&hull), DVec3::ONE, MeshMethod::Exact);
+        }
+        let area = |[a, b, c]: &[DVec3; 3]| (*b - *a).cross(*c - *a).length() / 2.0;
+        let total_area: f64 = faces.iter().map(area).sum();
+        if total_area <= 0.0 {
             return None;
         }
-        let centre = first / volume;
-        let about = second - outer(centre, centre) * volume;
-        let trace = about.x_axis.x + about.y_axis.y + about.z_axis.z;
-        let tensor = DMat3::from_diagonal(DVec3::splat(trace)) - about;
-        Some(Self { mass: volume, centre: reference + centre, tensor })
+        // Any reference point will do for a closed surface; MuJoCo's is the centre of the faces.
+        let middle = faces.iter().map(|f| (f[0] + f[1] + f[2]) / 3.0 * area(f)).sum::<DVec3>() / total_area;
+        let weight = |face: &[DVec3; 3], reference: DVec3| {
+            let [a, b, c] = face.map(|p| p - reference);
+            match method {
+                MeshMethod::Shell => area(face),
+                MeshMethod::Legacy => (a.dot(b.cross(c)) / 6.0).abs(),
+                MeshMethod::Exact | MeshMethod::Convex => a.dot(b.cross(c)) / 6.0,
+            }
+        };
+        // A tetrahedron has its reference corner too, a triangle only its own three.
+        let (corners, pairs) = if method == MeshMethod::Shell { (3.0, 12.0) } else { (4.0, 20.0) };
+        let (mut mass, mut first) = (0.0, DVec3::ZERO);
+        for face in &faces {
+            let w = weight(face, middle);
+            mass += w;
+            first += w / corners * face.iter().map(|p| *p - middle).sum::<DVec3>();
+        }
+        if mass <= 1.0e-15 {
+            return None;
+        }
+        let centre = middle + first / mass;
+        // Seen from the centre of mass; the volume too, which only the legacy rule sees differently.
+        let (mut mass, mut second) = (0.0, DMat3::ZERO);
+        for face in &faces {
+            let [a, b, c] = face.map(|p| p - centre);
+            let (w, sum) = (weight(face, centre), a + b + c);
+            mass += w;
+            second += (outer(sum, sum) + outer(a, a) + outer(b, b) + outer(c, c)) * (w / pairs);
+        }
+        let trace = second.x_axis.x + second.y_axis.y + second.z_axis.z;
+        let tensor = DMat3::from_diagonal(DVec3::splat(trace)) - second;
+        Some(Self { mass, centre, tensor })
     }
 
     /// The same body seen from a frame in which its frame has this pose.
@@ -198,11 +240,35 @@ mod tests {
     #[test]
     fn a_cube_mesh_weighs_and_turns_as_a_box() {
         let scale = DVec3::new(0.2, 0.3, -0.5);
-        let mesh = Inertia::mesh(std::iter::once(&unit_cube()), scale).expect("closed");
         let solid = Inertia::cuboid(scale.abs() / 2.0);
-        assert!((mesh.mass - solid.mass).abs() < TOLERANCE, "{} against {}", mesh.mass, solid.mass);
-        assert!((mesh.centre - scale / 2.0).length() < TOLERANCE, "centre {}", mesh.centre);
-        assert!(mesh.tensor.abs_diff_eq(solid.tensor, TOLERANCE), "{} against {}", mesh.tensor, solid.tensor);
+        for (method, tolerance) in [
+            (MeshMethod::Exact, TOLERANCE),
+            (MeshMethod::Legacy, TOLERANCE),
+            // The hull is found in single precision.
+            (MeshMethod::Convex, 1.0e-7),
+        ] {
+            let mesh = Inertia::mesh(std::iter::once(&unit_cube()), scale, method).expect("closed");
+            assert!((mesh.mass - solid.mass).abs() < tolerance, "{method:?}: {} against {}", mesh.mass, solid.mass);
+            assert!((mesh.centre - scale / 2.0).length() < tolerance, "{method:?}: centre {}", mesh.centre);
+            let difference = (mesh.tensor - solid.tensor).to_cols_array().map(f64::abs).into_iter().fold(0.0, f64::max);
+            assert!(difference < tolerance, "{method:?}: {} against {}", mesh.tensor, solid.tensor);
+        }
+    }
+
+    #[test]
+    fn a_cube_shell_turns_as_six_plates() {
+        let shell = Inertia::mesh(std::iter::once(&unit_cube()), DVec3::ONE, MeshMethod::Shell).expect("covered");
+        // Six unit plates: two at their own I = m/6, four at m/12 + m/4, m = 1 each.
+        let expected = 2.0 / 6.0 + 4.0 * (1.0 / 12.0 + 1.0 / 4.0);
+        assert!((shell.mass - 6.0).abs() < TOLERANCE, "mass {}", shell.mass);
+        assert!((shell.tensor.x_axis.x - expected).abs() < TOLERANCE, "{} against {expected}", shell.tensor.x_axis.x);
+    }
+
+    #[test]
+    fn an_open_mesh_weighs_nothing_certain_unless_tetrahedra_count_as_positive() {
+        let mut open = unit_cube();
+        open.triangles.truncate(2);
+        assert_eq!(Inertia::mesh(std::iter::once(&open), DVec3::ONE, MeshMethod::Exact), None);
     }
 
     #[test]

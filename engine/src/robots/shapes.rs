@@ -7,7 +7,7 @@ use glamx::glam::{DQuat, DVec3};
 use rapier3d::geometry::SharedShape;
 use rapier3d::parry::shape::ConvexPolyhedron;
 
-use super::inertia::Inertia;
+use super::inertia::{Inertia, MeshMethod};
 use crate::assets::MeshPart;
 use crate::maths::{Pose, Quat, Vec3};
 use crate::visual::{Picture, TriMesh, VisualShape};
@@ -79,6 +79,17 @@ impl Geometry {
         }
     }
 
+    /// True for a primitive of size 0.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Plane(..) | Self::Mesh(..) => false,
+            Self::Box(half) => half.max_element() <= 0.0,
+            Self::Ellipsoid(semi) => semi.min_element() <= 0.0,
+            Self::Sphere(radius) | Self::Capsule(radius, _) => *radius <= 0.0,
+            Self::Cylinder(radius, half) => *radius <= 0.0 || *half <= 0.0,
+        }
+    }
+
     /// What is drawn.
     pub(super) fn visuals(&self) -> Vec<Drawn> {
         let one = |shape| vec![Drawn { shape, colour: None, picture: None }];
@@ -103,8 +114,8 @@ impl Geometry {
         }
     }
 
-    /// Mass properties at 1 kg/m³; `None` for a plane, or a mesh that encloses nothing.
-    pub(super) fn solid(&self) -> Option<Inertia> {
+    /// Mass properties at 1 kg/m³ (1 kg/m² for a shell); `None` for a plane, or a mesh that encloses nothing.
+    pub(super) fn solid(&self, method: MeshMethod) -> Option<Inertia> {
         match self {
             Self::Plane(..) => None,
             Self::Box(half) => Some(Inertia::cuboid(*half)),
@@ -112,7 +123,7 @@ impl Geometry {
             Self::Ellipsoid(semi) => Some(Inertia::ellipsoid(*semi)),
             Self::Capsule(radius, half) => Some(Inertia::capsule(*radius, *half)),
             Self::Cylinder(radius, half) => Some(Inertia::cylinder(*radius, *half)),
-            Self::Mesh(parts, scale) => Inertia::mesh(parts.iter().map(|part| &*part.mesh), *scale),
+            Self::Mesh(parts, scale) => Inertia::mesh(parts.iter().map(|part| &*part.mesh), *scale, method),
         }
     }
 }

@@ -18,7 +18,7 @@ use glamx::DPose3;
 use glamx::glam::{DMat3, DVec3};
 
 use super::finish::finish;
-use super::inertia::Inertia;
+use super::inertia::{Inertia, MeshMethod};
 use super::shapes::{Geometry, rotation, to_pose};
 use super::xml::{Element, Notes};
 use super::{Link, LinkCollider, LinkVisual, Mimic, Motion, RobotJoint, RobotModel};
@@ -216,7 +216,7 @@ impl Reader<'_> {
             match child.tag.as_str() {
                 "collision" => {
                     let Some((geometry, pose)) = self.shape(child)? else { continue };
-                    solids.extend(geometry.solid().map(|solid| solid.placed(pose)));
+                    solids.extend(geometry.solid(MeshMethod::Exact).map(|solid| solid.placed(pose)));
                     let colliders = geometry.colliders(false);
                     if colliders.is_empty() {
                         self.notes.add(format!("link `{}`: a collision shape without extent", link.name));
@@ -365,19 +365,20 @@ impl Reader<'_> {
         let own = shape.own();
         let positive = |attribute: &str| -> Result<f64> {
             match own.number(attribute)? {
-                Some(x) if x > 0.0 => Ok(x),
-                Some(x) => Err(shape.error(format!("`{attribute}` must be positive, found {x}"))),
+                Some(x) if x >= 0.0 => Ok(x),
+                Some(x) => Err(shape.error(format!("`{attribute}` is negative: {x}"))),
                 None => Err(shape.error(format!("has no attribute `{attribute}`"))),
             }
         };
         let geometry = match shape.tag.as_str() {
             "box" => {
                 let size = own.vector("size")?.ok_or_else(|| shape.error("has no attribute `size`"))?;
-                if size.min_element() < 0.0 || size.max_element() <= 0.0 {
-                    return Err(shape.error(format!("`size` must be positive, found {size}")));
+                if size.min_element() < 0.0 {
+                    return Err(shape.error(format!("`size` is negative: {size}")));
                 }
-                // Drawings of sheets have a thickness of 0.
-                Geometry::Box((size / 2.0).max(DVec3::splat(1.0e-5)))
+                // Sheets are drawn with a thickness of 0.
+                let thinnest = if size.max_element() > 0.0 { 1.0e-5 } else { 0.0 };
+                Geometry::Box((size / 2.0).max(DVec3::splat(thinnest)))
             }
             "sphere" => Geometry::Sphere(positive("radius")?),
             "cylinder" => Geometry::Cylinder(positive("radius")?, positive("length")? / 2.0),
@@ -414,6 +415,10 @@ impl Reader<'_> {
                 return Ok(None);
             }
         };
+        if geometry.is_empty() {
+            self.notes.add(format!("a <{}> of size 0 is left out", shape.tag));
+            return Ok(None);
+        }
         Ok(Some((geometry, pose)))
     }
 
@@ -426,6 +431,8 @@ impl Reader<'_> {
         };
         let axis = match axis.try_normalize() {
             Some(axis) => axis.as_vec3(),
+            // Fixed joints often carry a zero axis.
+            None if element.get("type") == Some("fixed") => Vec3::X,
             None => return Err(element.error("its axis has no length")),
         };
         for tag in ["calibration", "safety_controller"] {

@@ -40,6 +40,10 @@ impl Element {
 
     pub(super) fn parse(reference: &str, text: &str) -> Result<Self> {
         let not_xml = |problem: String| Error::asset(reference, format!("is not XML: {problem}"));
+        // Blank lines in front of the XML declaration are against the rules, but common.
+        let skipped = text.len() - text.trim_start().len();
+        let first_line = text[..skipped].matches('\n').count() as u32;
+        let text = &text[skipped..];
         // The parser recurses over nested elements: look before it does.
         if nesting(text) > DEEPEST {
             return Err(not_xml(format!("elements are nested more than {DEEPEST} deep")));
@@ -50,7 +54,7 @@ impl Element {
         // Counting the line of each node from the start would be quadratic.
         let line_starts: Vec<usize> =
             std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Ok(convert(document.root_element(), &reference.into(), &line_starts))
+        Ok(convert(document.root_element(), &reference.into(), &line_starts, first_line))
     }
 
     /// `<joint name="elbow">`
@@ -101,11 +105,17 @@ impl<'a> Attributes<'a> {
         self.element.get(attribute).or_else(|| self.defaults?.get(attribute).map(String::as_str))
     }
 
-    /// Numbers separated by spaces; infinities are allowed, NaN is not.
+    /// Numbers separated by spaces (or commas, which Bullet takes too); infinities are allowed, NaN is not.
     pub(super) fn list(&self, attribute: &str) -> Result<Option<Vec<f64>>> {
         let Some(text) = self.get(attribute) else { return Ok(None) };
+        // A leftover of ROS' launch files: `$(optenv NAME DEFAULT)` is the default, since no result may
+        // depend on the environment.
+        let text = match text.trim().strip_prefix("$(optenv ").and_then(|rest| rest.strip_suffix(')')) {
+            Some(rest) => rest.trim_start().split_once(char::is_whitespace).map_or("", |(_, default)| default),
+            None => text,
+        };
         let mut out = Vec::new();
-        for word in text.split_whitespace() {
+        for word in text.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty()) {
             let value: f64 = word.parse().map_err(|_| {
                 let hint =
                     if word.contains("${") || word.contains("$(") { " (expand the file with xacro first)" } else { "" };
@@ -176,8 +186,8 @@ fn nesting(text: &str) -> usize {
     deepest
 }
 
-fn convert(node: roxmltree::Node<'_, '_>, file: &Arc<str>, line_starts: &[usize]) -> Element {
-    let line = line_starts.partition_point(|&start| start <= node.range().start) as u32;
+fn convert(node: roxmltree::Node<'_, '_>, file: &Arc<str>, line_starts: &[usize], first_line: u32) -> Element {
+    let line = first_line + line_starts.partition_point(|&start| start <= node.range().start) as u32;
     let prefix = if node.tag_name().namespace().is_some_and(|uri| uri.contains("xacro")) { "xacro:" } else { "" };
     Element {
         tag: format!("{prefix}{}", node.tag_name().name()),
@@ -185,7 +195,7 @@ fn convert(node: roxmltree::Node<'_, '_>, file: &Arc<str>, line_starts: &[usize]
         children: node
             .children()
             .filter(roxmltree::Node::is_element)
-            .map(|child| convert(child, file, line_starts))
+            .map(|child| convert(child, file, line_starts, first_line))
             .collect(),
         text: node.text().unwrap_or_default().trim().to_owned(),
         file: file.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use glamx::DPose3;
 use glamx::glam::{DQuat, DVec3};
 
-use super::super::inertia::Inertia;
+use super::super::inertia::{Inertia, MeshMethod};
 use super::super::shapes::{Geometry, hull_mesh};
 use super::super::xml::{Attributes, Element, Notes};
 use super::super::{LinkCollider, LinkVisual};
@@ -39,6 +39,7 @@ pub(super) struct Geom {
 struct Mesh {
     parts: Arc<[MeshPart]>,
     scale: DVec3,
+    method: MeshMethod,
     /// Moves the file's vertices (after scaling) to the reference frame.
     reference: DPose3,
 }
@@ -129,7 +130,7 @@ impl Library {
             |name: &str, default: i64| -> Result<i64> { Ok(attributes.number(name)?.map_or(default, |x| x as i64)) };
         let (contype, conaffinity) = (integer("contype", 1)? as u32, integer("conaffinity", 1)? as u32);
         let group = integer("group", 0)?;
-        let Some((geometry, pose)) = self.shape(document, attributes, notes)? else { return Ok(None) };
+        let Some((geometry, pose, method)) = self.shape(document, attributes, notes)? else { return Ok(None) };
 
         let density = attributes.non_negative("density")?.unwrap_or(WATER);
         let mass = attributes.number("mass")?;
@@ -139,7 +140,7 @@ impl Library {
         if attributes.get("shellinertia") == Some("true") {
             notes.add("<geom shellinertia> is not read: the geom is solid");
         }
-        let solid = geometry.solid().map(|solid| solid.with_mass(mass.unwrap_or(solid.mass * density)));
+        let solid = geometry.solid(method).map(|solid| solid.with_mass(mass.unwrap_or(solid.mass * density)));
         let solid = solid.filter(|solid| solid.mass > 0.0);
 
         let visual_only = contype == 0 && conaffinity == 0;
@@ -174,7 +175,7 @@ impl Library {
         document: &Document<'_>,
         attributes: &Attributes<'_>,
         notes: &mut Notes,
-    ) -> Result<Option<(Geometry, DPose3)>> {
+    ) -> Result<Option<(Geometry, DPose3, MeshMethod)>> {
         let element = attributes.element;
         let kind = attributes.get("type").unwrap_or("sphere");
         let mut pose = document.pose(attributes)?;
@@ -186,7 +187,9 @@ impl Library {
                 ));
             }
             let mesh = self.mesh(document, element, name, notes)?;
-            return Ok(mesh.map(|mesh| (Geometry::Mesh(mesh.parts.clone(), mesh.scale), pose * mesh.reference)));
+            return Ok(
+                mesh.map(|mesh| (Geometry::Mesh(mesh.parts.clone(), mesh.scale), pose * mesh.reference, mesh.method))
+            );
         }
         let mut size = attributes.list("size")?.unwrap_or_default();
         if matches!(kind, "capsule" | "cylinder" | "ellipsoid" | "box")
@@ -225,7 +228,7 @@ impl Library {
             }
             other => return Err(element.error(format!("`type` is `{other}`, which is no geom type"))),
         };
-        Ok(Some((geometry, pose)))
+        Ok(Some((geometry, pose, MeshMethod::Exact)))
     }
 
     fn mesh(
@@ -271,6 +274,13 @@ impl Library {
                 return Ok(None);
             }
         };
+        let method = match attributes.get("inertia").unwrap_or("legacy") {
+            "legacy" => MeshMethod::Legacy,
+            "exact" => MeshMethod::Exact,
+            "convex" => MeshMethod::Convex,
+            "shell" => MeshMethod::Shell,
+            other => return Err(element.error(format!("`inertia` is `{other}`, not legacy, exact, convex or shell"))),
+        };
         // MuJoCo moves vertices to the reference frame first and scales then.
         let offset = attributes.vector("refpos")?.unwrap_or(DVec3::ZERO);
         let [w, x, y, z] = attributes.numbers("refquat")?.unwrap_or([1.0, 0.0, 0.0, 0.0]);
@@ -280,7 +290,7 @@ impl Library {
             notes.add(format!("mesh `{name}`: `refquat` with an uneven scale is not exact"));
         }
         let reference = DPose3::from_parts(turn * (scale * -offset), turn);
-        let mesh = Arc::new(Mesh { parts, scale, reference });
+        let mesh = Arc::new(Mesh { parts, scale, method, reference });
         self.loaded.insert(name.to_owned(), mesh.clone());
         Ok(Some(mesh))
     }
