@@ -14,8 +14,7 @@
 //! (Nakamura & Hanafusa, J. Dyn. Sys. Meas. Control 108, 1986; null-space term: Liégeois, IEEE SMC 7(12), 1977.)
 //!
 //! The solution starts from the last command, so that the arm follows a moving target without
-//! jumping between solutions. With fewer than six joints the tool's spin is left free, with fewer
-//! than five its direction too.
+//! jumping between solutions. With four joints the tool's spin is left free, with fewer its direction too.
 
 use std::sync::Arc;
 
@@ -273,8 +272,8 @@ impl Arm {
             *slot = ROTATION_WEIGHT_M * f64::from(part);
         }
         match self.joints.len() {
-            ..5 => error[3..].fill(0.0),
-            5 => return (error, Some(down)),
+            ..4 => error[3..].fill(0.0),
+            4 => return (error, Some(down)),
             _ => {}
         }
         (error, spin_axis)
@@ -291,7 +290,7 @@ impl Arm {
         if let Some(spin) = spin_axis {
             angular -= spin * spin.dot(angular);
         }
-        if matches!(aim, Aim::Point) || self.joints.len() < 5 {
+        if matches!(aim, Aim::Point) || self.joints.len() < 4 {
             angular = Vec3::ZERO;
         }
         let (l, a) = (linear.to_array().map(f64::from), angular.to_array().map(|x| ROTATION_WEIGHT_M * f64::from(x)));

@@ -82,6 +82,8 @@ pub(super) struct PickPlace {
     since_secs: f64,
     /// Object's centre from the tool when it was gripped, world.
     held: Vec3,
+    /// Height of its centre while it is carried, m.
+    carry_height: f32,
 }
 
 impl PickPlace {
@@ -122,6 +124,7 @@ impl PickPlace {
             phase: Phase::Above,
             since_secs: 0.0,
             held: Vec3::ZERO,
+            carry_height: 0.0,
         })
     }
 
@@ -185,7 +188,6 @@ impl PickPlace {
         let waited = state.time_secs - self.since_secs;
         let late = waited > PATIENCE_SECS;
         let grasp = object.centre;
-        let carried_height = self.goal.z.max(grasp.z) + CLEARANCE_M;
         match self.phase {
             Phase::Above => {
                 let target = grasp + Vec3::Z * (CLEARANCE_M + object.along(Vec3::Z));
@@ -213,12 +215,13 @@ impl PickPlace {
             Phase::Close => {
                 if waited >= FINGER_SECS {
                     self.held = object.centre - tool;
+                    self.carry_height = self.goal.z.max(grasp.z) + CLEARANCE_M;
                     self.enter(Phase::Lift, state);
                 }
                 true
             }
             Phase::Lift => {
-                let target = self.glide.at.truncate().extend(carried_height - self.held.z);
+                let target = self.glide.at.truncate().extend(self.carry_height - self.held.z);
                 let there = self.glide.towards(target, CAREFUL * self.speed, dt_secs);
                 self.next(there, late, Phase::Carry, object, tool, state)
             }

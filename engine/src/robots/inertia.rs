@@ -126,11 +126,13 @@ impl Inertia {
             return None;
         }
         let centre = middle + first / mass;
-        let mut second = DMat3::ZERO;
+        // Seen from the centre of mass; the volume too, which only the legacy rule sees differently.
+        let (mut mass, mut second) = (0.0, DMat3::ZERO);
         for face in &faces {
             let [a, b, c] = face.map(|p| p - centre);
-            let sum = a + b + c;
-            second += (outer(sum, sum) + outer(a, a) + outer(b, b) + outer(c, c)) * (weight(face, centre) / pairs);
+            let (w, sum) = (weight(face, centre), a + b + c);
+            mass += w;
+            second += (outer(sum, sum) + outer(a, a) + outer(b, b) + outer(c, c)) * (w / pairs);
         }
         let trace = second.x_axis.x + second.y_axis.y + second.z_axis.z;
         let tensor = DMat3::from_diagonal(DVec3::splat(trace)) - second;

@@ -24,6 +24,8 @@ mod shapes;
 mod urdf;
 mod xml;
 
+pub(crate) use xml::nesting;
+
 use std::sync::Arc;
 
 use crate::assets::Assets;
