@@ -22,6 +22,12 @@ pub(super) struct V3 {
     pub z: F,
 }
 
+/// A value for each lane. (`array::map` is not always inlined.)
+#[inline(always)]
+pub(super) fn each<T>(f: impl Fn(usize) -> T) -> [T; LANES] {
+    [f(0), f(1), f(2), f(3)]
+}
+
 #[inline(always)]
 pub(super) fn splat(x: f32) -> F {
     F::splat(x)
@@ -107,7 +113,7 @@ impl V3 {
     #[inline(always)]
     pub fn scatter(self) -> [Vec3; LANES] {
         let (x, y, z) = (self.x.to_array(), self.y.to_array(), self.z.to_array());
-        [0, 1, 2, 3].map(|i| Vec3::new(x[i], y[i], z[i]))
+        each(|i| Vec3::new(x[i], y[i], z[i]))
     }
 
     #[inline(always)]
@@ -162,9 +168,8 @@ impl M3 {
 
     #[inline(always)]
     pub fn gather(m: [&Mat3; LANES]) -> Self {
-        Self {
-            columns: [V3::gather(m.map(|m| m.x_axis)), V3::gather(m.map(|m| m.y_axis)), V3::gather(m.map(|m| m.z_axis))],
-        }
+        let column = |f: fn(&Mat3) -> Vec3| V3::gather(each(|i| f(m[i])));
+        Self { columns: [column(|m| m.x_axis), column(|m| m.y_axis), column(|m| m.z_axis)] }
     }
 
     #[inline(always)]

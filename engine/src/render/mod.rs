@@ -42,7 +42,7 @@ use crate::maths::Vec3;
 use crate::state::BodyState;
 use crate::view::View;
 use place::{Eye, Placed, Rect, place};
-use lanes::{F, LANES, V3, splat};
+use lanes::{F, LANES, V3, each, splat};
 use shade::{Job, Shader};
 use shadow::Casters;
 use visibility::{Hit, NOTHING, trace_rays, trace_rows, view_normal};
@@ -213,10 +213,8 @@ impl Painter<'_> {
                 self.prepare(&tile, scratch);
                 self.shade(&tile, scratch);
                 for y in tile.y0..tile.y1 {
-                    let row = &mut rgb[3 * ((y - first_row) * width + tile.x0)..];
-                    for (code, colour) in row.chunks_exact_mut(3).zip(&scratch.sums[(y - tile.y0) * TILE..][..tile.x1 - tile.x0]) {
-                        code.copy_from_slice(&tone::encode_colour(*colour));
-                    }
+                    let codes = &mut rgb[3 * ((y - first_row) * width + tile.x0)..];
+                    tone::encode(&scratch.sums[(y - tile.y0) * TILE..][..tile.x1 - tile.x0], codes);
                 }
             }
         }
@@ -247,7 +245,7 @@ impl Painter<'_> {
         }
         for batch in scratch.jobs.chunks(LANES) {
             // The last batch is filled up with its last point.
-            let jobs = [0, 1, 2, 3].map(|lane| batch[lane.min(batch.len() - 1)].0);
+            let jobs = each(|lane| batch[lane.min(batch.len() - 1)].0);
             let colours = self.shader.colours(&jobs, &mut scratch.casters);
             for ((_, pixel, share), colour) in batch.iter().zip(colours) {
                 scratch.sums[*pixel] += colour * *share;
@@ -282,18 +280,24 @@ impl Painter<'_> {
     }
 
     /// True if a neighbour sees something else, or something too thin for pixel centres may pass.
+    #[inline]
     fn is_edge(&self, x: usize, y: usize, thin: bool) -> bool {
         let Eye { width, height, .. } = *self.shader.eye;
         let at = y * width + x;
-        let differs = |other: usize| self.differ(at, other);
-        (x > 0 && differs(at - 1))
-            || (x + 1 < width && differs(at + 1))
-            || (y > 0 && differs(at - width))
-            || (y + 1 < height && differs(at + width))
+        // Beyond the border of the picture stands the pixel itself.
+        let around = [
+            if x > 0 { at - 1 } else { at },
+            if x + 1 < width { at + 1 } else { at },
+            if y > 0 { at - width } else { at },
+            if y + 1 < height { at + width } else { at },
+        ];
+        let Hit { surface, face, .. } = self.hits[at];
+        let same = |other: usize| (self.hits[other].surface == surface) & (self.hits[other].face == face);
+        let inside = same(around[0]) & same(around[1]) & same(around[2]) & same(around[3]);
+        (!inside && around.iter().any(|&other| self.differ(at, other)))
             || (thin && self.shader.placed.iter().any(|p| p.thin && p.rect.contains(x, y)))
     }
 
-    #[inline]
     fn differ(&self, a: usize, b: usize) -> bool {
         let (p, q) = (&self.hits[a], &self.hits[b]);
         if p.surface != q.surface {

@@ -5,7 +5,7 @@
 //! of [`super::model::Lamp`], and the sky as ambient light and as what smooth surfaces reflect.
 //! White paper that faces a light of strength 1 has radiance 1: factors of π cancel.
 
-use super::lanes::{F, LANES, M3, V3, absolute, at_least, fifth, floor, greater, less, max, min, mix, select, splat};
+use super::lanes::{F, LANES, M3, V3, absolute, at_least, each, fifth, floor, greater, less, max, min, mix, select, splat};
 use super::model::{Lamp, LampPlace, RenderModel, Surface};
 use super::place::{Eye, Placed};
 use super::shadow::{Casters, Receiver};
@@ -75,7 +75,7 @@ impl Shader<'_> {
     pub fn colours(&self, jobs: &[Job; LANES], casters: &mut Casters) -> [Vec3; LANES] {
         let batch = self.batch(jobs);
         let base = self.base(&batch, jobs);
-        let gather = |f: fn(&Surface) -> f32| F::new(batch.surfaces.map(f));
+        let gather = |f: fn(&Surface) -> f32| F::new(each(|i| f(batch.surfaces[i])));
         let metallic = gather(|s| s.metallic);
         let dielectric = V3::grey(splat(DIELECTRIC_F0));
         let response = Response {
@@ -93,23 +93,24 @@ impl Shader<'_> {
     }
 
     fn batch(&self, jobs: &[Job; LANES]) -> Batch<'_> {
-        let placed = [0, 1, 2, 3].map(|i| &self.placed[jobs[i].hit.surface as usize]);
-        let d = V3::gather(jobs.map(|job| job.d));
-        let t = F::new(jobs.map(|job| job.hit.t));
+        let placed = each(|i| &self.placed[jobs[i].hit.surface as usize]);
+        let d = V3::gather(each(|i| jobs[i].d));
+        let t = F::new(each(|i| jobs[i].hit.t));
         let world = M3::splat(&self.eye.rotation);
-        let normal = world.turn(V3::gather(jobs.map(|job| job.normal)));
+        let normal = world.turn(V3::gather(each(|i| jobs[i].normal)));
         let ray = world.turn(d);
         let length = ray.dot(ray).sqrt();
         // On the tangent plane n·dp = 0.
         let slope = min(normal.dot(ray), length * splat(-LEAST_COSINE));
         let r = self.eye.rotation;
-        let dp = [r.x_axis * self.eye.step[0], r.y_axis * self.eye.step[1]].map(|turn| {
+        let moved = |turn: Vec3| {
             let turn = V3::splat(turn);
             turn.minus(ray.times(normal.dot(turn) / slope)).times(t)
-        });
+        };
+        let dp = [moved(r.x_axis * self.eye.step[0]), moved(r.y_axis * self.eye.step[1])];
         Batch {
             placed,
-            surfaces: placed.map(|at| &self.model.surfaces[at.surface]),
+            surfaces: each(|i| &self.model.surfaces[placed[i].surface]),
             d,
             t,
             p: V3::splat(self.eye.position).plus(ray.times(t)),
@@ -122,7 +123,7 @@ impl Shader<'_> {
 
     /// Base colours with their patterns.
     fn base(&self, batch: &Batch<'_>, jobs: &[Job; LANES]) -> V3 {
-        let plain = V3::gather(batch.surfaces.map(|s| s.colour));
+        let plain = V3::gather(each(|i| batch.surfaces[i].colour));
         if batch.surfaces.iter().all(|s| matches!(s.pattern, Pattern::Plain)) {
             return plain;
         }
@@ -130,26 +131,26 @@ impl Shader<'_> {
         let (local, turn) = if batch.placed.iter().all(|at| std::ptr::eq(*at, first)) {
             (M3::splat(&first.local_from_world), M3::splat(&first.local_from_camera))
         } else {
-            let gather = |f: fn(&Placed) -> &crate::maths::Mat3| M3::gather(batch.placed.map(f));
+            let gather = |f: fn(&Placed) -> &crate::maths::Mat3| M3::gather(each(|i| f(batch.placed[i])));
             (gather(|at| &at.local_from_world), gather(|at| &at.local_from_camera))
         };
         let ray = turn.turn(batch.d);
-        let p = V3::gather(batch.placed.map(|at| at.eye)).plus(ray.times(batch.t));
+        let p = V3::gather(each(|i| batch.placed[i].eye)).plus(ray.times(batch.t));
         let normal = local.turn(batch.normal);
-        let dp = batch.dp.map(|dp| local.turn(dp));
-        let checks = batch.surfaces.map(|s| match &s.pattern {
+        let dp = [local.turn(batch.dp[0]), local.turn(batch.dp[1])];
+        let checks = each(|i| match &batch.surfaces[i].pattern {
             Pattern::Checker(other, per_metre) => (*other, *per_metre, 1.0f32),
             _ => (Vec3::ZERO, 1.0, 0.0),
         });
         let mut base = plain;
         if checks.iter().any(|c| c.2 > 0.0) {
-            let share = checker(p, normal, dp, F::new(checks.map(|c| c.1))) * F::new(checks.map(|c| c.2));
-            base = mix(plain, V3::gather(checks.map(|c| c.0)), share);
+            let share = checker(p, normal, dp, F::new(each(|i| checks[i].1))) * F::new(each(|i| checks[i].2));
+            base = mix(plain, V3::gather(each(|i| checks[i].0)), share);
         }
         if batch.surfaces.iter().all(|s| matches!(s.pattern, Pattern::Plain | Pattern::Checker(..))) {
             return base;
         }
-        let (p, dp) = (p.scatter(), dp.map(V3::scatter));
+        let (p, dp) = (p.scatter(), [dp[0].scatter(), dp[1].scatter()]);
         let mut colours = base.scatter();
         for lane in 0..LANES {
             let surface = batch.surfaces[lane];
@@ -210,11 +211,12 @@ impl Shader<'_> {
         jobs: &[Job; LANES],
         casters: &mut Casters,
     ) -> F {
-        let (p, dp, distance) = (batch.p.scatter(), batch.dp.map(V3::scatter), batch.distance.to_array());
+        let (p, dp, distance) = (batch.p.scatter(), [batch.dp[0].scatter(), batch.dp[1].scatter()], batch.distance.to_array());
         let normal = batch.normal.scatter();
-        F::new([0, 1, 2, 3].map(|lane| {
+        let mut seen = [0.0; LANES];
+        for lane in 0..LANES {
             if cosine[lane] <= 0.0 {
-                return 0.0;
+                continue;
             }
             let receiver = Receiver {
                 p: p[lane],
@@ -223,8 +225,9 @@ impl Shader<'_> {
                 distance: distance[lane],
                 surface: jobs[lane].hit.surface,
             };
-            casters.visibility(self.model, self.placed, index, &receiver, self.antialias)
-        }))
+            seen[lane] = casters.visibility(self.model, self.placed, index, &receiver, self.antialias);
+        }
+        F::new(seen)
     }
 }
 

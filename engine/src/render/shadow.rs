@@ -8,7 +8,7 @@
 
 use std::sync::LazyLock;
 
-use super::lanes::{F, LANES, M3, V3, max, splat};
+use super::lanes::{F, LANES, M3, V3, each, max, splat};
 use super::model::{Lamp, LampPlace, RenderModel, across};
 use super::place::Placed;
 use super::solid::Solid;
@@ -24,32 +24,38 @@ const BIAS: f32 = 1e-5;
 /// A mesh shadows itself only past this part of its radius, so that facets of a smooth mesh do not.
 const SELF_BIAS: f32 = 4e-3;
 
-/// Offsets over the pixel (pixels) and over the light's disc (radii).
-#[derive(Clone, Copy)]
-struct Sample {
-    pixel: [f32; 2],
-    disc: [f32; 2],
+/// Four offsets over the pixel (pixels) and over the light's disc (radii).
+struct Samples {
+    pixel: [F; 2],
+    disc: [F; 2],
 }
 
+static MIDDLE: LazyLock<Samples> = LazyLock::new(|| Samples { pixel: [splat(0.0); 2], disc: [splat(0.0); 2] });
+
 /// Rim of pixel and disc.
-const PROBES: [Sample; LANES] = [
-    Sample { pixel: [-0.47, -0.35], disc: [0.9, -0.43] },
-    Sample { pixel: [0.35, -0.47], disc: [0.43, 0.9] },
-    Sample { pixel: [-0.35, 0.47], disc: [-0.43, -0.9] },
-    Sample { pixel: [0.47, 0.35], disc: [-0.9, 0.43] },
-];
+static PROBES: LazyLock<Samples> = LazyLock::new(|| Samples {
+    pixel: [F::new([-0.47, 0.35, -0.35, 0.47]), F::new([-0.35, -0.47, 0.47, 0.35])],
+    disc: [F::new([0.9, 0.43, -0.43, -0.9]), F::new([-0.43, 0.9, -0.9, 0.43])],
+});
 
 /// Low-discrepancy pixel offsets (Hammersley) and a spiral of equal areas over the disc (Vogel), paired
 /// in an order in which neither follows the other.
-static PENUMBRA: LazyLock<[Sample; SAMPLES]> = LazyLock::new(|| {
-    std::array::from_fn(|i| {
-        let reversed = [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15][i];
-        let turn = (i * 7 % SAMPLES) as f64;
-        let radius = ((turn + 0.5) / SAMPLES as f64).sqrt();
-        let angle = turn * 2.399_963_229_728_653;
-        Sample {
-            pixel: [(i as f32 + 0.5) / SAMPLES as f32 - 0.5, (reversed as f32 + 0.5) / SAMPLES as f32 - 0.5],
-            disc: [(radius * crate::maths::cos(angle)) as f32, (radius * crate::maths::sin(angle)) as f32],
+static PENUMBRA: LazyLock<[Samples; SAMPLES / LANES]> = LazyLock::new(|| {
+    let reversed = [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15];
+    let turn = |i: usize| (i * 7 % SAMPLES) as f64;
+    let radius = |i: usize| ((turn(i) + 0.5) / SAMPLES as f64).sqrt();
+    let golden_angle = 2.399_963_229_728_653;
+    std::array::from_fn(|four| {
+        let over = |f: &dyn Fn(usize) -> f64| F::new(each(|lane| f(four * LANES + lane) as f32));
+        Samples {
+            pixel: [
+                over(&|i| (i as f64 + 0.5) / SAMPLES as f64 - 0.5),
+                over(&|i| (f64::from(reversed[i]) + 0.5) / SAMPLES as f64 - 0.5),
+            ],
+            disc: [
+                over(&|i| radius(i) * crate::maths::cos(turn(i) * golden_angle)),
+                over(&|i| radius(i) * crate::maths::sin(turn(i) * golden_angle)),
+            ],
         }
     })
 });
@@ -124,15 +130,13 @@ impl Casters {
         }
         let scene = Blockers { model, placed, near: &self.pixel, lamp, receiver, pixel: if antialias { 1.0 } else { 0.0 } };
         if !antialias && lamp.softness == 0.0 {
-            let middle = Sample { pixel: [0.0; 2], disc: [0.0; 2] };
-            return if scene.blocked(&[middle; LANES]) == 0 { 1.0 } else { 0.0 };
+            return if scene.blocked(&MIDDLE) == 0 { 1.0 } else { 0.0 };
         }
         match scene.blocked(&PROBES) {
             0 => 1.0,
             ALL => 0.0,
             _ => {
-                let blocked: u32 =
-                    PENUMBRA.as_chunks::<LANES>().0.iter().map(|four| scene.blocked(four).count_ones()).sum();
+                let blocked: u32 = PENUMBRA.iter().map(|four| scene.blocked(four).count_ones()).sum();
                 (SAMPLES as u32 - blocked) as f32 / SAMPLES as f32
             }
         }
@@ -175,16 +179,16 @@ struct Blockers<'a> {
 
 impl Blockers<'_> {
     /// Bit by bit, which of four rays are blocked.
-    fn blocked(&self, samples: &[Sample; LANES]) -> u32 {
+    fn blocked(&self, samples: &Samples) -> u32 {
         let Receiver { p, normal, dp, distance, surface } = self.receiver;
-        let over = |f: fn(&Sample) -> f32, scale: f32| F::new([0, 1, 2, 3].map(|i| f(&samples[i]) * scale));
-        let (right, down) = (over(|s| s.pixel[0], self.pixel), over(|s| s.pixel[1], self.pixel));
-        let (x, y) = (over(|s| s.disc[0], self.lamp.softness), over(|s| s.disc[1], self.lamp.softness));
+        let [right, down] = [samples.pixel[0] * splat(self.pixel), samples.pixel[1] * splat(self.pixel)];
+        let softness = splat(self.lamp.softness);
+        let [x, y] = [samples.disc[0] * softness, samples.disc[1] * softness];
         let start = V3::splat(*p).plus(V3::splat(dp[0]).times(right)).plus(V3::splat(dp[1]).times(down));
         // The ray is start + t·way with t up to `far`.
         let (way, far) = match self.lamp.place {
             LampPlace::Sun(towards) => {
-                let [a, b] = self.lamp.across.map(V3::splat);
+                let [a, b] = [V3::splat(self.lamp.across[0]), V3::splat(self.lamp.across[1])];
                 (V3::splat(towards).plus(a.times(x)).plus(b.times(y)), splat(f32::INFINITY))
             }
             LampPlace::Point(at) => {

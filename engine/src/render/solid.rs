@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use super::bvh::MeshTree;
-use super::lanes::{F, LANES, V3, absolute, at_least, greater, less, max, select, splat};
+use super::lanes::{F, LANES, V3, absolute, at_least, each, greater, less, max, select, splat};
 use super::vector::normalised;
 use crate::maths::{Vec2, Vec3};
 
@@ -62,7 +62,7 @@ impl Solid {
     pub fn blocks(&self, o: V3, d: V3, near: f32, far: F) -> F {
         if let Self::Mesh(tree) = self {
             let (o, d, far) = (o.scatter(), d.scatter(), far.to_array());
-            let hit = [0, 1, 2, 3].map(|i| if tree.any_hit(o[i], d[i], near, far[i]) { 1.0 } else { 0.0 });
+            let hit = each(|i| if tree.any_hit(o[i], d[i], near, far[i]) { 1.0 } else { 0.0 });
             return greater(F::new(hit), splat(0.0));
         }
         let i = self.interval(o, d);

@@ -38,17 +38,12 @@ pub(super) fn tone_map_lanes(light: V3) -> V3 {
     V3::select(bright, compressed, light)
 }
 
-/// Nearest 8-bit sRGB code of a linear value.
-pub(super) fn encode(linear: f32) -> u8 {
+/// Nearest 8-bit sRGB codes of linear colours, three a colour.
+pub(super) fn encode(linear: &[Vec3], codes: &mut [u8]) {
     let tables = &*TABLES;
-    let clamped = if linear > 0.0 { linear.min(1.0) } else { 0.0 };
-    let guess = tables.guess[(clamped * LOOKUP as f32) as usize];
-    guess + u8::from(clamped >= tables.threshold[guess as usize])
-}
-
-/// Nearest 8-bit sRGB codes of a linear colour.
-pub(super) fn encode_colour(linear: Vec3) -> [u8; 3] {
-    [encode(linear.x), encode(linear.y), encode(linear.z)]
+    for (colour, codes) in linear.iter().zip(codes.as_chunks_mut::<3>().0) {
+        *codes = [tables.code(colour.x), tables.code(colour.y), tables.code(colour.z)];
+    }
 }
 
 /// Linear value of an sRGB value in [0, 1].
@@ -75,6 +70,17 @@ struct Tables {
     threshold: [f32; 256],
 }
 
+impl Tables {
+    #[inline(always)]
+    fn code(&self, linear: f32) -> u8 {
+        // Not a number becomes 0, like everything below.
+        let clamped = if linear > 0.0 { linear } else { 0.0 };
+        let clamped = if clamped < 1.0 { clamped } else { 1.0 };
+        let guess = self.guess[((clamped * LOOKUP as f32) as i32 as usize).min(LOOKUP)];
+        guess + u8::from(clamped >= self.threshold[guess as usize])
+    }
+}
+
 static TABLES: LazyLock<Tables> = LazyLock::new(|| {
     let threshold: [f32; 256] = std::array::from_fn(|code| {
         if code == 255 { f32::INFINITY } else { decode((code as f64 + 0.5) / 255.0) as f32 }
@@ -93,6 +99,10 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn encode(linear: f32) -> u8 {
+        TABLES.code(linear)
+    }
 
     #[test]
     fn every_code_survives_decoding_and_encoding_and_encoding_is_monotone() {

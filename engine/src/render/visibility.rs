@@ -1,6 +1,6 @@
 //! What the rays of a camera meet first.
 
-use super::lanes::{F, LANES, V3, greater, less, splat};
+use super::lanes::{F, LANES, V3, each, greater, less, splat};
 use super::model::RenderModel;
 use super::place::{Eye, NEAR_M, Placed};
 use super::solid::{Entry, Solid};
@@ -48,8 +48,8 @@ pub(super) fn trace_rows(model: &RenderModel, placed: &[Placed], eye: &Eye, firs
             if !rest.is_empty() {
                 // Lanes past the end repeat the last ray.
                 let lane = |i: usize| i.min(rest.len() - 1);
-                let mut four = [0, 1, 2, 3].map(|i| rest[lane(i)]);
-                try_surface(model, at, index, ray([0, 1, 2, 3].map(|i| last[lane(i)])), &mut four);
+                let mut four = each(|i| rest[lane(i)]);
+                try_surface(model, at, index, ray(each(|i| last[lane(i)])), &mut four);
                 rest.copy_from_slice(&four[..rest.len()]);
             }
         }
@@ -78,7 +78,7 @@ fn try_surface(model: &RenderModel, at: &Placed, index: usize, d: V3, best: &mut
         return;
     }
     let (t, face) = at.target.enter(solid, &at.local_from_camera, at.eye, d);
-    let nearer = greater(t, splat(NEAR_M)) & less(t, F::new([best[0].t, best[1].t, best[2].t, best[3].t]));
+    let nearer = greater(t, splat(NEAR_M)) & less(t, F::new(each(|i| best[i].t)));
     let mask = nearer.to_bitmask();
     if mask == 0 {
         return;
