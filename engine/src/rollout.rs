@@ -152,7 +152,7 @@ impl<'a> Rollout<'a> {
 }
 
 /// The middle of each bounded channel, zero elsewhere.
-fn neutral_action(catalog: &Catalog) -> Vec<f32> {
+pub(crate) fn neutral_action(catalog: &Catalog) -> Vec<f32> {
     let middle = |low: f32, high: f32| if low.is_finite() && high.is_finite() { 0.5 * (low + high) } else { 0.0 };
     catalog.action.channels.iter().map(|channel| middle(channel.low, channel.high)).collect()
 }

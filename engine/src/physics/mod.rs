@@ -1,1 +1,21 @@
 //! The physical world: rapier3d behind the [`World`](crate::world::World) trait.
+
+mod actions;
+mod build;
+pub mod camera;
+mod contacts;
+pub mod geometry;
+mod hooks;
+mod joints;
+mod robots;
+mod servo;
+pub mod settle;
+mod shapes;
+mod sight;
+mod sim;
+mod snapshot;
+mod step;
+mod world;
+
+pub use settle::settle;
+pub use world::PhysicsWorld;
