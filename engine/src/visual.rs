@@ -6,7 +6,7 @@ use crate::assets::Assets;
 use crate::error::Result;
 use crate::maths::{Pose, Vec2, Vec3};
 use crate::robots::RobotModel;
-use crate::scene::{Material, Robot, Texture};
+use crate::scene::{Image, Material, Robot, Texture};
 
 /// One drawn shape of a body.
 #[derive(Clone, Debug)]
@@ -89,12 +89,15 @@ pub fn of_robot(first_body: usize, robot: &Robot, model: &RobotModel) -> Vec<Vis
             if let Some(colour) = robot.colour {
                 material.colour = colour;
             }
+            if visual.picture.is_some() {
+                material.texture = Some(Texture::Image(Image { file: String::new(), repeat: [1.0; 2] }));
+            }
             out.push(Visual {
                 body: first_body + index,
                 local: visual.local,
                 shape: visual.shape.clone(),
                 material,
-                image: None,
+                image: visual.picture.clone(),
             });
         }
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use indexmap::IndexMap;
 use rapier3d::prelude::{
     ActiveHooks, ColliderBuilder, CoefficientCombineRule, FrictionModel, Group, InteractionGroups,
     InteractionTestMode, PhysicsWorld as Rapier, RigidBodyBuilder, RigidBodyHandle,
@@ -15,9 +14,10 @@ use super::sim::{Body, Sim};
 use super::{actions, joints, robots};
 use crate::assets::Assets;
 use crate::error::{Error, Result};
+use crate::events::spawned;
 use crate::maths::{Pose, Vec3};
 use crate::robots::RobotModel;
-use crate::scene::{Event, EventAction, Object, Scene};
+use crate::scene::{Object, Scene};
 use crate::state::{BodyInfo, Catalog};
 use crate::visual::Visual;
 
@@ -47,12 +47,12 @@ pub(super) fn build(scene: &Scene, assets: &Assets) -> Result<Built> {
     for (name, object) in &scene.objects {
         add_object(&mut built, name, object, &format!("objects.{name}"), true, assets)?;
     }
-    for (name, object) in spawned_objects(&scene.events) {
-        if built.catalog.body(&name).is_some() {
+    for (name, object) in spawned(scene) {
+        if built.catalog.body(name).is_some() {
             return Err(Error::scene(format!("events.spawn.{name}"), "another body has this name"));
         }
-        let body = add_object(&mut built, &name, &object, &format!("events.spawn.{name}"), false, assets)?;
-        built.spawned.push((body, object));
+        let body = add_object(&mut built, name, object, &format!("events.spawn.{name}"), false, assets)?;
+        built.spawned.push((body, object.clone()));
     }
     for (index, (name, robot)) in scene.robots.iter().enumerate() {
         robots::add_robot(&mut built, scene, index, name, robot, assets)?;
@@ -101,24 +101,16 @@ fn empty_sim(scene: &Scene) -> Sim {
     parameters.friction_model = FrictionModel::Coulomb;
     // A recycled pair keeps stale points and gaps, which would go into the record.
     parameters.contact_recycling = false;
-    Sim { rapier, bodies: Vec::new(), dofs: Vec::new(), robots: Vec::new(), steps: 0, forces: Vec::new() }
-}
-
-/// Objects that events spawn, by name, in the order of the events.
-fn spawned_objects(events: &[Event]) -> IndexMap<String, Object> {
-    fn walk(action: &EventAction, out: &mut IndexMap<String, Object>) {
-        match action {
-            EventAction::Spawn { name, object } => {
-                out.entry(name.clone()).or_insert_with(|| (**object).clone());
-            }
-            EventAction::Serial(steps) | EventAction::Parallel(steps) => steps.iter().for_each(|step| walk(step, out)),
-            EventAction::Repeat { action, .. } => walk(action, out),
-            _ => {}
-        }
+    Sim {
+        rapier,
+        bodies: Vec::new(),
+        dofs: Vec::new(),
+        robots: Vec::new(),
+        steps: 0,
+        ties: Vec::new(),
+        forces: Vec::new(),
+        pulses: Vec::new(),
     }
-    let mut out = IndexMap::new();
-    events.iter().for_each(|event| walk(&event.action, &mut out));
-    out
 }
 
 fn add_object(
@@ -177,7 +169,7 @@ fn add_object(
     built.sim.rapier.insert_collider(collider, Some(handle));
     let info = describe(&mut built.sim.rapier, handle, name, object, &solid, fixed, field)?;
     built.catalog.bodies.push(info);
-    built.sim.bodies.push(Body { handle, frame: Pose::IDENTITY, present });
+    built.sim.bodies.push(Body { handle, frame: Pose::IDENTITY, com: None, present });
     built.visuals.push(crate::visual::of_object(index, &object.material, &solid.visual, assets)?);
     Ok(index)
 }

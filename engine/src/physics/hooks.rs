@@ -39,11 +39,28 @@ impl Hooks {
 
 /// Body of the catalog that a collider belongs to.
 pub(super) fn body_of(colliders: &ColliderSet, collider: ColliderHandle) -> usize {
-    colliders.get(collider).map_or(usize::MAX, |c| c.user_data as usize)
+    colliders.get(collider).map_or(usize::MAX, |c| c.user_data as u32 as usize)
+}
+
+/// What a robot's collider carries: its body, robot (from 1; 0 is none) and MuJoCo's masks, 32 bits each.
+pub(super) fn tag(body: usize, robot: usize, contype: u32, conaffinity: u32) -> u128 {
+    body as u32 as u128 | (robot as u128 + 1) << 32 | u128::from(contype) << 64 | u128::from(conaffinity) << 96
+}
+
+/// True if the masks of two colliders of one robot forbid a touch (`contype` and `conaffinity` speak of one file only).
+fn masked(a: u128, b: u128) -> bool {
+    let robot = |tag: u128| (tag >> 32) as u32;
+    let (type_a, type_b) = ((a >> 64) as u32, (b >> 64) as u32);
+    let (affine_a, affine_b) = ((a >> 96) as u32, (b >> 96) as u32);
+    robot(a) != 0 && robot(a) == robot(b) && type_a & affine_b == 0 && type_b & affine_a == 0
 }
 
 impl PhysicsHooks for Hooks {
     fn filter_contact_pair(&self, context: &PairFilterContext) -> Option<SolverFlags> {
+        let tag_of = |collider| context.colliders.get(collider).map_or(0, |c: &rapier3d::geometry::Collider| c.user_data);
+        if masked(tag_of(context.collider1), tag_of(context.collider2)) {
+            return None;
+        }
         let a = body_of(context.colliders, context.collider1);
         let b = body_of(context.colliders, context.collider2);
         (!self.excluded.contains(&(a.min(b), a.max(b)))).then_some(SolverFlags::COMPUTE_RIGID_IMPULSES)

@@ -11,7 +11,7 @@ use rapier3d::prelude::{
 use super::build::Built;
 use super::servo::{Law, Servo, default_gains, release};
 use super::shapes::vec3;
-use super::sim::{Dof, Site};
+use super::sim::{Dof, Site, Tie};
 use crate::error::{Error, Result};
 use crate::maths::{Pose, Quat, Vec3, atan2};
 use crate::scene::{Control, Joint, JointKind, Motor, Scene};
@@ -100,6 +100,7 @@ fn add_joint(built: &mut Built, name: &str, joint: &Joint, field: &str) -> Resul
         Some(handle) => Site::Reduced(handle),
         None => Site::Constraint(built.sim.rapier.impulse_joints.insert(parent_handle, child_handle, data, true)),
     };
+    built.sim.ties.push(Tie { name: name.into(), site, bodies: [parent, Some(child)], broken: false });
     push_dofs(built, name, joint, site);
     Ok(())
 }
@@ -207,6 +208,7 @@ fn push_dofs(built: &mut Built, name: &str, joint: &Joint, site: Site) {
             servo: None,
             damping: if matches!(site, Site::Constraint(_)) { damping } else { 0.0 },
             position: 0.0,
+            link: None,
             broken: false,
         });
     }

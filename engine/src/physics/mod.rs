@@ -4,6 +4,7 @@ mod actions;
 mod build;
 pub mod camera;
 mod contacts;
+mod effects;
 pub mod geometry;
 mod hooks;
 mod joints;

@@ -1,8 +1,10 @@
 //! Robots as multibodies in reduced coordinates.
 //!
-//! Each link is a rigid body; a link with several joints gets massless bodies in between. Limits,
-//! armature, viscous damping, dry friction and springs are rapier's own, per degree of freedom. A
-//! mimic joint is a velocity-level coupling of two coordinates (stiff, with drift correction).
+//! Links that are welded together are one rigid body; a link with several joints gets massless
+//! bodies in between. Limits, armature, viscous damping, dry friction and springs are rapier's own,
+//! per degree of freedom. A mimic joint is a velocity-level coupling of two coordinates (stiff,
+//! with drift correction). What a file bolts to the world (an MJCF floor) is a fixed body of its
+//! own, so that the robot touches it even without self-collision.
 
 use std::sync::Arc;
 
@@ -13,6 +15,7 @@ use rapier3d::prelude::{
 
 use super::build::{Built, mass_of};
 use super::geometry::quat;
+use super::hooks::tag;
 use super::joints::{ANGULAR, dof_in_link, x_towards};
 use super::servo::{Servo, default_gains};
 use super::shapes::{bounds_of, vec3};
@@ -20,7 +23,7 @@ use super::sim::{Body, Dof, RobotBase, Site, inertias};
 use crate::assets::Assets;
 use crate::error::{Error, Result};
 use crate::maths::{Mat3, Pose, Vec3};
-use crate::robots::{Link, Motion, RobotJoint, RobotModel};
+use crate::robots::{Link, LinkCollider, Motion, RigidPart, RobotJoint, RobotModel};
 use crate::scene::{Control, Controller, Robot, Scene};
 use crate::state::{BodyInfo, FrameInfo, JointInfo};
 
@@ -56,24 +59,28 @@ pub(super) fn add_model(
         return Err(Error::scene(field, "its base pose is not finite"));
     }
     check_home(&model, robot, &field)?;
-    let fixed = robot.fixed_base.unwrap_or(model.fixed_base);
+    // Parts that hang from the world itself have nothing to float with.
+    let fixed = model.world_link == Some(0) || robot.fixed_base.unwrap_or(model.fixed_base);
     let first_body = built.catalog.bodies.len();
     let first_dof = built.sim.dofs.len();
-    let handles = insert_links(built, index, name, robot, &model, fixed)?;
+    let parts = model.rigid_parts();
+    insert_parts(built, index, name, robot, &model, &parts, fixed)?;
     built.sim.dofs.extend((0..model.joints.len()).map(|_| Dof {
         site: Site::Reduced(MultibodyJointHandle::invalid()),
         axis: 0,
         servo: None,
         damping: 0.0,
         position: 0.0,
+        link: None,
         broken: false,
     }));
-    insert_joints(built, robot, &model, first_body, first_dof, &handles, &field)?;
-    if model.links.len() > 1 {
-        configure(built, robot, &model, first_dof, handles[0], &field)?;
+    let root = tree_root(built, robot, &model, first_body);
+    insert_joints(built, robot, &model, &parts, first_body, first_dof, root, &field)?;
+    if !model.joints.is_empty() {
+        configure(built, robot, &model, first_dof, root, &field)?;
     }
-    filter_self_collision(built, robot, &model, first_body, handles[0]);
-    built.sim.robots.push(RobotBase { base: handles[0], fixed, links: (first_body, model.links.len()) });
+    filter_self_collision(built, &model, &parts, first_body);
+    built.sim.robots.push(RobotBase { base: root, fixed, links: (first_body, model.links.len()) });
     for (slot, joint) in model.joints.iter().enumerate() {
         built.catalog.joints.push(JointInfo {
             name: format!("{name}.{}", joint.name),
@@ -113,7 +120,7 @@ fn names_of(model: &RobotModel) -> String {
     format!("its joints are {}", names.join(", "))
 }
 
-/// Position of a joint at the start: the scene's, or 0, inside its limits; a mimic joint follows its leader.
+/// Position of a joint at the start: the scene's, else the file's, inside its limits; a mimic joint follows its leader.
 pub(super) fn home_of(robot: &Robot, model: &RobotModel, joint: usize) -> f32 {
     let spec = &model.joints[joint];
     if let Some(mimic) = spec.mimic
@@ -121,16 +128,16 @@ pub(super) fn home_of(robot: &Robot, model: &RobotModel, joint: usize) -> f32 {
     {
         return mimic.multiplier * home_of(robot, model, mimic.joint) + mimic.offset;
     }
-    let value = robot.home.get(&spec.name).copied().unwrap_or(0.0) as f32;
+    let value = robot.home.get(&spec.name).map_or(spec.rest, |value| *value as f32);
     value.max(spec.limits[0]).min(spec.limits[1])
 }
 
 /// The pose of every link at home, base first.
 fn poses_at_home(robot: &Robot, model: &RobotModel) -> Vec<Pose> {
-    let base = Pose::from_parts(vec3(robot.at), quat(robot.rotation));
+    let placed = Pose::from_parts(vec3(robot.at), quat(robot.rotation));
     let mut poses: Vec<Pose> = Vec::with_capacity(model.links.len());
     for link in &model.links {
-        let mut pose = link.parent.map_or(base, |parent| poses[parent] * link.parent_from_link);
+        let mut pose = link.parent.map_or(placed, |parent| poses[parent]) * link.parent_from_link;
         for &joint in &link.joints {
             pose = pose * displacement(&model.joints[joint], home_of(robot, model, joint));
         }
@@ -150,72 +157,105 @@ fn displacement(joint: &RobotJoint, q: f32) -> Pose {
     }
 }
 
-/// Inserts one rigid body per link with its colliders; returns their handles.
-fn insert_links(
+/// Inserts one rigid body per part with the colliders of its links, and lists the links as bodies.
+fn insert_parts(
     built: &mut Built,
     index: usize,
     name: &str,
     robot: &Robot,
     model: &RobotModel,
+    parts: &[RigidPart],
     fixed: bool,
-) -> Result<Vec<RigidBodyHandle>> {
+) -> Result<()> {
     let poses = poses_at_home(robot, model);
-    let mut handles = Vec::with_capacity(model.links.len());
-    let mut still: Vec<bool> = Vec::with_capacity(model.links.len());
-    for (link_index, link) in model.links.iter().enumerate() {
-        let body = built.catalog.bodies.len();
-        let is_base = link_index == 0;
-        check_link(link, is_base && fixed, &format!("robots.{name}.{}", link.name))?;
+    let first_body = built.catalog.bodies.len();
+    let mut places: Vec<Option<(Body, bool)>> = vec![None; model.links.len()];
+    for part in parts {
+        let root = &model.links[part.root];
+        let is_base = root.parent.is_none();
+        let bolted = is_base && (fixed || model.world_link == Some(part.root));
+        check_part(part, is_base && !bolted, &format!("robots.{name}.{}", root.name))?;
         // rapier integrates a free root about its origin: put that at the centre of mass.
-        let frame = if is_base && !fixed { Pose::from_translation(-link.centre_of_mass) } else { Pose::IDENTITY };
-        let rigid = if is_base && fixed { RigidBodyBuilder::fixed() } else { RigidBodyBuilder::dynamic() };
+        let shift = if is_base && !bolted { -part.centre_of_mass } else { Vec3::ZERO };
+        let shift = Pose::from_translation(shift);
+        let rigid = if bolted { RigidBodyBuilder::fixed() } else { RigidBodyBuilder::dynamic() };
         let rigid = rigid
-            .pose(poses[link_index] * frame.inverse())
+            .pose(poses[part.root] * shift.inverse())
             .can_sleep(false)
             .gyroscopic_forces_enabled(true)
-            .additional_mass_properties(mass_properties(link, &frame))
-            .user_data(body as u128);
+            .additional_mass_properties(MassProperties::with_inertia_matrix(
+                shift * part.centre_of_mass,
+                part.mass_kg,
+                part.inertia,
+            ))
+            .user_data((first_body + part.root) as u128);
         let handle = built.sim.rapier.insert_body(rigid);
-        for collider in &link.colliders {
-            let friction = collider.friction.or(robot.friction.map(|f| f as f32)).unwrap_or(FRICTION);
-            let collider = ColliderBuilder::new(collider.shape.clone())
-                .position(frame * collider.local)
-                .density(0.0)
-                .friction(friction)
-                .friction_combine_rule(CoefficientCombineRule::GeometricMean)
-                .restitution_combine_rule(CoefficientCombineRule::Max)
-                .active_hooks(if robot.self_collision { ActiveHooks::FILTER_CONTACT_PAIRS } else { ActiveHooks::empty() })
-                .user_data(body as u128);
-            built.sim.rapier.insert_collider(collider, Some(handle));
+        for &(link, local) in &part.members {
+            let frame = shift * local;
+            let com = model.links[link].centre_of_mass;
+            places[link] = Some((Body { handle, frame, com: Some(com), present: true }, bolted));
+            for collider in &model.links[link].colliders {
+                let collider = collider_of(collider, &frame, first_body + link, index, robot, model);
+                built.sim.rapier.insert_collider(collider, Some(handle));
+            }
         }
         mass_of(&mut built.sim.rapier, handle);
-        let moves = match link.parent {
-            None => !fixed,
-            Some(parent) => !still[parent] || !link.joints.is_empty(),
+    }
+    for (link, place) in model.links.iter().zip(places) {
+        let Some((body, bolted)) = place else {
+            return Err(Error::scene(format!("robots.{name}.{}", link.name), "the link belongs to no part"));
         };
-        still.push(!moves);
         built.catalog.bodies.push(BodyInfo {
             name: format!("{name}.{}", link.name),
             class: name.into(),
             robot: Some(index),
-            fixed: !moves,
-            mass_kg: if moves { link.mass_kg } else { 0.0 },
-            inertia: if moves { principal(&link.inertia) } else { Vec3::ZERO },
+            fixed: bolted,
+            mass_kg: if bolted { 0.0 } else { link.mass_kg },
+            inertia: if bolted { Vec3::ZERO } else { principal(&link.inertia) },
             centre_of_mass: link.centre_of_mass,
             bounds: link_bounds(link),
         });
-        built.sim.bodies.push(Body { handle, frame, present: true });
-        handles.push(handle);
+        built.sim.bodies.push(body);
     }
-    Ok(handles)
+    Ok(())
 }
 
-fn check_link(link: &Link, bolted: bool, field: &str) -> Result<()> {
-    let finite = link.mass_kg.is_finite() && link.centre_of_mass.is_finite() && link.inertia.is_finite();
-    if !finite || link.mass_kg < 0.0 {
-        return Err(Error::scene(field, format!("its mass ({} kg) or inertia is not finite and positive", link.mass_kg)));
+fn collider_of(
+    collider: &LinkCollider,
+    frame: &Pose,
+    body: usize,
+    robot_index: usize,
+    robot: &Robot,
+    model: &RobotModel,
+) -> ColliderBuilder {
+    let friction = collider.friction.or(robot.friction.map(|f| f as f32)).unwrap_or(FRICTION);
+    let filtered = robot.self_collision || model.world_link.is_some();
+    ColliderBuilder::new(collider.shape.clone())
+        .position(*frame * collider.local)
+        .density(0.0)
+        .friction(friction)
+        .friction_combine_rule(CoefficientCombineRule::GeometricMean)
+        .restitution_combine_rule(CoefficientCombineRule::Max)
+        .active_hooks(if filtered { ActiveHooks::FILTER_CONTACT_PAIRS } else { ActiveHooks::empty() })
+        .user_data(tag(body, robot_index, collider.contype, collider.conaffinity))
+}
+
+/// The rigid body that the robot's joints hang from: its base, or an anchor in place of the world
+/// link, so that the floor is no part of the multibody and can touch it.
+fn tree_root(built: &mut Built, robot: &Robot, model: &RobotModel, first_body: usize) -> RigidBodyHandle {
+    if model.world_link != Some(0) {
+        return built.sim.bodies[first_body].handle;
     }
-    if !bolted && link.parent.is_none() && link.mass_kg <= 0.0 {
+    let pose = Pose::from_parts(vec3(robot.at), quat(robot.rotation)) * model.links[0].parent_from_link;
+    built.sim.rapier.insert_body(RigidBodyBuilder::fixed().pose(pose).user_data(u128::MAX))
+}
+
+fn check_part(part: &RigidPart, free: bool, field: &str) -> Result<()> {
+    let finite = part.mass_kg.is_finite() && part.centre_of_mass.is_finite() && part.inertia.is_finite();
+    if !finite || part.mass_kg < 0.0 {
+        return Err(Error::scene(field, format!("its mass ({} kg) or inertia is not finite and positive", part.mass_kg)));
+    }
+    if free && part.mass_kg <= 0.0 {
         return Err(Error::Scene {
             field: field.into(),
             problem: "a free base needs a mass".into(),
@@ -223,10 +263,6 @@ fn check_link(link: &Link, bolted: bool, field: &str) -> Result<()> {
         });
     }
     Ok(())
-}
-
-fn mass_properties(link: &Link, frame: &Pose) -> MassProperties {
-    MassProperties::with_inertia_matrix(*frame * link.centre_of_mass, link.mass_kg, link.inertia)
 }
 
 fn principal(inertia: &Mat3) -> Vec3 {
@@ -246,31 +282,30 @@ fn link_bounds(link: &Link) -> (Vec3, Vec3) {
     bounds_of(&corners)
 }
 
-/// Ties the links together, with a massless body between the joints of a link that has several.
+/// Ties the parts together, with a massless body between the joints of a link that has several.
 fn insert_joints(
     built: &mut Built,
     robot: &Robot,
     model: &RobotModel,
+    parts: &[RigidPart],
     first_body: usize,
     first_dof: usize,
-    handles: &[RigidBodyHandle],
+    root: RigidBodyHandle,
     field: &str,
 ) -> Result<()> {
     let poses = poses_at_home(robot, model);
-    for (link_index, link) in model.links.iter().enumerate() {
+    for part in parts {
+        let link = &model.links[part.root];
         let Some(parent) = link.parent else { continue };
-        let mut above = handles[parent];
-        let mut above_from_below = built.sim.bodies[first_body + parent].frame * link.parent_from_link;
-        if link.joints.is_empty() {
-            let weld = GenericJointBuilder::new(JointAxesMask::LOCKED_FIXED_AXES).local_frame1(above_from_below).build();
-            insert(built, above, handles[link_index], weld, field)?;
-            continue;
-        }
+        let parent_body = built.sim.bodies[first_body + parent];
+        let from_world = model.world_link == Some(0) && built.catalog.bodies[first_body + parent].fixed;
+        let mut above = if from_world { root } else { parent_body.handle };
+        let mut above_from_below = parent_body.frame * link.parent_from_link;
         for (place, &joint) in link.joints.iter().enumerate() {
             let below = if place + 1 == link.joints.len() {
-                handles[link_index]
+                built.sim.bodies[first_body + part.root].handle
             } else {
-                let massless = RigidBodyBuilder::dynamic().pose(poses[link_index]).can_sleep(false).user_data(u128::MAX);
+                let massless = RigidBodyBuilder::dynamic().pose(poses[part.root]).can_sleep(false).user_data(u128::MAX);
                 built.sim.rapier.insert_body(massless)
             };
             let spec = &model.joints[joint];
@@ -290,6 +325,7 @@ fn insert_joints(
             let dof = &mut built.sim.dofs[first_dof + joint];
             dof.site = Site::Reduced(handle);
             dof.axis = axis;
+            dof.link = Some(first_body + part.root);
             above = below;
             above_from_below = Pose::IDENTITY;
         }
@@ -377,14 +413,17 @@ fn configure(
     Ok(())
 }
 
-/// Links never touch their parents, nor what the file excludes.
-fn filter_self_collision(built: &mut Built, robot: &Robot, model: &RobotModel, first_body: usize, _base: RigidBodyHandle) {
-    if !robot.self_collision {
-        return;
-    }
-    for (child, link) in model.links.iter().enumerate() {
-        if let Some(parent) = link.parent {
-            built.hooks.exclude(first_body + parent, first_body + child);
+/// What is welded together or next to each other along a joint never touches, nor what the file
+/// excludes. The world is nobody's neighbour: a floor stops what hangs from a rail above it.
+fn filter_self_collision(built: &mut Built, model: &RobotModel, parts: &[RigidPart], first_body: usize) {
+    let part_of = |link: usize| parts.iter().find(|part| part.members.iter().any(|(member, _)| *member == link));
+    for part in parts {
+        let above = model.links[part.root].parent.and_then(part_of).filter(|above| Some(above.root) != model.world_link);
+        for &(member, _) in &part.members {
+            let neighbours = part.members.iter().chain(above.iter().flat_map(|above| &above.members));
+            for &(other, _) in neighbours.filter(|(other, _)| *other != member) {
+                built.hooks.exclude(first_body + other, first_body + member);
+            }
         }
     }
     for &(a, b) in &model.excluded_pairs {
@@ -532,7 +571,7 @@ fn servo(
     })
 }
 
-/// The scene's frames, a `tip`, and every link under its name.
+/// The scene's frames, the file's, every link under its name, and a `tip`.
 fn add_frames(
     built: &mut Built,
     name: &str,
@@ -541,10 +580,10 @@ fn add_frames(
     first_body: usize,
     field: &str,
 ) -> Result<()> {
-    let mut push = |frame: &str, link: usize, offset: Vec3| {
+    let mut push = |frame: &str, link: usize, local: Pose| {
         let full = format!("{name}.{frame}");
         if built.catalog.frame(&full).is_none() {
-            built.catalog.frames.push(FrameInfo { name: full, body: first_body + link, local: Pose::from_translation(offset) });
+            built.catalog.frames.push(FrameInfo { name: full, body: first_body + link, local });
         }
     };
     for (frame, (link, offset)) in &robot.frames {
@@ -557,12 +596,15 @@ fn add_frames(
                 hint: format!("its links are {}", names.join(", ")),
             });
         };
-        push(frame, index, vec3(*offset));
+        push(frame, index, Pose::from_translation(vec3(*offset)));
+    }
+    for frame in &model.frames {
+        push(&frame.name, frame.link, frame.local);
     }
     for (index, link) in model.links.iter().enumerate() {
-        push(&link.name, index, Vec3::ZERO);
+        push(&link.name, index, Pose::IDENTITY);
     }
-    push("tip", deepest_link(model), Vec3::ZERO);
+    push("tip", deepest_link(model), Pose::IDENTITY);
     Ok(())
 }
 

@@ -24,8 +24,12 @@ pub(super) struct Sim {
     pub robots: Vec<RobotBase>,
     /// Physics steps since the reset.
     pub steps: u64,
+    /// Joints of the scene, in its order.
+    pub ties: Vec<Tie>,
     /// Forces that act on bodies over the coming control step: body and N in the world.
     pub forces: Vec<(usize, Vec3)>,
+    /// Momentum that bodies get in the coming physics step: body and N·s in the world.
+    pub pulses: Vec<(usize, Vec3)>,
 }
 
 /// A body of the catalog.
@@ -35,6 +39,8 @@ pub(super) struct Body {
     pub handle: RigidBodyHandle,
     /// Rigid body from body: not the identity where rapier needs its origin at the centre of mass.
     pub frame: Pose,
+    /// Centre of mass in the body's frame, if the rigid body is more than this body (welded links).
+    pub com: Option<Vec3>,
     /// False before it is spawned and after it is removed.
     pub present: bool,
 }
@@ -52,7 +58,22 @@ pub(super) struct Dof {
     pub damping: f32,
     /// Position of the last instant, which a full turn is counted from.
     pub position: f32,
+    /// Body that hangs from it, if a robot's.
+    pub link: Option<usize>,
     /// True once an event has broken its joint.
+    pub broken: bool,
+}
+
+/// A joint of the scene.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Tie {
+    /// Its name.
+    pub name: String,
+    /// Where rapier keeps it.
+    pub site: Site,
+    /// Parent (the world if `None`) and child.
+    pub bodies: [Option<usize>; 2],
+    /// True once an event has broken it.
     pub broken: bool,
 }
 

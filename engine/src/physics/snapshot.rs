@@ -1,7 +1,7 @@
 //! Saving and going back.
 //!
-//! A snapshot holds the physical world, the servos and the present state; scene, hooks and compiled
-//! expressions come from the reset. rapier's continuation has the same bits because everything it
+//! A snapshot holds the physical world, the servos, the events and faults under way and the present
+//! state; scene, hooks and compiled expressions come from the reset. rapier's continuation has the same bits because everything it
 //! carries from one step to the next is serialised (its pipeline is only workspace).
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::sim::Sim;
 use super::world::Live;
 use crate::error::{Error, Result};
+use crate::events::{FaultBankState, RunnerState};
 use crate::scene::Scene;
 use crate::state::State;
 use crate::world::Snapshot;
@@ -22,6 +23,8 @@ struct Saved<'a> {
     sim: &'a Sim,
     state: &'a State,
     observation: &'a [f32],
+    events: &'a RunnerState,
+    faults: &'a FaultBankState,
 }
 
 #[derive(Deserialize)]
@@ -30,6 +33,8 @@ struct Loaded {
     sim: Sim,
     state: State,
     observation: Vec<f32>,
+    events: RunnerState,
+    faults: FaultBankState,
 }
 
 /// BLAKE3 of a scene's serialised form.
@@ -39,8 +44,14 @@ pub(super) fn digest(scene: &Scene) -> Result<[u8; 32]> {
 }
 
 pub(super) fn take(live: &Live) -> Result<Snapshot> {
-    let saved =
-        Saved { version: VERSION, sim: &live.built.sim, state: &live.state, observation: &live.observation };
+    let saved = Saved {
+        version: VERSION,
+        sim: &live.built.sim,
+        state: &live.state,
+        observation: &live.observation,
+        events: live.events.state(),
+        faults: live.faults.state(),
+    };
     let bytes = postcard::to_stdvec(&saved).map_err(|error| Error::Snapshot { problem: error.to_string() })?;
     Ok(Snapshot { scene: digest(&live.scene)?, bytes })
 }
@@ -55,6 +66,8 @@ pub(super) fn put_back(live: &mut Live, snapshot: &Snapshot) -> Result<()> {
         let problem = format!("it has version {}, this engine reads {VERSION}", loaded.version);
         return Err(Error::Snapshot { problem });
     }
+    live.events.restore(loaded.events)?;
+    live.faults.restore(loaded.faults)?;
     live.built.sim = loaded.sim;
     live.state = loaded.state;
     live.observation = loaded.observation;

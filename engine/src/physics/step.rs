@@ -26,19 +26,26 @@ pub(super) struct Scratch {
 }
 
 impl Sim {
-    /// Puts this control step's forces on their bodies.
+    /// Puts this control step's forces on their bodies. Momentum goes in as a force over one
+    /// physics step, since the velocity of a multibody's link cannot be set; call again after that step.
     pub fn apply_forces(&mut self) {
         for body in &self.bodies {
             if let Some(rigid) = self.rapier.bodies.get_mut(body.handle)
                 && rigid.is_dynamic()
             {
                 rigid.reset_forces(false);
+                rigid.reset_torques(false);
             }
         }
-        for &(body, force) in &self.forces {
+        let inv_dt = self.rapier.integration_parameters.inv_dt();
+        let pulses = self.pulses.drain(..).map(|(body, impulse)| (body, impulse * inv_dt));
+        for (body, force) in self.forces.iter().copied().chain(pulses) {
             let Some(body) = self.bodies.get(body).filter(|b| b.present) else { continue };
             if let Some(rigid) = self.rapier.bodies.get_mut(body.handle) {
-                rigid.add_force(force, true);
+                match body.com {
+                    Some(com) => rigid.add_force_at_point(force, *rigid.position() * body.frame * com, true),
+                    None => rigid.add_force(force, true),
+                }
             }
         }
     }
@@ -127,7 +134,9 @@ impl Sim {
             state.bodies.push(match self.rapier.bodies.get(body.handle) {
                 Some(rigid) => BodyState {
                     pose: *rigid.position() * body.frame,
-                    velocity: rigid.linvel(),
+                    velocity: body.com.map_or(rigid.linvel(), |com| {
+                        rigid.velocity_at_point(*rigid.position() * body.frame * com)
+                    }),
                     angular_velocity: rigid.angvel(),
                     present: body.present,
                 },

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::build::{Built, build};
 use super::camera::Rig;
+use super::effects;
 use super::sight::{Eyes, Look};
 use super::step::Scratch;
 use crate::assets::Assets;
 use crate::error::{Error, Result};
+use crate::events::{EventRunner, FaultBank, Fired};
 use crate::expr::Program;
 use crate::gbuffer::{Channels, GBuffer};
 use crate::robots::RobotModel;
@@ -30,6 +32,8 @@ pub(super) struct Live {
     pub built: Built,
     pub rules: Rules,
     pub rigs: Vec<Rig>,
+    pub events: EventRunner,
+    pub faults: FaultBank,
     pub eyes: Eyes,
     pub scratch: Scratch,
     pub state: State,
@@ -54,6 +58,11 @@ impl PhysicsWorld {
     /// The models of the scene's robots, in order; empty before a reset.
     pub fn robots(&self) -> &[Arc<RobotModel>] {
         self.live.as_ref().map_or(&[], |live| &live.built.models)
+    }
+
+    /// Every event that fired since the reset, in order.
+    pub fn fired(&self) -> &[Fired] {
+        self.live.as_ref().map_or(&[], |live| live.events.fired())
     }
 
     /// What a renderer draws of the scene; empty before a reset.
@@ -123,6 +132,9 @@ impl World for PhysicsWorld {
         };
         let view = rig.view(&live.state);
         live.eyes.draw(&live.scene, &live.built.visuals, &live.state.bodies, &view, channels, out);
+        if channels.colour && !live.faults.spares_camera(camera) {
+            live.faults.picture(camera, live.state.step, &mut out.colour);
+        }
         Ok(())
     }
 
@@ -148,8 +160,11 @@ impl Live {
         let scratch = Scratch::default();
         let mut state = State::default();
         built.sim.read(&scratch, &mut state);
+        let dims: Vec<usize> = rules.observation.iter().map(Program::dim).collect();
         let mut live = Self {
             scene: scene.clone(),
+            events: EventRunner::new(scene, &built.catalog)?,
+            faults: FaultBank::new(scene, &dims),
             built,
             rules,
             rigs,
@@ -176,16 +191,43 @@ impl Live {
         let clamped = action.iter().zip(&spec.channels).map(|(value, channel)| clamp(*value, channel));
         self.action.extend(clamped);
         self.built.sim.forces.clear();
+        let ended = self.happen()?;
         self.built.actions.apply(&self.action, &mut self.built.sim);
+        let mut pulsed = !self.built.sim.pulses.is_empty();
         self.built.sim.apply_forces();
         for _ in 0..self.scene.engine.substeps() {
             self.built.sim.advance(&self.built.hooks, &self.built.catalog, &mut self.scratch)?;
+            if std::mem::take(&mut pulsed) {
+                self.built.sim.apply_forces();
+            }
         }
         self.built.sim.read(&self.scratch, &mut self.state);
         self.state.step += 1;
         self.state.time_secs = self.state.step as f64 / f64::from(self.scene.engine.control_rate);
         self.observe();
-        Ok(self.judge())
+        let mut step = self.judge();
+        step.terminated |= ended;
+        Ok(step)
+    }
+
+    /// Carries out the events of this instant; true if one of them ends the episode.
+    fn happen(&mut self) -> Result<bool> {
+        let mut look = Look {
+            eyes: &mut self.eyes,
+            scene: &self.scene,
+            visuals: &self.built.visuals,
+            rigs: &self.rigs,
+            state: &self.state,
+        };
+        let mut ended = false;
+        for effect in self.events.tick(&self.state, &self.built.catalog, &mut look) {
+            match effects::carry_out(&mut self.built, effect)? {
+                effects::Outcome::Done => {}
+                effects::Outcome::Terminate => ended = true,
+                effects::Outcome::Fault(fault) => self.faults.start(fault),
+            }
+        }
+        Ok(ended)
     }
 
     /// Refills the observation from the state.
@@ -201,6 +243,7 @@ impl Live {
         for program in &self.rules.observation {
             program.extend(&self.state, &self.built.catalog, &mut look, &mut self.observation);
         }
+        self.faults.observe(self.state.step, &mut self.observation);
     }
 
     /// Evaluates the scene's verdicts on the state.
