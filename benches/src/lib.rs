@@ -1,1 +1,3 @@
-//! benches
+//! Scenes that the benchmarks share.
+
+pub mod still_life;

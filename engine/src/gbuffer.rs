@@ -60,3 +60,31 @@ pub struct FlowField {
     /// `[H, W]` true where the point is hidden or out of the picture in the other frame.
     pub occluded: Vec<bool>,
 }
+
+impl GBuffer {
+    /// Empties every channel, keeps the memory for `channels`, and takes the size.
+    pub(crate) fn reset(&mut self, width: u32, height: u32, channels: Channels) {
+        let pixels = width as usize * height as usize;
+        (self.width, self.height) = (width, height);
+        self.colour.clear();
+        self.depth_m.clear();
+        self.normal.clear();
+        self.instance.clear();
+        for field in [&mut self.flow_forward, &mut self.flow_backward] {
+            field.displacement.clear();
+            field.occluded.clear();
+        }
+        if channels.colour {
+            self.colour.reserve(3 * pixels);
+        }
+        if channels.depth || channels.flow {
+            self.depth_m.reserve(pixels);
+        }
+        if channels.normal {
+            self.normal.reserve(pixels);
+        }
+        if channels.instance || channels.flow {
+            self.instance.reserve(pixels);
+        }
+    }
+}
