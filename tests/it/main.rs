@@ -9,4 +9,5 @@ mod house;
 mod invariants;
 mod language;
 mod parity;
+mod synthetic;
 mod tidy;
