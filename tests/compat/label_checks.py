@@ -121,6 +121,11 @@ class Labels:
             self.boxes.setdefault((row["camera"], row["episode_index"], row["frame_index"]), {})[row["instance"]] = row
         self.names = {row["episode_index"]: dict(enumerate(row["instance_names"], 1)) for row in table(root, "worldloom") if row["episode_index"] is not None}
 
+    def floor(self, episode):
+        """Instance id of the floor: the scenario's, or what the robot's file bolts to the world."""
+        own = "robot.world" in self.names[episode].values()
+        return self.instance(episode, "robot.world" if own else "floor")
+
     def instance(self, episode, name):
         """Instance id of a body."""
         found = [number for number, other in self.names[episode].items() if other == name]
@@ -149,7 +154,7 @@ def depths_and_normals_are_those_of_geometry(labels, radius):
             lens, depth = Lens(row, codes.shape), codes / 1000.0
             assert ((ids == 0) == (codes == SKY)).all(), f"{where}: sky in depth and in instances differ"
             poses = labels.poses[row["episode_index"], row["frame_index"]]
-            floor, ball = (labels.instance(row["episode_index"], body) for body in ("floor", "ball"))
+            floor, ball = labels.floor(row["episode_index"]), labels.instance(row["episode_index"], "ball")
             centre = np.array(poses[ball]["position"], np.float64)
             up = np.array([0, 0, 1]) @ lens.turn
             expected = {"floor": lens.plane_depth(), "ball": lens.sphere_depth(centre, radius)}
@@ -243,7 +248,7 @@ def a_resting_ball_is_held_by_its_weight(labels, radius, density=1000.0, gravity
     rows = table(labels.root, "annotations/contacts")
     tested = 0
     for episode in labels.names:
-        floor, ball = labels.instance(episode, "floor"), labels.instance(episode, "ball")
+        floor, ball = labels.floor(episode), labels.instance(episode, "ball")
         last = max(frame for number, frame in labels.poses if number == episode)
         pose = labels.poses[episode, last][ball]
         mine = [row for row in rows if row["episode_index"] == episode and row["frame_index"] == last and ball in (row["instance_a"], row["instance_b"])]
@@ -252,7 +257,8 @@ def a_resting_ball_is_held_by_its_weight(labels, radius, density=1000.0, gravity
         carried = sum(row["normal_force_n"] * abs(row["normal"][2]) for row in mine)
         assert abs(carried - mass * gravity) < 0.05 * mass * gravity, f"episode {episode}: the floor carries {carried:.2f} N of {mass * gravity:.2f} N"
         tested += 1
-    return tested
+    assert tested, "expected the ball to rest on the floor at the end of an episode"
+    return f"{tested} resting"
 
 
 def robots_stay_in_the_world(labels, lowest_m, highest_m):
@@ -261,7 +267,7 @@ def robots_stay_in_the_world(labels, lowest_m, highest_m):
         row["position"][2]
         for (episode, _), rows in labels.poses.items()
         for number, row in rows.items()
-        if labels.names[episode][number].startswith("robot")
+        if labels.names[episode][number].startswith("robot.") and labels.names[episode][number] != "robot.world"
     ]
     assert heights, "expected poses of the robot's links"
     low, high = min(heights), max(heights)

@@ -1,7 +1,7 @@
 """Real robots as their makers publish them, and the scenarios that try them."""
 
 import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import mujoco
@@ -21,14 +21,14 @@ class Robot:
     at: tuple = (0.0, 0.0, 0.0)
     camera: tuple = (1.6, -1.4, 1.2)
     look_at: tuple = (0.0, 0.0, 0.5)
-    home: dict = field(default_factory=dict)
+    own_floor: bool = False  # the file brings its floor, so the scenario does not
 
 
 ROBOTS = [
     Robot("panda", "mjcf", "robosuite/models/assets/robots/panda/robot.xml"),
     Robot("ur5e", "mjcf", "robosuite/models/assets/robots/ur5e/robot.xml"),
-    Robot("ant", "mjcf", "gymnasium/envs/mujoco/assets/ant.xml", camera=(3.0, -3.0, 2.2), look_at=(0, 0, 0.3)),
-    Robot("humanoid", "mjcf", "gymnasium/envs/mujoco/assets/humanoid.xml", camera=(3.2, -3.0, 1.8), look_at=(0, 0, 0.8)),
+    Robot("ant", "mjcf", "gymnasium/envs/mujoco/assets/ant.xml", camera=(3.0, -3.0, 2.2), look_at=(0, 0, 0.3), own_floor=True),
+    Robot("humanoid", "mjcf", "gymnasium/envs/mujoco/assets/humanoid.xml", camera=(3.2, -3.0, 1.8), look_at=(0, 0, 0.8), own_floor=True),
     Robot("franka", "urdf", "pybullet_data/franka_panda/panda.urdf"),
     Robot("kuka", "urdf", "pybullet_data/kuka_iiwa/model.urdf"),
 ]
@@ -41,8 +41,6 @@ def scenario(robot):
         "at": list(robot.at),
         "driver": {"random": {"scale": 0.4}},
     }
-    if robot.home:
-        entry["home"] = robot.home
     tree = {
         "worldloom": 1,
         "name": f"compat-{robot.name}",
@@ -67,6 +65,8 @@ def scenario(robot):
         "action": ["robot.controllers"],
         "observation": ["joint(robot)", "jointvel(robot)", "pos(ball)"],
     }
+    if robot.own_floor:
+        del tree["objects"]["floor"]
     return yaml.safe_dump(tree, sort_keys=False)
 
 

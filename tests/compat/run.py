@@ -138,6 +138,8 @@ def robot(tally, entry, folder):
     tally.check(f"{name}: flow is rigid motion", labels.flow_is_rigid_motion, read)
     tally.check(f"{name}: boxes hold the visible pixels", labels.boxes_hold_the_visible_pixels, read)
     tally.check(f"{name}: contacts push", labels.contacts_are_finite_and_push, read)
+    if not entry.own_floor:  # those robots may run into the ball
+        tally.check(f"{name}: a resting ball is held by its weight", labels.a_resting_ball_is_held_by_its_weight, read, BALL_RADIUS_M)
     tally.check(f"{name}: stays in the world", labels.robots_stay_in_the_world, read, -0.05, 2.5)
     tally.check(f"{name}: keeps its joint limits", lambda: labels.joints_keep_their_limits(joint_positions(out), robots.limits(entry, SITE_PACKAGES)))
 

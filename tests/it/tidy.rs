@@ -114,7 +114,15 @@ const UNSAFE_FOLDERS: &[&str] = &["kernels/"];
 const UNSAFE_FILES_MOST: usize = 1;
 
 /// Library code returns errors; these end the process instead.
-const PANICS: &[&str] = &[".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!(", "dbg!("];
+/// (String contents are blanked before the search, so `.expect()` is `.expect("…")` and not a parser's own method.)
+const PANICS: &[&str] = &[".unwrap()", ".expect()", ".expect(&format", "panic!(", "todo!(", "unimplemented!(", "dbg!("];
+
+/// `(path, word, reason)` where the list above does not apply.
+const PANICS_ALL_THE_SAME: &[(&str, &str, &str)] = &[(
+    "engine/src/physics/world.rs",
+    "panic!(",
+    "accessors of the World trait have no error to return and nothing to show before the first reset",
+)];
 
 /// Folders of library code and of the binary.
 const CODE: &[&str] = &["kernels/src", "engine/src", "scenarios/src", "datasets/src", "models/src", "cli/src"];
@@ -307,7 +315,7 @@ fn nothing_names_a_machine() {
 
 #[test]
 fn library_code_returns_errors_instead_of_panicking() {
-    report("expected no panics outside tests", words_in_code(CODE, PANICS, &[]));
+    report("expected no panics outside tests", words_in_code(CODE, PANICS, PANICS_ALL_THE_SAME));
 }
 
 #[test]
@@ -371,7 +379,9 @@ fn report(expectation: &str, complaints: Vec<String>) {
 /// Places in code outside tests where one of `words` stands, as `path:line: text`.
 fn words_in_code(folders: &[&str], words: &[&str], allowed: &[(&str, &str, &str)]) -> Vec<String> {
     let mut complaints = Vec::new();
-    for path in files(&["rs"]).into_iter().filter(|path| folders.iter().any(|folder| path.starts_with(folder))) {
+    let tests = |path: &String| path.ends_with("/tests.rs") || path.contains("/tests/");
+    let searched = |path: &String| !tests(path) && folders.iter().any(|folder| path.starts_with(folder));
+    for path in files(&["rs"]).into_iter().filter(searched) {
         for (number, line) in code_lines(&read(&root().join(&path))) {
             for word in words.iter().filter(|word| line.contains(**word)) {
                 let excused =
