@@ -1,6 +1,5 @@
 //! `worldloom bench`: this build in CPU seconds, for `benches/peers/` to put beside other tools in one run.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,6 +21,7 @@ use crate::failure::{Failure, Outcome};
 use crate::generate::Job;
 use crate::interrupt::Interrupt;
 use crate::preview::resize;
+use crate::scratch::Scratch;
 use crate::source::Source;
 use crate::terminal::{self, three_figures};
 use crate::usage::{Usage, peak_memory_bytes};
@@ -217,12 +217,12 @@ fn memory(args: &BenchArgs) -> Outcome<Measured> {
 }
 
 fn generate(bench: &str, args: &BenchArgs, source: &Source, episodes: u64) -> Outcome<Measured> {
-    let scratch = Scratch::new(args.out.as_deref())?;
+    let scratch = Scratch::new("bench", args.out.as_deref())?;
     let job = Job {
         source,
         seed: 0,
         episodes,
-        out: &scratch.folder.join("dataset"),
+        out: &scratch.folder().join("dataset"),
         workers: 1,
         mode: Mode::Overwrite,
         shard: Shard::default(),
@@ -247,13 +247,13 @@ fn first_frame(args: &BenchArgs, started: Instant) -> Outcome<Measured> {
         Some(_) => source(args, "", "")?,
         None => open("bouncing_balls", &[], args)?,
     };
-    let scratch = Scratch::new(args.out.as_deref())?;
+    let scratch = Scratch::new("bench", args.out.as_deref())?;
     let sampled = source.scenario.sample(0, 0, &source.assets)?;
     let scene = Arc::new(sampled.scene);
     let mut plan = Plan::new(source.scenario.name(), 0, scene.engine.control_rate);
     plan.labels = crate::generate::labels(&args.encoding, &scene)?;
     plan.video = crate::generate::video(&args.encoding)?;
-    let writer = Writer::open(&scratch.folder.join("dataset"), plan.clone(), 1, Mode::Overwrite)?;
+    let writer = Writer::open(&scratch.folder().join("dataset"), plan.clone(), 1, Mode::Overwrite)?;
     let mut stage = Stage::new(source.assets.clone());
     let prepared = stage.prepare(&scene, 0, 0)?;
     let info = worldloom_datasets::EpisodeInfo { scene: &scene, catalog: prepared.catalog(), draws: &[], attempts: 0 };
@@ -322,31 +322,5 @@ fn settings(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(map) => map,
         _ => Map::new(),
-    }
-}
-
-/// A folder for what a bench writes; one that we made is removed at the end.
-struct Scratch {
-    folder: PathBuf,
-    ours: bool,
-}
-
-impl Scratch {
-    fn new(given: Option<&Path>) -> Outcome<Self> {
-        let (folder, ours) = match given {
-            Some(folder) => (folder.to_owned(), false),
-            None => (std::env::temp_dir().join(format!("worldloom-bench-{}", std::process::id())), true),
-        };
-        std::fs::create_dir_all(&folder).map_err(|error| Failure::io("create", &folder, &error))?;
-        Ok(Self { folder, ours })
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if self.ours {
-            // A leftover in the temporary folder is harmless, and there is nobody left to tell.
-            let _ = std::fs::remove_dir_all(&self.folder);
-        }
     }
 }

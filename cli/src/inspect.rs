@@ -154,7 +154,7 @@ fn origin(dataset: &Dataset, manifest: &Manifest) -> Outcome<Origin> {
         acceptance_rate: 1.0,
     };
     let (mut episodes, mut draws) = (0u64, 0u64);
-    for record in dataset.records() {
+    for record in dataset.records()? {
         let record = record?;
         episodes += 1;
         draws += 1 + record.attempts;

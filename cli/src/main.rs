@@ -20,6 +20,7 @@ mod replay;
 mod report;
 mod sample;
 mod schema;
+mod scratch;
 mod source;
 mod terminal;
 mod usage;

@@ -114,7 +114,7 @@ impl Recording {
         let scene: Scene = serde_json::from_str(&record.scene_json).map_err(|error| {
             Failure::failed(format!("the recorded scene of episode {number} cannot be read: {error}"), "")
         })?;
-        let assets = bundled_assets(folder, manifest)?;
+        let assets = bundled_assets(&dataset, manifest)?;
         Ok(Self { folder: folder.display().to_string(), manifest: manifest.clone(), record, scene: Arc::new(scene), assets })
     }
 
@@ -191,21 +191,11 @@ impl Recording {
 /// Key of our own version in the manifest.
 const VERSION_KEY: &str = "worldloom";
 
-/// The files that the dataset bundles, checked against the digests that name them.
-fn bundled_assets(folder: &Path, manifest: &Manifest) -> Outcome<Arc<Assets>> {
+/// The files that the dataset bundles, checked against their digests.
+fn bundled_assets(dataset: &Dataset, manifest: &Manifest) -> Outcome<Arc<Assets>> {
     let mut files = BTreeMap::new();
-    for (reference, place) in &manifest.assets {
-        let path = folder.join(place);
-        let bytes = std::fs::read(&path).map_err(|error| Failure::io("read the bundled file", &path, &error))?;
-        let digest = blake3::hash(&bytes).to_hex();
-        let named = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        if !named.starts_with(&digest[..16]) {
-            return Err(Failure::failed(
-                format!("{} is damaged: its contents have digest {digest}", path.display()),
-                "copy it again from where the dataset came from",
-            ));
-        }
-        files.insert(reference.clone(), bytes);
+    for reference in manifest.assets.keys() {
+        files.insert(reference.clone(), dataset.asset(reference)?);
     }
     Ok(Arc::new(Assets::bundled(files)))
 }

@@ -53,6 +53,13 @@ pub struct EpisodeEntry {
     videos: BTreeMap<String, (String, f64)>,
 }
 
+impl EpisodeEntry {
+    /// File of a camera's video, relative to the dataset, and time of the episode's first frame in it, by LeRobot's key.
+    pub fn video(&self, key: &str) -> Option<(&str, f64)> {
+        self.videos.get(key).map(|(file, from_secs)| (file.as_str(), *from_secs))
+    }
+}
+
 /// A frame read back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FrameRow {
