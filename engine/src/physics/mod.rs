@@ -1,6 +1,7 @@
 //! The physical world: rapier3d behind the [`World`](crate::world::World) trait.
 
 mod actions;
+mod batch;
 mod build;
 pub mod camera;
 mod contacts;
@@ -18,5 +19,6 @@ mod snapshot;
 mod step;
 mod world;
 
+pub use batch::WorldBatch;
 pub use settle::settle;
 pub use world::PhysicsWorld;
