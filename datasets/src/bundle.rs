@@ -123,7 +123,7 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    /// Reads the footer. The rest is checked by [`Bundle::drive`].
+    /// Reads the footer. Whether all of it is as it was written is for [`Bundle::verify`] to say.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let damaged = |problem: &str| {
             Error::corrupt(path, format!("{problem}; delete it and go on with --resume, and the episode is made again"))
@@ -149,29 +149,43 @@ impl Bundle {
         Ok(Self { file, path: path.to_path_buf(), end: offset, footer })
     }
 
-    /// Hands over every section in order, then checks the digest.
-    pub(crate) fn drive(&mut self, tables: &[Table], sink: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
-        let path = self.path.clone();
-        let damaged = |problem: &str| {
-            Error::corrupt(&path, format!("{problem}; delete it and go on with --resume, and the episode is made again"))
-        };
-        let fail = |source: std::io::Error| Error::io("reading", &path, source);
-        let schemas: Vec<_> = tables.iter().map(|table| (table.kinds(), table.staged_schema())).collect();
+    fn damaged(&self, problem: &str) -> Error {
+        let hint = "delete it and go on with --resume, and the episode is made again";
+        Error::corrupt(&self.path, format!("{problem}; {hint}"))
+    }
+
+    /// Checks the digest, so that nothing damaged is ever assembled.
+    pub(crate) fn verify(&mut self) -> Result<()> {
+        let fail = |source| Error::io("reading", &self.path, source);
+        let length = self.file.metadata().map_err(fail)?.len();
         self.file.seek(SeekFrom::Start(0)).map_err(fail)?;
-        let mut input = BufReader::with_capacity(1 << 16, &self.file);
         let mut hasher = blake3::Hasher::new();
+        hasher.update_reader((&self.file).take(length - TRAILER)).map_err(fail)?;
+        let mut digest = [0; 32];
+        self.file.read_exact(&mut digest).map_err(fail)?;
+        if *hasher.finalize().as_bytes() == digest {
+            return Ok(());
+        }
+        Err(self.damaged("its digest does not match its contents"))
+    }
+
+    /// Hands over every section in order.
+    pub(crate) fn drive(&self, tables: &[Table], sink: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
+        let fail = |source: std::io::Error| Error::io("reading", &self.path, source);
+        let damaged = |problem: &str| self.damaged(problem);
+        let schemas: Vec<_> = tables.iter().map(|table| (table.kinds(), table.staged_schema())).collect();
+        let mut input = BufReader::with_capacity(1 << 16, &self.file);
+        input.rewind().map_err(fail)?;
         let mut place = 8;
         let mut magic = [0; 8];
         input.read_exact(&mut magic).map_err(fail)?;
         if magic != *MAGIC {
             return Err(damaged("it is no staged episode of this version"));
         }
-        hasher.update(&magic);
         let mut bytes = Vec::new();
         while place < self.end {
             let mut head = [0; 10];
             input.read_exact(&mut head).map_err(fail)?;
-            hasher.update(&head);
             let [kind, stream, length @ ..] = head;
             let length = u64::from_le_bytes(length);
             place += 10;
@@ -180,7 +194,6 @@ impl Bundle {
             }
             bytes.resize(length as usize, 0);
             input.read_exact(&mut bytes).map_err(fail)?;
-            hasher.update(&bytes);
             place += length;
             let stream = usize::from(stream);
             match kind {
@@ -195,13 +208,6 @@ impl Bundle {
                 }
                 _ => return Err(damaged("a section is of no known kind")),
             }
-        }
-        let mut rest = Vec::new();
-        input.read_to_end(&mut rest).map_err(fail)?;
-        let Some(footer) = rest.len().checked_sub(TRAILER as usize) else { return Err(damaged("its end is missing")) };
-        hasher.update(&rest[..footer]);
-        if hasher.finalize().as_bytes()[..] != rest[footer..footer + 32] {
-            return Err(damaged("its digest does not match its contents"));
         }
         Ok(())
     }

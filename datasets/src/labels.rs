@@ -28,7 +28,8 @@ pub fn depth_code(depth_m: f32) -> u16 {
     if !depth_m.is_finite() {
         return 0;
     }
-    (depth_m * 1000.0 + 0.5).floor().clamp(1.0, f32::from(DEPTH_FAR)) as u16
+    // A cast truncates and saturates.
+    ((depth_m * 1000.0 + 0.5) as u16).max(1)
 }
 
 /// The 16-bit code to metres; sky is +∞, and what was too far is 65.535.
@@ -41,7 +42,7 @@ pub fn normal_code(normal: [f32; 3]) -> [u8; 3] {
     if normal == [0.0; 3] {
         return [0; 3];
     }
-    normal.map(|n| (n * 127.0 + 128.5).floor().clamp(1.0, 255.0) as u8)
+    normal.map(|n| ((n * 127.0 + 128.5) as u8).max(1))
 }
 
 /// Three bytes to a normal (not renormalised); sky is zero.
@@ -55,7 +56,7 @@ pub fn flow_code(displacement: [f32; 2], occluded: bool, sky: bool) -> [u16; 3] 
     if sky || !(dx.abs() <= FLOW_MOST && dy.abs() <= FLOW_MOST) {
         return [FLOW_ZERO as u16, FLOW_ZERO as u16, 0];
     }
-    let code = |d: f32| (d * FLOW_SCALE + (FLOW_ZERO + 0.5)).floor() as u16;
+    let code = |d: f32| (d * FLOW_SCALE + (FLOW_ZERO + 0.5)) as u16;
     [code(dx), code(dy), 1 + u16::from(occluded)]
 }
 
@@ -66,24 +67,29 @@ pub(crate) struct LabelEncoder {
 }
 
 impl LabelEncoder {
+    /// The samples of a picture, pixel by pixel.
+    fn fill<T, const N: usize>(&mut self, values: &[T], code: impl Fn(&T) -> [u8; N]) {
+        self.samples.resize(values.len() * N, 0);
+        for (value, out) in values.iter().zip(self.samples.as_chunks_mut::<N>().0) {
+            *out = code(value);
+        }
+    }
+
     pub(crate) fn depth(&mut self, pixels: &GBuffer) -> Result<Vec<u8>> {
         check("depth", pixels, pixels.depth_m.len())?;
-        self.samples.clear();
-        self.samples.extend(pixels.depth_m.iter().flat_map(|d| depth_code(*d).to_be_bytes()));
+        self.fill(&pixels.depth_m, |d| depth_code(*d).to_be_bytes());
         image::encode(pixels.width, pixels.height, Layout::Gray16, &self.samples)
     }
 
     pub(crate) fn instances(&mut self, pixels: &GBuffer) -> Result<Vec<u8>> {
         check("instance", pixels, pixels.instance.len())?;
-        self.samples.clear();
-        self.samples.extend(pixels.instance.iter().flat_map(|id| id.to_be_bytes()));
+        self.fill(&pixels.instance, |id| id.to_be_bytes());
         image::encode(pixels.width, pixels.height, Layout::Gray16, &self.samples)
     }
 
     pub(crate) fn normals(&mut self, pixels: &GBuffer) -> Result<Vec<u8>> {
         check("normal", pixels, pixels.normal.len())?;
-        self.samples.clear();
-        self.samples.extend(pixels.normal.iter().flat_map(|n| normal_code(*n)));
+        self.fill(&pixels.normal, |n| normal_code(*n));
         image::encode(pixels.width, pixels.height, Layout::Rgb8, &self.samples)
     }
 
@@ -96,12 +102,12 @@ impl LabelEncoder {
         check("flow occlusion", pixels, field.occluded.len())?;
         // A world that made flow made depth; where it did not, nothing counts as sky.
         let no_depth = pixels.depth_m.is_empty();
-        self.samples.clear();
-        self.samples.reserve(field.displacement.len() * 6);
-        for (i, (displacement, occluded)) in field.displacement.iter().zip(&field.occluded).enumerate() {
-            let sky = !no_depth && pixels.depth_m[i].is_infinite();
+        self.samples.resize(field.displacement.len() * 6, 0);
+        let flows = field.displacement.iter().zip(&field.occluded).enumerate();
+        for ((i, (displacement, occluded)), out) in flows.zip(self.samples.as_chunks_mut::<6>().0) {
+            let sky = !no_depth && pixels.depth_m[i] == f32::INFINITY;
             let [u, v, s] = flow_code(*displacement, *occluded, sky).map(u16::to_be_bytes);
-            self.samples.extend_from_slice(&[u[0], u[1], v[0], v[1], s[0], s[1]]);
+            *out = [u[0], u[1], v[0], v[1], s[0], s[1]];
         }
         image::encode(pixels.width, pixels.height, Layout::Rgb16, &self.samples).map(Some)
     }

@@ -30,6 +30,7 @@ pub mod layout;
 pub mod manifest;
 pub mod merge;
 mod meta;
+mod nal;
 pub mod plan;
 mod publish;
 pub mod reader;

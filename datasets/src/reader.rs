@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use arrow::array::{Array, ArrayRef, BinaryArray, FixedSizeListArray, Float32Array, ListArray, StringArray, StructArray};
 use arrow::compute::cast;
@@ -18,11 +19,11 @@ use crate::error::{Error, Result};
 use crate::image;
 use crate::info::Info;
 use crate::labels;
-use crate::layout::{EPISODES, numbered};
+use crate::layout::{EPISODES, RECORDS, numbered};
 use crate::manifest::Manifest;
 use crate::publish;
 use crate::record::EpisodeRecord;
-use crate::records::{RecordReader, Stored};
+use crate::records::{Place, RecordReader, Stored};
 use crate::source::parquet_builder;
 use crate::video::{Decoder, Picture};
 
@@ -33,6 +34,8 @@ pub struct Dataset {
     info: Info,
     manifest: Option<Manifest>,
     episodes: Vec<EpisodeEntry>,
+    /// By LeRobot's episode index, read when labels are first asked for: place and rows by table.
+    places: OnceLock<Vec<Vec<(Place, u64)>>>,
 }
 
 /// An episode as LeRobot's metadata has it.
@@ -115,7 +118,7 @@ impl Dataset {
             let problem = format!("{} rows, but info.json says {} episodes", episodes.len(), info.total_episodes);
             return Err(Error::corrupt(dir.join(EPISODES), problem));
         }
-        Ok(Self { root, info, manifest, episodes })
+        Ok(Self { root, info, manifest, episodes, places: OnceLock::new() })
     }
 
     /// The folder.
@@ -227,14 +230,24 @@ impl Dataset {
         let index = manifest.tables.iter().position(|folder| folder == table).ok_or_else(|| {
             Error::invalid(format!("table `{table}`"), format!("was not recorded; there are {}", manifest.tables.join(", ")))
         })?;
+        let place = self.places()?.get(episode as usize).and_then(|tables| tables.get(index));
+        let (place, rows) =
+            place.ok_or_else(|| Error::corrupt(self.root.join(RECORDS), format!("no row for episode {episode}")))?;
+        Ok((self.root.join(table).join(numbered(place.file, "parquet")), place.row, *rows))
+    }
+
+    fn places(&self) -> Result<&Vec<Vec<(Place, u64)>>> {
+        if let Some(places) = self.places.get() {
+            return Ok(places);
+        }
+        let mut places = Vec::with_capacity(self.episodes.len());
         let mut reader = RecordReader::open(&self.root);
-        while let Some(Stored { record, extent, places }) = reader.next()? {
-            if record.episode_index == Some(episode) {
-                let (Some(place), Some(rows)) = (places.get(index), extent.rows.get(index)) else { break };
-                return Ok((self.root.join(table).join(numbered(place.file, "parquet")), place.row, *rows));
+        while let Some(Stored { record, extent, places: found }) = reader.next()? {
+            if record.episode_index.is_some() {
+                places.push(found.into_iter().zip(extent.rows).collect());
             }
         }
-        Err(Error::corrupt(self.root.join("worldloom/episodes"), format!("no row for episode {episode}")))
+        Ok(self.places.get_or_init(|| places))
     }
 
     fn entry(&self, episode: u64) -> Result<&EpisodeEntry> {

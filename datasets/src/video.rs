@@ -11,6 +11,7 @@ use std::sync::Once;
 
 use ffmpeg_next as ffmpeg;
 
+use ffmpeg::codec::decoder::Check;
 use ffmpeg::codec::packet::Mut as _;
 use ffmpeg::codec::{Flags, Id};
 use ffmpeg::format::Pixel;
@@ -20,11 +21,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::colour::{self, Matrix, Plane};
 use crate::error::{Error, Result};
+use crate::nal;
 use crate::plan::{Codec, VideoSettings};
 
+/// FFmpeg's own messages are silenced: what matters comes back as an error with its file.
 fn init() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| ffmpeg::util::log::set_level(ffmpeg::util::log::Level::Error));
+    ONCE.call_once(|| ffmpeg::util::log::set_level(ffmpeg::util::log::Level::Fatal));
 }
 
 /// An encoded picture.
@@ -110,6 +113,10 @@ impl Encoder {
                 std::slice::from_raw_parts((*context).extradata, (*context).extradata_size as usize).to_vec()
             }
         };
+        let extradata = match settings.codec {
+            Codec::H264 => nal::configuration(&extradata).ok_or_else(|| failed(ffmpeg::Error::InvalidData))?,
+            Codec::Av1 | Codec::Png => extradata,
+        };
         let header = StreamHeader { codec: settings.codec, width, height, extradata };
         let frame = ffmpeg::frame::Video::new(Pixel::YUV420P, width, height);
         Ok(Self { inner, frame, header, next: 0 })
@@ -155,7 +162,8 @@ impl Encoder {
         loop {
             match self.inner.receive_packet(&mut packet) {
                 Ok(()) => {
-                    let bytes = packet.data().unwrap_or_default().to_vec();
+                    let bytes = packet.data().unwrap_or_default();
+                    let bytes = if self.header.codec == Codec::H264 { nal::with_lengths(bytes) } else { bytes.to_vec() };
                     out.push(Packet { bytes, key: packet.is_key() });
                 }
                 Err(ffmpeg::Error::Eof | ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN }) => return Ok(()),
@@ -328,6 +336,9 @@ impl Demuxer {
             } else {
                 std::slice::from_raw_parts((*raw).extradata, (*raw).extradata_size as usize).to_vec()
             };
+            // An mp4 file has four bytes before the AV1 sequence header that its encoder gave.
+            let wrapped = codec == Codec::Av1 && extradata.first().is_some_and(|first| first & 0x80 != 0);
+            let extradata = if wrapped { extradata.get(4..).unwrap_or_default().to_vec() } else { extradata };
             Ok(StreamHeader { codec, width: (*raw).width as u32, height: (*raw).height as u32, extradata })
         }
     }
@@ -384,7 +395,10 @@ impl Decoder {
         let time_base = found.time_base();
         let mut context = ffmpeg::codec::Context::from_parameters(found.parameters()).map_err(damaged)?;
         context.set_threading(ffmpeg::threading::Config::count(1));
-        let inner = context.decoder().video().map_err(damaged)?;
+        let mut decoder = context.decoder();
+        // A damaged picture is an error, not a guess.
+        decoder.check(Check::EXPLODE | Check::CRC | Check::BITSTREAM | Check::BUFFER);
+        let inner = decoder.video().map_err(damaged)?;
         let frame = ffmpeg::frame::Video::empty();
         let path = path.to_path_buf();
         Ok(Self { input, inner, path, stream, time_base, fps, frame, scaler: None, drained: false })
@@ -572,6 +586,25 @@ mod tests {
             assert!(std::fs::read(&first).unwrap() == std::fs::read(&second).unwrap(), "{:?} differs", settings.codec);
             std::fs::remove_dir_all(&folder).unwrap();
         }
+    }
+
+    #[test]
+    fn frame_k_is_shown_at_exactly_k_over_fps() {
+        let folder = std::env::temp_dir().join(format!("worldloom-times-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("clip.mp4");
+        clip(&VideoSettings::h264(), &[5, 30, 1], &path);
+        let (mut input, _) = open_input(&path).unwrap();
+        let stream = input.stream(0).unwrap();
+        let (base, rate) = (stream.time_base(), stream.avg_frame_rate());
+        assert_eq!(i64::from(rate.0), 20 * i64::from(rate.1), "average frame rate {rate}");
+        assert_eq!((stream.start_time(), stream.frames()), (0, 36));
+        assert_eq!(stream.duration() * i64::from(base.0) * 20, 36 * i64::from(base.1), "duration");
+        let times: Vec<i64> = input.packets().map(|(_, packet)| packet.pts().unwrap()).collect();
+        for (k, pts) in times.iter().enumerate() {
+            assert_eq!(pts * i64::from(base.0) * 20, k as i64 * i64::from(base.1), "frame {k} has pts {pts} of {base}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

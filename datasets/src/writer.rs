@@ -142,7 +142,12 @@ impl Writer {
 
     /// Numbers of this shard's episodes that are still to be made, in order.
     pub fn pending(&self) -> Vec<u64> {
-        (0..self.episodes).filter(|number| self.plan.shard.owns(*number) && !self.done.contains(number)).collect()
+        let pending = |number: &u64| {
+            self.plan.shard.owns(*number)
+                && !self.done.contains(number)
+                && !staged_path(&self.root, *number).exists()
+        };
+        (0..self.episodes).filter(pending).collect()
     }
 
     /// The plan.
@@ -325,6 +330,7 @@ fn has_frames(root: &Path) -> Result<bool> {
 
 fn add_staged(root: &Path, number: u64, assembler: &mut Assembler) -> Result<()> {
     let mut bundle = Bundle::open(&staged_path(root, number))?;
+    bundle.verify()?;
     let footer = bundle.footer.clone();
     assembler.layout.check(number, &footer.layout)?;
     let tables = tables(&footer.layout, assembler.plan());

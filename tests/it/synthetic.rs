@@ -216,3 +216,48 @@ pub fn write(dir: &Path, plan: Plan, episodes: u64, mode: Mode) -> worldloom_dat
     }
     writer.finish()
 }
+
+/// Digest of every file of a folder, by relative path.
+pub fn tree(root: &Path) -> std::collections::BTreeMap<String, String> {
+    fn walk(root: &Path, folder: &Path, out: &mut std::collections::BTreeMap<String, String>) {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(root, &path, out);
+            } else {
+                let bytes = std::fs::read(&path).expect("a file");
+                let name = path.strip_prefix(root).expect("under the root").display().to_string();
+                out.insert(name, format!("{} ({} bytes)", blake3::hash(&bytes), bytes.len()));
+            }
+        }
+    }
+    let mut out = std::collections::BTreeMap::new();
+    walk(root, root, &mut out);
+    out
+}
+
+/// Asserts that two folders hold the same bytes, naming the files that differ.
+pub fn assert_same_tree(expected: &Path, found: &Path, what: &str) {
+    let (expected, found) = (tree(expected), tree(found));
+    let names: std::collections::BTreeSet<_> = expected.keys().chain(found.keys()).collect();
+    let differing: Vec<_> = names
+        .into_iter()
+        .filter(|name| expected.get(*name) != found.get(*name))
+        .map(|name| format!("{name}: expected {:?}, found {:?}", expected.get(name), found.get(name)))
+        .collect();
+    assert!(differing.is_empty(), "{what}: {} files differ:\n{}", differing.len(), differing.join("\n"));
+}
+
+/// Copies a folder.
+pub fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a new folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy_tree(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).expect("a copy");
+        }
+    }
+}
