@@ -22,7 +22,14 @@ struct Names {
 /// Reports every name that refers to nothing, and every inverted limit.
 pub fn check(plan: &Plan, uses: &[NameUse], decoder: &mut Decoder<'_>) {
     let names = Names::new(plan);
-    for name in uses {
+    let mut uses = uses.to_vec();
+    // `$name` stands for every word that the parameter may become.
+    for used in uses.clone() {
+        let param = used.name.strip_prefix('$').and_then(|name| plan.params.find(name));
+        let words = param.map(|index| plan.params.get(index).words()).unwrap_or_default();
+        uses.extend(words.into_iter().map(|name| NameUse { name, ..used.clone() }));
+    }
+    for name in uses.iter().filter(|used| !used.name.starts_with('$')) {
         if let Some((what, known)) = names.missing(name) {
             let message = format!("there is no {what} called `{}`", name.name);
             let help = if known.is_empty() {

@@ -182,13 +182,34 @@ impl<'a> Decoder<'a> {
     }
 
     fn name(&mut self, node: &Node, refers: Refers, path: &str) -> Option<Tree> {
-        let Value::Text(name) = &node.value else { return self.wrong(node, "a name", path) };
-        if name.starts_with('$') {
-            self.report(node.span, path, "a parameter cannot choose a name here", "write the name out");
-            return None;
+        let used = |name: &str| NameUse { name: name.to_owned(), refers, path: path.to_owned(), span: node.span };
+        // Chance may choose what is acted on, but not what something is placed by: placement has a fixed order.
+        let by_chance = matches!(refers, Refers::Body | Refers::Joint);
+        match &node.value {
+            Value::Text(name) if name.starts_with('$') && by_chance => {
+                self.names.push(used(name));
+                self.formula(node, name, Shape::Text, path)
+            }
+            Value::Text(name) if name.starts_with('$') => {
+                self.report(node.span, path, "a parameter cannot choose a name here", "write the name out");
+                None
+            }
+            Value::Text(name) => {
+                self.names.push(used(name));
+                Some(Tree::Plain(Plain::Text(name.clone())))
+            }
+            Value::Map(_) if distribution(node) && by_chance => {
+                let tree = self.inline(node, Element::Text, Shape::Text, path)?;
+                if let Tree::Slot(slot) = &tree
+                    && let Source::Param(index) = slot.source
+                {
+                    let options = self.params.get(index).words();
+                    self.names.extend(options.iter().map(|name| used(name)));
+                }
+                Some(tree)
+            }
+            _ => self.wrong(node, "a name", path),
         }
-        self.names.push(NameUse { name: name.clone(), refers, path: path.to_owned(), span: node.span });
-        Some(Tree::Plain(Plain::Text(name.clone())))
     }
 
     fn text(&mut self, node: &Node, path: &str) -> Option<Tree> {
@@ -626,7 +647,11 @@ impl<'a> Decoder<'a> {
     /// Number of copies that an object asks for, with `count` or in `scatter`.
     fn copies(&mut self, node: &Node, path: &str) -> Option<usize> {
         let (count, path) = match (node.get("count"), node.get("scatter").and_then(|scatter| scatter.get("count"))) {
-            (Some(count), _) => (count, format!("{path}.count")),
+            (Some(_), Some(twice)) => {
+                self.report(twice.span, path, "`count` stands both in `scatter` and beside it", "keep one of them");
+                return None;
+            }
+            (Some(count), None) => (count, format!("{path}.count")),
             (None, Some(count)) => (count, format!("{path}.scatter.count")),
             (None, None) => return None,
         };
@@ -830,6 +855,15 @@ fn takes(ty: &Type, node: &Node) -> bool {
     match ty {
         Type::Short(_, inner) | Type::See(inner) => takes(inner, node),
         Type::Record(_) => matches!(node.value, Value::Map(_) | Value::Null) && !distribution(node),
+        Type::Point(_) => match &node.value {
+            Value::List(items) => !items.iter().any(|item| matches!(item.value, Value::List(_))),
+            Value::Text(text) => text.contains('$'),
+            _ => distribution(node),
+        },
+        Type::List(_) => match &node.value {
+            Value::List(items) => items.iter().all(|item| matches!(item.value, Value::List(_))),
+            _ => false,
+        },
         Type::Vector(n, _) => match &node.value {
             Value::List(items) => items.len() == *n || *n == 3,
             Value::Text(text) => text.contains('$'),

@@ -336,9 +336,10 @@ pub fn region(args: &Plain, stream: &mut Stream) -> Result<Drawn, String> {
     let centre = args.get("centre").and_then(Plain::numbers).unwrap_or_else(|| vec![0.0; 2]);
     let mut at = [centre[0], centre[1], centre.get(2).copied().unwrap_or(0.0)];
     let mut log_prob = 0.0;
-    if let Some(edges) = args.get("box").and_then(Plain::numbers) {
-        for (x, edge) in at.iter_mut().zip(&edges) {
-            *x += edge * (stream.unit() - 0.5);
+    if let Some(shape) = args.get("box") {
+        let (middle, edges) = edges_of(shape)?;
+        for (i, edge) in edges.iter().enumerate() {
+            at[i] += middle[i] + edge * (stream.unit() - 0.5);
             log_prob -= if *edge > 0.0 { maths::ln(*edge) } else { 0.0 };
         }
     } else {
@@ -359,4 +360,20 @@ pub fn region(args: &Plain, stream: &mut Stream) -> Result<Drawn, String> {
         log_prob = -maths::ln(PI * area);
     }
     Ok((ParamValue::Vector(at.to_vec()), Some(log_prob)))
+}
+
+/// Middle and edge lengths of a box, written as edges or as two corners.
+fn edges_of(shape: &Plain) -> Result<(Vec<f64>, Vec<f64>), String> {
+    if let Some(edges) = shape.numbers() {
+        return Ok((vec![0.0; edges.len()], edges));
+    }
+    let corners: Option<Vec<Vec<f64>>> = shape.list().unwrap_or_default().iter().map(Plain::numbers).collect();
+    let Some([low, high]) = corners.as_deref() else {
+        return Err("a box is its edge lengths, or two corners".to_owned());
+    };
+    if low.len() != high.len() || low.iter().zip(high).any(|(low, high)| low > high) {
+        return Err(format!("the corners of a box are inverted: {low:?} is not below {high:?}"));
+    }
+    let pairs = || low.iter().zip(high);
+    Ok((pairs().map(|(low, high)| 0.5 * (low + high)).collect(), pairs().map(|(low, high)| high - low).collect()))
 }

@@ -25,6 +25,7 @@ mod plan;
 mod sample;
 mod sampled;
 mod scenario;
+mod schema;
 mod space;
 mod table;
 mod terrain;
@@ -38,8 +39,4 @@ pub use overrides::Override;
 pub use sample::MAX_ATTEMPTS;
 pub use sampled::{ColumnKind, Draw, ParamColumn, ParamInfo, SampleError, Sampled};
 pub use scenario::Scenario;
-
-/// JSON Schema (2020-12) of scenario files.
-pub fn schema() -> serde_json::Value {
-    serde_json::json!({})
-}
+pub use schema::{reference, schema};

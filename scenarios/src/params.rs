@@ -47,6 +47,19 @@ pub enum Rule {
 }
 
 impl Param {
+    /// Words that it may become, if it is over words.
+    pub fn words(&self) -> Vec<String> {
+        let value = |item: &Plain| item.get("value").unwrap_or(item).text().map(str::to_owned);
+        match &self.rule {
+            Rule::Draw { args, .. } => match args.plain() {
+                Some(Plain::List(items)) => items.iter().filter_map(value).collect(),
+                _ => Vec::new(),
+            },
+            Rule::Value(Tree::Plain(Plain::Text(text))) => vec![text.clone()],
+            _ => Vec::new(),
+        }
+    }
+
     /// A parameter that stands where its value does.
     pub fn inline(name: &str, span: Span, shape: Shape) -> Self {
         Self { name: name.to_owned(), span, rule: Rule::Missing, shape, declared: false, dimension: None }

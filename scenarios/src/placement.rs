@@ -267,8 +267,9 @@ impl Placer<'_, '_> {
 
 /// True if a region lies on a surface: it has no third coordinate.
 fn flat(region: &Plain) -> bool {
-    let long = |key: &str| region.get(key).and_then(Plain::list).is_some_and(|items| items.len() == 3);
-    !long("box") && !long("centre")
+    let long = |shape: Option<&Plain>| shape.and_then(Plain::list).is_some_and(|items| items.len() == 3);
+    let corner = region.get("box").and_then(|shape| shape.list()?.first());
+    !long(region.get("box")) && !long(region.get("centre")) && !long(corner)
 }
 
 /// A rotation as written: nothing, a quaternion, `rpy`, or axis and angle.

@@ -280,12 +280,6 @@ fn camera(name: String, mut tree: Tree, decoder: &mut Decoder<'_>) -> CameraPlan
     if tree.get("resolution").is_some_and(|tree| tree.plain().is_none()) {
         decoder.report(span, &path, "the resolution must be the same in every episode", "");
     }
-    let mounted_name = tree.get("mount").is_some() && matches!(tree.get("look_at"), Some(Tree::Plain(Plain::Text(_))));
-    if mounted_name {
-        let span = place(decoder, &[&format!("{path}.look_at"), &path]);
-        let help = "give a point in the frame of `mount`, or use `track`";
-        decoder.report(span, &path, "a mounted camera cannot look at something that it moves against", help);
-    }
     if tree.get("fov").is_none() && tree.get("intrinsics").is_none() {
         if let Tree::Map(entries) = &mut tree {
             entries.push(("fov".to_owned(), Tree::Plain(Plain::Number(std::f64::consts::FRAC_PI_3))));

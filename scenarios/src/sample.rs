@@ -6,7 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 use worldloom_engine::assets::Assets;
-use worldloom_engine::expr::{Expr, Function};
+use worldloom_engine::expr::{Expr, Function, Place, Signal};
 use worldloom_engine::physics::PhysicsWorld;
 use worldloom_engine::physics::settle::{Settled, Unsettled, settle};
 use worldloom_engine::scene::{Camera, LANGUAGE_VERSION, Object, ParamValue, Robot, Scene, Sky};
@@ -17,7 +17,7 @@ use crate::params::Drawn;
 use crate::placement::{Placed, Placer, Unplaced, root};
 use crate::plan::{BodyKind, BodyPlan, Plan};
 use crate::sampled::{SampleError, Sampled};
-use crate::space::{Extent, IDENTITY, Vector};
+use crate::space::{Extent, IDENTITY, Vector, rotate, sub};
 use crate::terrain;
 use crate::tree::{BadValue, Plain, Tree, Values, substitute};
 
@@ -253,16 +253,19 @@ impl<'a> Sampler<'a> {
             let path = format!("cameras.{}", camera.name);
             let plain = self.fill(&camera.tree, drawn, &[])?;
             let aim = self.fill(&camera.aim, drawn, &[])?;
-            // A frame of a robot has a place only in a world.
+            // What a frame's place is, or where things are in the frame of a mount, only a world tells.
+            let mount = plain.get("mount").and_then(Plain::text);
             let mut frames = BTreeMap::new();
-            for target in [aim.get("look_at"), plain.get("track")].into_iter().flatten().filter_map(Plain::text) {
-                if target.contains('.') && plain.get("mount").is_none() {
-                    frames.insert(target.to_owned(), self.frame(scene, target)?);
+            let tracked = plain.get("track").filter(|_| mount.is_none());
+            for target in [aim.get("look_at"), tracked].into_iter().flatten().filter_map(Plain::text) {
+                if target.contains('.') || mount.is_some() {
+                    frames.insert(target.to_owned(), self.frame(scene, target, mount)?);
                 }
             }
             let find = |name: &str| {
-                let object = scene.objects.get(name).map(|object| object.at);
-                object.or_else(|| scene.robots.get(name).map(|robot| robot.at)).or_else(|| frames.get(name).copied())
+                let frame = frames.get(name).copied();
+                let object = || scene.objects.get(name).map(|object| object.at);
+                frame.or_else(object).or_else(|| scene.robots.get(name).map(|robot| robot.at))
             };
             let (at, rotation) = camera.aim(&aim, &plain, drawn, &find).map_err(|why| self.bad(&path, why))?;
             cameras.insert(camera.name.clone(), self.read(&with_pose(&plain, at, rotation), &path)?);
@@ -270,13 +273,17 @@ impl<'a> Sampler<'a> {
         Ok(cameras)
     }
 
-    /// Position of a robot's link or frame at the start of a scene.
-    fn frame(&mut self, scene: &Scene, name: &str) -> Result<Vector, SampleError> {
-        let place = worldloom_engine::expr::Place { name: name.to_owned(), param: false, edge: false };
-        let expr = Expr::Signal(worldloom_engine::expr::Signal::Pos, vec![place]);
-        let found = self.measure(scene, vec![expr])?;
+    /// Position of a body, link or frame at the start of a scene: in the world, or in the frame of `mount`.
+    fn frame(&mut self, scene: &Scene, name: &str, mount: Option<&str>) -> Result<Vector, SampleError> {
+        let signal = |signal: Signal, name: &str| {
+            Expr::Signal(signal, vec![Place { name: name.to_owned(), param: false, edge: false }])
+        };
+        let mut signals = vec![signal(Signal::Pos, name)];
+        signals.extend(mount.map(|mount| signal(Signal::Pose, mount)));
+        let found: Vec<f64> = self.measure(scene, signals)?.into_iter().map(f64::from).collect();
         match found[..] {
-            [x, y, z] => Ok([f64::from(x), f64::from(y), f64::from(z)]),
+            [x, y, z] => Ok([x, y, z]),
+            [x, y, z, a, b, c, i, j, k, w] => Ok(rotate([-i, -j, -k, w], sub([x, y, z], [a, b, c]))),
             _ => Err(self.bad(root(name), format!("`{name}` has no position"))),
         }
     }
@@ -285,8 +292,10 @@ impl<'a> Sampler<'a> {
     fn measure(&mut self, scene: &Scene, signals: Vec<Expr>) -> Result<Vec<f32>, SampleError> {
         let (index, assets) = (self.index, self.assets);
         let world = self.world.get_or_insert_with(|| PhysicsWorld::new(Arc::clone(assets)));
-        // The world evaluates what it observes, with its eyes if it must look; rewards and events do not matter here.
-        let probe = Scene { observation: signals, success: None, reward: None, terminate: None, ..scene.clone() };
+        // The world evaluates what it observes, with its eyes if it must look; what happens later does not matter here.
+        let mut probe = Scene { observation: signals, success: None, reward: None, terminate: None, ..scene.clone() };
+        probe.events.clear();
+        probe.action.clear();
         world.reset(&Arc::new(probe)).map_err(|source| SampleError::Engine { index, source: Box::new(source) })?;
         Ok(world.observation().to_vec())
     }

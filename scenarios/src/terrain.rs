@@ -12,17 +12,18 @@ pub fn grow(field: &Plain, stream: &mut Stream) -> Result<Plain, String> {
     let number = |of: &Plain, key: &str| of.get(key).and_then(Plain::number).unwrap_or_default();
     let heights = if let Some(noise) = field.get("noise") {
         let hills = Hills {
-            feature: number(noise, "feature"),
+            feature: number(noise, "size"),
             octaves: number(noise, "octaves") as u32,
             amplitude: number(noise, "amplitude"),
             flat: number(noise, "flat"),
             salt: stream.bits(),
         };
-        let points = number(noise, "points") as usize;
-        grid(points, points, [width, depth], |x, y| hills.height(x, y))
+        let cells = noise.get("cells").and_then(Plain::numbers).unwrap_or_default();
+        let [columns, rows] = cells[..] else { return Err("`cells` must be 2 numbers".to_owned()) };
+        grid(columns as usize + 1, rows as usize + 1, [width, depth], |x, y| hills.height(x, y))
     } else if let Some(stairs) = field.get("stairs") {
         let (steps, rise, run) = (number(stairs, "steps"), number(stairs, "rise"), number(stairs, "run"));
-        grid(number(stairs, "points") as usize, 2, [width, depth], |x, _| {
+        grid(number(stairs, "cells") as usize + 1, 2, [width, depth], |x, _| {
             if x <= 0.0 { 0.0 } else { rise * libm::ceil(x / run).min(steps) }
         })
     } else {
@@ -112,8 +113,10 @@ mod tests {
 
     fn noise(seed: u64, flat: f64) -> Plain {
         let number = Plain::Number;
-        let settings = [("amplitude", 0.2), ("feature", 1.0), ("octaves", 3.0), ("points", 33.0), ("flat", flat)];
-        let noise = map(&settings.map(|(key, value)| (key, number(value))));
+        let settings = [("amplitude", 0.2), ("size", 1.0), ("octaves", 3.0), ("flat", flat)];
+        let mut settings = settings.map(|(key, value)| (key, number(value))).to_vec();
+        settings.push(("cells", Plain::List(vec![number(32.0), number(32.0)])));
+        let noise = map(&settings);
         let size = Plain::List(vec![number(8.0), number(8.0)]);
         let mut stream = Stream::new(seed, "terrain", 0, 0);
         let grown = grow(&map(&[("size", size), ("noise", noise)]), &mut stream).expect("legal");

@@ -90,9 +90,11 @@ pub fn settle(scene: &Scene, assets: &Arc<Assets>, max_secs: f64) -> Result<Sett
         return Ok(Settled::AtRest(Box::new(scene.clone())));
     }
     let (mut scratch, mut start) = (Scratch::default(), State::default());
-    built.sim.rapier.detect_collisions(&built.hooks, &());
-    built.sim.read(&scratch, &mut start);
-    if let Some(overlap) = deepest_overlap(&built, &start.contacts) {
+    // On a copy: rapier's collision pipeline takes new bodies off the list of those to simulate.
+    let mut look = build(&still, assets)?;
+    look.sim.rapier.detect_collisions(&look.hooks, &());
+    look.sim.read(&scratch, &mut start);
+    if let Some(overlap) = deepest_overlap(&look, &start.contacts) {
         return Ok(Settled::Failed(overlap));
     }
     let rate = f64::from(scene.engine.physics_rate);

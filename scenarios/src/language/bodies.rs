@@ -20,7 +20,6 @@ pub static OBJECT: Record = Record {
         at_most_one("what it stands on", AWAY),
         at_most_one("its heading", &["facing", "facing_toward"]),
         at_most_one("its mass", &["mass", "density"]),
-        at_most_one("its copies", &["count", "scatter"]),
         at_most_one("its look", &["material", "colour"]),
         at_most_one("its look", &["material", "texture"]),
     ],
@@ -153,23 +152,23 @@ static HEIGHTFIELD: Record = Record {
 
 static TERRAIN_NOISE: Record = Record {
     name: "terrain_noise",
-    doc: "Fractal value noise; the field is zero on average near its middle value and bounded by the amplitude.",
+    doc: "Random hills: fractal value noise.",
     groups: &[],
     fields: &[
         required("amplitude", Type::Number(&DISTANCE), "Largest height above and below zero."),
-        default("feature", Type::Number(&SIZE), "1", "Size of the largest hills."),
+        default("size", Type::Number(&SIZE), "1", "Size of the largest hills."),
         default(
             "octaves",
             Type::Constant(&OCTAVES),
             "3",
             "Layers, each of half the size and half the height of the one before.",
         ),
-        default("points", Type::Constant(&GRID), "65", "Grid points along each edge."),
+        default("cells", Type::List(&Type::Constant(&GRID)), "[64, 64]", "Cells of the grid along x and y."),
         default(
             "flat",
             Type::Number(&DISTANCE),
             "0",
-            "Radius around the middle that stays flat, for what starts there.",
+            "Radius around the middle that stays level, for what starts there.",
         ),
     ],
 };
@@ -182,7 +181,7 @@ static STAIRS: Record = Record {
         required("steps", Type::Constant(&STEPS), "Number of steps."),
         required("rise", Type::Number(&LENGTH), "Height of a step."),
         required("run", Type::Number(&SIZE), "Depth of a step."),
-        default("points", Type::Constant(&GRID), "129", "Grid points along x."),
+        default("cells", Type::Constant(&GRID), "128", "Cells of the grid along x."),
     ],
 };
 

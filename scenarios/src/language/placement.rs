@@ -12,7 +12,12 @@ pub static REGION: Record = Record {
     doc: "A set of points. In two dimensions it lies on the ground (z = 0), or on top of the body of `on`.",
     groups: &[one_of("a region", &["box", "disc", "ring"])],
     fields: &[
-        optional("box", Type::Point(&DISTANCE), "", "Edge lengths along x and y (and z) of a box around `centre`."),
+        optional(
+            "box",
+            Type::Either(&[Type::List(&Type::Point(&LENGTH)), Type::Point(&DISTANCE)]),
+            "",
+            "Edge lengths along x and y (and z) of a box around `centre`, or its corners `[[x, y, z], [x, y, z]]`.",
+        ),
         optional("disc", Type::Number(&SIZE), "", "Radius of a disc around `centre`."),
         optional("ring", Type::Vector(2, &DISTANCE), "", "Inner and outer radius of a ring around `centre`."),
         optional(

@@ -2,7 +2,7 @@
 
 use super::placement::{ROTATION_TYPE, TARGET};
 use super::{DISTANCE, FOV, LENGTH, NOT_NEGATIVE, NUMBER, PIXELS, SPREAD, STRENGTH};
-use crate::table::{Record, Refers, Type, at_most_one, default, one_of, optional, required};
+use crate::table::{Record, Refers, Type, at_most_one, default, one_of, optional};
 
 /// A camera.
 pub static CAMERA: Record = Record {
@@ -28,7 +28,7 @@ pub static CAMERA: Record = Record {
             "look_at",
             TARGET,
             "",
-            "Looks at the centre of something as it stands at the start, or at a point (in the frame of `mount`).",
+            "Looks at the origin of something as it stands at the start, or at a point (in the frame of `mount`).",
         ),
         optional("rotation", ROTATION_TYPE, "", "From the camera's frame to the world's, or the mount's."),
         optional(

@@ -50,6 +50,10 @@ fn mistakes_are_refused_with_a_reason() {
         ("engine: {physics_rate: 100 Hz, control_rate: 30 Hz}\n", &["30 Hz) does not divide", "120 Hz"]),
         ("engine: {control_rate: 2.5}\n", &["whole number"]),
         ("engine: {duration: 1 ms}\n", &["shorter than one control step"]),
+        (
+            "params: {who: {choice: [ball, bat]}}\nobjects: {ball: {sphere: 1}}\nevents: [{at: 1, do: {remove: $who}}]\n",
+            &["no body or robot called `bat`"],
+        ),
         ("joints: {j: {revolute: [0, 0, 1], child: ball}}\n", &["no body or robot called `ball`"]),
         (
             "objects: {b: {sphere: 1}}\njoints: {j: {revolute: [0, 0, 1], child: b, limits: [1, -1]}}\n",

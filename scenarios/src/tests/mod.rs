@@ -6,6 +6,7 @@ use crate::{Sampled, Scenario};
 use worldloom_engine::assets::Assets;
 
 mod errors;
+mod library;
 mod params;
 mod placement;
 mod scenes;
