@@ -1,6 +1,7 @@
 //! The physical world: rapier3d behind the [`World`](crate::world::World) trait.
 
 mod actions;
+mod batch;
 mod build;
 pub mod camera;
 mod contacts;
@@ -19,6 +20,7 @@ mod step;
 mod watch;
 mod world;
 
+pub use batch::WorldBatch;
 pub use settle::settle;
 pub use watch::{BodyInertia, Link, Substep, Wrench};
 pub use world::PhysicsWorld;
