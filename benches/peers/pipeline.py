@@ -138,13 +138,14 @@ def png_pictures(root):
 
 
 def psnr(pictures, references):
-    """Over all pixels and channels of all frames, dB."""
-    total, count = 0.0, 0
+    """Luma and RGB over all pixels of all frames, dB. In 4:2:0 the luma keeps every pixel and the colour a quarter of them, so
+    hard edges between strong colours hold RGB at about 31 dB whatever the quality: the target is for the luma."""
+    errors = {"luma": [], "RGB": []}
     for picture, reference in zip(pictures, references, strict=True):
         difference = picture.astype(np.float64) - reference.astype(np.float64)
-        total += float((difference**2).sum())
-        count += difference.size
-    return 10 * np.log10(255.0**2 * count / total) if total else float("inf")
+        errors["RGB"].append((difference**2).mean())
+        errors["luma"].append(((difference @ [0.299, 0.587, 0.114]) ** 2).mean())
+    return {name: float(10 * np.log10(255.0**2 / max(np.mean(values), 1e-9))) for name, values in errors.items()}
 
 
 def our_psnr(path, video):
@@ -164,7 +165,7 @@ def main():
         __doc__,
         pairs=(3, "pairs of measurements"),
         episodes=(4, f"episodes of {EPISODE_FRAMES} frames a measurement"),
-        crf=(12, "x264's constant rate factor"),
+        crf=(16, "x264's constant rate factor"),
         gop=(10, "frames from one key frame to the next, for --peer-only (else as ours)"),
     )
     preset = "veryfast"
@@ -174,7 +175,8 @@ def main():
     if not args.peer_only:
         own_psnr, settings = our_psnr(path, video)
         gop = settings["video.g"]
-    encoder = RGBEncoderConfig(vcodec="h264", pix_fmt="yuv420p", g=gop, crf=args.crf, preset=preset)
+    # Worldloom writes no B-frames, so that times need no reordering; lerobot is told the same.
+    encoder = RGBEncoderConfig(vcodec="h264", pix_fmt="yuv420p", g=gop, crf=args.crf, preset=preset, extra_options={"bf": 0})
     peer = Peer(path, encoder)
     peer.check()
     folder = Path(tempfile.mkdtemp())
@@ -199,12 +201,13 @@ def main():
         "MuJoCo RGB + lerobot's streaming writer (frames/CPU s)": common.median([other for _, other in measured]),
         "MuJoCo RGB + lerobot's default writer (frames/CPU s)": through_png,
         "Worldloom, everything (frames/CPU s)": common.median([own for own, _ in measured]),
-        "PSNR of lerobot's video (dB)": float(peer_psnr),
-        "PSNR of Worldloom's video (dB)": own_psnr,
     }
+    for name, value in (("lerobot", peer_psnr), ("Worldloom", own_psnr)):
+        for plane in ("luma", "RGB"):
+            rows[f"PSNR of {name}'s video, {plane} (dB)"] = value and value[plane]
     settings = {
         "scene": f"{path.relative_to(common.ROOT)}, {peer.model.ngeom} primitives, {SIZE} × {SIZE}, episodes of {EPISODE_FRAMES} frames",
-        "encoder": f"H.264, preset {preset}, crf {args.crf}, key frame every {gop}, yuv420p, one thread",
+        "encoder": f"H.264, preset {preset}, crf {args.crf}, key frame every {gop}, yuv420p, no B-frames, one thread",
         "pairs": f"{args.pairs}, alternating, medians",
     }
     ratio = common.median([own and own / other for own, other in measured])
@@ -212,8 +215,8 @@ def main():
         args, "Pipeline: Worldloom against MuJoCo and lerobot's writer", settings, ["mujoco", "lerobot", "av"], rows, ratio, TARGET
     )
     for name, value in (("lerobot", peer_psnr), ("Worldloom", own_psnr)):
-        if value is not None and value < LEAST_PSNR_DB:
-            print(f"  PSNR of {name} is {value:.1f} dB, below {LEAST_PSNR_DB} dB")
+        if value is not None and value["luma"] < LEAST_PSNR_DB:
+            print(f"  luma of {name} is {value['luma']:.1f} dB, below {LEAST_PSNR_DB} dB")
             status = 1
     return status
 

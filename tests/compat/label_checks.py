@@ -121,6 +121,16 @@ class Labels:
             self.boxes.setdefault((row["camera"], row["episode_index"], row["frame_index"]), {})[row["instance"]] = row
         self.names = {row["episode_index"]: dict(enumerate(row["instance_names"], 1)) for row in table(root, "worldloom") if row["episode_index"] is not None}
 
+    def joint_positions(self):
+        """{joint of the robot: its positions over all frames}."""
+        names = {row["episode_index"]: row["joint_names"] for row in table(self.root, "worldloom") if row["episode_index"] is not None}
+        found = {}
+        for row in table(self.root, "annotations/joints"):
+            name = names[row["episode_index"]][row["joint"]]
+            if name.startswith("robot."):
+                found.setdefault(name.removeprefix("robot."), []).append(row["position"])
+        return {name: np.array(values) for name, values in found.items()}
+
     def floor(self, episode):
         """Instance id of the floor: the scenario's, or what the robot's file bolts to the world."""
         own = "robot.world" in self.names[episode].values()
@@ -272,11 +282,11 @@ def robots_stay_in_the_world(labels, lowest_m, highest_m):
     assert heights, "expected poses of the robot's links"
     low, high = min(heights), max(heights)
     assert lowest_m <= low and high <= highest_m, f"links between {low:.3f} m and {high:.3f} m, expected {lowest_m} m to {highest_m} m"
-    return low, high
+    return f"{low:.2f} m to {high:.2f} m"
 
 
 def joints_keep_their_limits(positions, limits):
-    """`positions`: {joint: array over all frames}. Returns how many joints were compared, and how far the worst went past."""
+    """`positions`: {joint: array over all frames}. Says how many, and how far the worst went past."""
     worst, compared = 0.0, 0
     for name, (lower, upper) in limits.items():
         if name not in positions:
@@ -286,4 +296,4 @@ def joints_keep_their_limits(positions, limits):
         assert past <= LIMIT_RAD, f"{name}: went to [{values.min():.3f}, {values.max():.3f}], limits [{lower:.3f}, {upper:.3f}]"
         worst, compared = max(worst, past), compared + 1
     assert compared >= 0.5 * len(limits) and compared, f"expected the limited joints {sorted(limits)} among {sorted(positions)}"
-    return compared, worst
+    return f"{compared} joints, at most {max(worst, 0):.4f} past a stop"

@@ -8,7 +8,6 @@ the library, and the other codecs. One line per check; the last line counts.
 import argparse
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -106,19 +105,6 @@ def video_shows_what_was_rendered(video, lossless):
     return f"luma of {worst:.1f} dB or more"
 
 
-def joint_positions(root):
-    """{joint: positions over all frames} from the channels of the state that are joints of the robot."""
-    feature = checks.info(root)["features"]["observation.state"]
-    names = feature["names"]
-    values = checks.columns(root)["observation.state"].reshape(-1, len(names))
-    found = {}
-    for index, name in enumerate(names):
-        match = re.fullmatch(r"joint\(robot\.(.+)\)", name)
-        if match:
-            found[match.group(1)] = values[:, index]
-    return found
-
-
 def robot(tally, entry, folder):
     """Everything about one robot."""
     name, out, lossless = entry.name, folder / entry.name, folder / f"{entry.name}-png"
@@ -141,7 +127,7 @@ def robot(tally, entry, folder):
     if not entry.own_floor:  # those robots may run into the ball
         tally.check(f"{name}: a resting ball is held by its weight", labels.a_resting_ball_is_held_by_its_weight, read, BALL_RADIUS_M)
     tally.check(f"{name}: stays in the world", labels.robots_stay_in_the_world, read, -0.05, 2.5)
-    tally.check(f"{name}: keeps its joint limits", lambda: labels.joints_keep_their_limits(joint_positions(out), robots.limits(entry, SITE_PACKAGES)))
+    tally.check(f"{name}: keeps its joint limits", lambda: labels.joints_keep_their_limits(read.joint_positions(), robots.limits(entry, SITE_PACKAGES)))
 
 
 def lerobot(tally, name, out):
