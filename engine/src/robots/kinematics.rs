@@ -60,7 +60,7 @@ impl RobotModel {
             for &joint in &link.joints {
                 let joint_axis = &self.joints[joint];
                 let (axis, anchor) = (joint_axis.axis.as_dvec3(), joint_axis.anchor.as_dvec3());
-                pose = pose * moved(joint_axis.motion, axis, anchor, f64::from(positions[joint]));
+                pose *= moved(joint_axis.motion, axis, anchor, f64::from(positions[joint]));
             }
             poses.push(pose);
         }
@@ -315,7 +315,7 @@ impl Chain {
         let mut pose = base;
         let mut axes = Vec::with_capacity(self.variables.len());
         for segment in &self.segments {
-            pose = pose * segment.parent_from_link;
+            pose *= segment.parent_from_link;
             for joint in &segment.joints {
                 if let Some(variable) = joint.variable {
                     axes.push(Axis {
@@ -327,7 +327,7 @@ impl Chain {
                     });
                 }
                 let position = joint.multiplier * positions[joint.source] + joint.offset;
-                pose = pose * moved(joint.motion, joint.axis, joint.anchor, position);
+                pose *= moved(joint.motion, joint.axis, joint.anchor, position);
             }
         }
         (pose, axes)
