@@ -24,6 +24,8 @@ mod shapes;
 mod urdf;
 mod xml;
 
+pub(crate) use xml::nesting;
+
 use std::sync::Arc;
 
 use crate::assets::Assets;
@@ -254,5 +256,28 @@ impl RobotModel {
     /// The world link is a part of its own.
     pub fn rigid_parts(&self) -> Vec<RigidPart> {
         finish::rigid_parts(self)
+    }
+}
+
+impl RobotJoint {
+    /// A joint that nothing limits, brakes or drives.
+    fn free(name: String, motion: Motion) -> Self {
+        Self {
+            name,
+            motion,
+            axis: Vec3::Z,
+            anchor: Vec3::ZERO,
+            limits: [f32::NEG_INFINITY, f32::INFINITY],
+            rest: 0.0,
+            max_effort: f32::INFINITY,
+            max_velocity: f32::INFINITY,
+            damping: 0.0,
+            friction: 0.0,
+            spring: None,
+            armature: 0.0,
+            mimic: None,
+            actuated: false,
+            actuator: None,
+        }
     }
 }

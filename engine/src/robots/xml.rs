@@ -43,7 +43,8 @@ impl Element {
         // Blank lines in front of the XML declaration are against the rules, but common.
         let skipped = text.len() - text.trim_start().len();
         let first_line = text[..skipped].matches('\n').count() as u32;
-        let text = &text[skipped..];
+        // Some writers end the text as C does.
+        let text = text[skipped..].trim_end_matches('\0');
         // The parser recurses over nested elements: look before it does.
         if nesting(text) > DEEPEST {
             return Err(not_xml(format!("elements are nested more than {DEEPEST} deep")));
@@ -167,7 +168,7 @@ impl<'a> Attributes<'a> {
 }
 
 /// Upper bound of the element nesting, from the tags alone.
-fn nesting(text: &str) -> usize {
+pub(crate) fn nesting(text: &str) -> usize {
     let bytes = text.as_bytes();
     let (mut depth, mut deepest) = (0usize, 0usize);
     for (i, _) in text.match_indices('<') {
