@@ -71,7 +71,8 @@ pub(super) fn build(scene: &Scene, assets: &Assets) -> Result<Built> {
 
 fn check_engine(scene: &Scene) -> Result<()> {
     let engine = &scene.engine;
-    if engine.control_rate == 0 || engine.physics_rate == 0 || engine.physics_rate % engine.control_rate != 0 {
+    if engine.control_rate == 0 || engine.physics_rate == 0 || !engine.physics_rate.is_multiple_of(engine.control_rate)
+    {
         return Err(Error::Scene {
             field: "engine.physics_rate".into(),
             problem: format!(

@@ -139,7 +139,7 @@ fn poses_at_home(robot: &Robot, model: &RobotModel) -> Vec<Pose> {
     for link in &model.links {
         let mut pose = link.parent.map_or(placed, |parent| poses[parent]) * link.parent_from_link;
         for &joint in &link.joints {
-            pose = pose * displacement(&model.joints[joint], home_of(robot, model, joint));
+            pose *= displacement(&model.joints[joint], home_of(robot, model, joint));
         }
         poses.push(pose);
     }

@@ -116,7 +116,7 @@ impl Sim {
             for (what, value) in
                 [("position", rigid.translation()), ("velocity", rigid.linvel()), ("angular velocity", rigid.angvel())]
             {
-                if !(value.abs().max_element() < LARGEST) {
+                if !value.is_finite() || value.abs().max_element() > LARGEST {
                     return diverged(format!("{} has {what} {value}", info.name));
                 }
             }
