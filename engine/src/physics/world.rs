@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::build::{Built, build};
 use super::camera::Rig;
 use super::effects;
+use super::probe::{Ledger, Probe, Sample};
 use super::sight::{Eyes, Look};
 use super::step::Scratch;
 use crate::assets::Assets;
@@ -24,6 +25,7 @@ use crate::world::{Snapshot, Step, World};
 pub struct PhysicsWorld {
     assets: Arc<Assets>,
     live: Option<Box<Live>>,
+    probe: Option<Box<dyn Probe>>,
 }
 
 /// What exists between a reset and the next.
@@ -36,6 +38,7 @@ pub(super) struct Live {
     pub faults: FaultBank,
     pub eyes: Eyes,
     pub scratch: Scratch,
+    pub ledger: Ledger,
     pub state: State,
     pub observation: Vec<f32>,
     pub action: Vec<f32>,
@@ -52,7 +55,7 @@ pub(super) struct Rules {
 impl PhysicsWorld {
     /// A world that finds its files in `assets`.
     pub fn new(assets: Arc<Assets>) -> Self {
-        Self { assets, live: None }
+        Self { assets, live: None, probe: None }
     }
 
     /// The models of the scene's robots, in order; empty before a reset.
@@ -63,6 +66,11 @@ impl PhysicsWorld {
     /// Every event that fired since the reset, in order.
     pub fn fired(&self) -> &[Fired] {
         self.live.as_ref().map_or(&[], |live| live.events.fired())
+    }
+
+    /// Shows every physics step to a probe from now on, or to none; a reset keeps it.
+    pub fn set_probe(&mut self, probe: Option<Box<dyn Probe>>) {
+        self.probe = probe;
     }
 
     /// What a renderer draws of the scene; empty before a reset.
@@ -113,7 +121,10 @@ impl World for PhysicsWorld {
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Step> {
-        self.live_mut("step")?.step(action)
+        let mut probe = self.probe.take();
+        let result = self.live_mut("step").and_then(|live| live.step(action, &mut probe));
+        self.probe = probe;
+        result
     }
 
     fn view(&self, camera: usize) -> View {
@@ -153,10 +164,8 @@ impl Live {
         let mut built = build(scene, assets)?;
         let rigs = Rig::all(scene, &built.catalog)?;
         let rules = Rules::new(scene, &built.catalog)?;
-        built.catalog.observation = ObservationSpec {
-            state: VectorSpec { channels: rules.channels() },
-            cameras: cameras(scene),
-        };
+        built.catalog.observation =
+            ObservationSpec { state: VectorSpec { channels: rules.channels() }, cameras: cameras(scene) };
         let scratch = Scratch::default();
         let mut state = State::default();
         built.sim.read(&scratch, &mut state);
@@ -170,6 +179,7 @@ impl Live {
             rigs,
             eyes: Eyes::default(),
             scratch,
+            ledger: Ledger::default(),
             state,
             observation: Vec::new(),
             action: Vec::new(),
@@ -178,7 +188,7 @@ impl Live {
         Ok(live)
     }
 
-    fn step(&mut self, action: &[f32]) -> Result<Step> {
+    fn step(&mut self, action: &[f32], probe: &mut Option<Box<dyn Probe>>) -> Result<Step> {
         let spec = &self.built.catalog.action;
         if action.len() != spec.dim() {
             return Err(Error::Misuse {
@@ -196,7 +206,13 @@ impl Live {
         let mut pulsed = !self.built.sim.pulses.is_empty();
         self.built.sim.apply_forces();
         for _ in 0..self.scene.engine.substeps() {
+            if probe.is_some() {
+                self.ledger.open(&self.built.sim);
+            }
             self.built.sim.advance(&self.built.hooks, &self.built.catalog, &mut self.scratch)?;
+            if let Some(probe) = probe.as_mut() {
+                self.show(probe.as_mut())?;
+            }
             if std::mem::take(&mut pulsed) {
                 self.built.sim.apply_forces();
             }
@@ -208,6 +224,21 @@ impl Live {
         let mut step = self.judge();
         step.terminated |= ended;
         Ok(step)
+    }
+
+    /// Shows the physics step just made to a probe.
+    fn show(&mut self, probe: &mut dyn Probe) -> Result<()> {
+        self.built.sim.read(&self.scratch, &mut self.state);
+        let sim = &self.built.sim;
+        self.ledger.close(sim, &self.state, &sim.applied);
+        probe.record(&Sample {
+            physics_step: sim.steps,
+            time_secs: sim.steps as f64 / f64::from(self.scene.engine.physics_rate),
+            catalog: &self.built.catalog,
+            state: &self.state,
+            applied: &sim.applied,
+            joint_wrenches: &self.ledger.wrenches,
+        })
     }
 
     /// Carries out the events of this instant; true if one of them ends the episode.
