@@ -203,17 +203,15 @@ impl Live {
         let ended = self.happen()?;
         self.built.actions.apply(&self.action, &mut self.built.sim);
         let mut pulsed = !self.built.sim.pulses.is_empty();
-        let mut applied = if watch.is_some() { self.built.sim.applied() } else { Vec::new() };
         self.built.sim.apply_forces();
         for _ in 0..self.scene.engine.substeps() {
             let before = watch.as_ref().map(|_| self.instant());
             self.built.sim.advance(&self.built.hooks, &self.built.catalog, &mut self.scratch)?;
             if let (Some(watch), Some(before)) = (&mut watch, before) {
                 let after = self.instant();
-                watch(&Substep { before: &before, after: &after, forces: &applied });
+                watch(&Substep { before: &before, after: &after, forces: &self.built.sim.applied });
             }
             if std::mem::take(&mut pulsed) {
-                applied.clone_from(&self.built.sim.forces);
                 self.built.sim.apply_forces();
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use worldloom_engine::assets::Assets;
 use worldloom_engine::maths::Vec3;
-use worldloom_engine::physics::PhysicsWorld;
+use worldloom_engine::physics::{PhysicsWorld, Substep};
 use worldloom_engine::state::JointState;
 use worldloom_engine::world::World;
 
@@ -176,4 +176,47 @@ fn a_floating_robot_cannot_push_itself() {
     let drift = (sums(&world).1 - start_centre).length();
     assert!(drift < 0.01, "the centre of mass drifts by {drift} m");
     assert!(turned > 0.5, "control: the arm swung by only {turned} rad");
+}
+
+/// A physics step seen from the shoulder: force and torque about its axis that it carries, and its motor's effort.
+type Load = (Vec3, Vec3, f32);
+
+/// Watches the shoulder through `secs` under `action`.
+fn loads(world: &mut PhysicsWorld, secs: f64, action: &[f32]) -> Vec<Load> {
+    let (links, inertias) = (world.links(), world.inertias());
+    let upper = world.catalog().body("arm.upper").expect("a link");
+    let shoulder = world.catalog().joint("arm.shoulder").expect("a joint");
+    let link = links.iter().position(|link| link.child == upper).expect("the shoulder's link");
+    let engine = world.scene().engine.clone();
+    let mut seen = Vec::new();
+    for _ in 0..(secs * f64::from(engine.control_rate)) as usize {
+        let mut look = |step: &Substep<'_>| {
+            let gravity = Vec3::from(engine.gravity.map(|g| g as f32));
+            let carried = step.wrenches(&links, &inertias, gravity, 1.0 / engine.physics_rate as f32)[link];
+            seen.push((carried.force_n, carried.torque_nm, step.after.joints[shoulder].effort));
+        };
+        world.step_watched(action, &mut look).expect("finite");
+    }
+    seen
+}
+
+#[test]
+fn a_joint_transmits_the_weight_and_the_motors_torque() {
+    let mut world = start(json!({}), 9.81);
+    advance(&mut world, 1.0, &[0.0, 0.0, 0.0], "arm.shoulder");
+    let resting = loads(&mut world, 0.1, &[0.0, 0.0, 0.0]);
+    assert_eq!(resting.len(), 50, "one sample a physics step at 500 Hz");
+    for (force, torque, effort) in &resting {
+        assert!((*force - Vec3::Z * 3.1 * 9.81).length() < 0.3, "expected the weight of 3.1 kg, measured {force} N");
+        assert_near("torque about the axis is the motor's", *effort, torque.y, 0.2);
+    }
+    // One motor alone: several stiff ones are not solved to convergence in a step (see the physics header).
+    let mut world = start(json!({"controllers": [{"joints": ["shoulder"]}]}), 9.81);
+    let moving = loads(&mut world, 0.3, &[-1.0]);
+    let mut largest = 0.0f32;
+    for (_, torque, effort) in &moving {
+        assert_near("torque about the axis in motion", *effort, torque.y, 0.5 + 0.02 * effort.abs());
+        largest = largest.max((effort + HOLDING_NM).abs());
+    }
+    assert!(largest > 5.0, "control: the motor's torque changed by {largest} N·m only");
 }

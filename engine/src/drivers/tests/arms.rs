@@ -42,7 +42,8 @@ fn push(noise: f64) -> impl Fn(&mut Stream) -> Arc<Scene> {
     move |stream| {
         let at = [stream.uniform(0.35, 0.5), stream.uniform(-0.2, 0.2)];
         let goal = [stream.uniform(0.35, 0.5), stream.uniform(-0.2, 0.2)];
-        let driver = format!(r#"{{"push_to": {{"object": "item", "goal": [{}, {}, 0], "noise": {noise}}}}}"#, goal[0], goal[1]);
+        let driver =
+            format!(r#"{{"push_to": {{"object": "item", "goal": [{}, {}, 0], "noise": {noise}}}}}"#, goal[0], goal[1]);
         let success = format!("norm([pos(item).x - {}, pos(item).y - {}]) < 0.02", goal[0], goal[1]);
         table(r#""box": [0.06, 0.06, 0.06]"#, at, &driver, &success, 10.0)
     }
@@ -52,8 +53,14 @@ fn pick(noise: f64) -> impl Fn(&mut Stream) -> Arc<Scene> {
     move |stream| {
         let at = [stream.uniform(0.35, 0.5), stream.uniform(-0.2, 0.0)];
         let goal = [stream.uniform(0.35, 0.5), stream.uniform(0.05, 0.25)];
-        let driver = format!(r#"{{"pick_place": {{"object": "item", "goal": [{}, {}, 0.03], "noise": {noise}}}}}"#, goal[0], goal[1]);
-        let success = format!("dist(item, floor) < 2 and norm([pos(item).x - {}, pos(item).y - {}]) < 0.03 and height(item) < 0.05", goal[0], goal[1]);
+        let driver = format!(
+            r#"{{"pick_place": {{"object": "item", "goal": [{}, {}, 0.03], "noise": {noise}}}}}"#,
+            goal[0], goal[1]
+        );
+        let success = format!(
+            "dist(item, floor) < 2 and norm([pos(item).x - {}, pos(item).y - {}]) < 0.03 and height(item) < 0.05",
+            goal[0], goal[1]
+        );
         table(r#""box": [0.05, 0.08, 0.06]"#, at, &driver, &success, 9.0)
     }
 }
