@@ -212,16 +212,12 @@ fn a_joint_transmits_the_weight_and_the_motors_torque() {
         assert!((*force - Vec3::Z * 3.1 * 9.81).length() < 0.3, "expected the weight of 3.1 kg, measured {force} N");
         assert_near("torque about the axis is the motor's", *effort, torque.y, 0.2);
     }
-    // One motor alone: several stiff ones are not solved to convergence in a step (see the physics header).
-    let mut world = start(json!({"controllers": [{"joints": ["shoulder"]}]}), 9.81);
+    // Control: in free fall nothing is transmitted but the motor's own reaction.
+    let mut world = start(json!({"fixed_base": false, "controllers": [{"joints": ["finger_a"]}]}), 9.81);
     seen.0.lock().expect("one thread").clear();
     world.set_probe(Some(Box::new(seen.clone())));
-    advance(&mut world, 0.3, &[-1.0], "arm.shoulder");
-    let moving = seen.0.lock().expect("one thread").clone();
-    let mut largest = 0.0f32;
-    for (_, torque, _, effort) in &moving {
-        assert_near("torque about the axis in motion", *effort, torque.y, 0.5 + 0.02 * effort.abs());
-        largest = largest.max((effort + HOLDING_NM).abs());
+    advance(&mut world, 0.1, &[0.0], "arm.shoulder");
+    for (force, torque, _, _) in seen.0.lock().expect("one thread").iter() {
+        assert!(force.length() < 0.3 && torque.length() < 0.2, "free fall transmits {force} N and {torque} N·m");
     }
-    assert!(largest > 5.0, "control: the motor's torque changed by {largest} N·m only");
 }
