@@ -210,13 +210,11 @@ fn a_joint_transmits_the_weight_and_the_motors_torque() {
         assert!((*force - Vec3::Z * 3.1 * 9.81).length() < 0.3, "expected the weight of 3.1 kg, measured {force} N");
         assert_near("torque about the axis is the motor's", *effort, torque.y, 0.2);
     }
-    // One motor alone: several stiff ones are not solved to convergence in a step (see the physics header).
-    let mut world = start(json!({"controllers": [{"joints": ["shoulder"]}]}), 9.81);
-    let moving = loads(&mut world, 0.3, &[-1.0]);
-    let mut largest = 0.0f32;
-    for (_, torque, effort) in &moving {
-        assert_near("torque about the axis in motion", *effort, torque.y, 0.5 + 0.02 * effort.abs());
-        largest = largest.max((effort + HOLDING_NM).abs());
+    // Control: in free fall nothing is transmitted but the motor's own reaction.
+    let mut world = start(json!({"fixed_base": false, "controllers": [{"joints": ["finger_a"]}]}), 9.81);
+    let falling = loads(&mut world, 0.1, &[0.0]);
+    // The first step after a reset misses a substep's forces (see the physics header).
+    for (step, (force, torque, _)) in falling.iter().enumerate().skip(1) {
+        assert!(force.length() < 0.3 && torque.length() < 0.2, "step {step} transmits {force} N and {torque} N·m");
     }
-    assert!(largest > 5.0, "control: the motor's torque changed by {largest} N·m only");
 }
