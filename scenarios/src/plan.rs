@@ -143,7 +143,7 @@ fn engine(mut tree: Tree, decoder: &mut Decoder<'_>) -> (Engine, Tree) {
     if let Some(fixed) = gravity.as_ref().and_then(Tree::plain).and_then(|plain| plain.vector3()) {
         engine.gravity = fixed;
     }
-    if engine.physics_rate % engine.control_rate != 0 {
+    if !engine.physics_rate.is_multiple_of(engine.control_rate) {
         let path = "engine.control_rate";
         let span = place(decoder, &[path, "engine.physics_rate", "engine"]);
         let (physics, control) = (engine.physics_rate, engine.control_rate);
@@ -280,10 +280,11 @@ fn camera(name: String, mut tree: Tree, decoder: &mut Decoder<'_>) -> CameraPlan
     if tree.get("resolution").is_some_and(|tree| tree.plain().is_none()) {
         decoder.report(span, &path, "the resolution must be the same in every episode", "");
     }
-    if tree.get("fov").is_none() && tree.get("intrinsics").is_none() {
-        if let Tree::Map(entries) = &mut tree {
-            entries.push(("fov".to_owned(), Tree::Plain(Plain::Number(std::f64::consts::FRAC_PI_3))));
-        }
+    if tree.get("fov").is_none()
+        && tree.get("intrinsics").is_none()
+        && let Tree::Map(entries) = &mut tree
+    {
+        entries.push(("fov".to_owned(), Tree::Plain(Plain::Number(std::f64::consts::FRAC_PI_3))));
     }
     let aim = ["at", "look_at", "rotation"].iter().filter_map(|key| Some(((*key).to_owned(), tree.take(key)?)));
     let aim = Tree::Map(aim.collect());
