@@ -142,7 +142,11 @@ fn properties(schema: &SchemaRef, squeeze: Squeeze) -> WriterProperties {
         Squeeze::Snappy => Compression::SNAPPY,
         Squeeze::Zstd => Compression::ZSTD(ZstdLevel::default()),
     };
-    let mut builder = WriterProperties::builder().set_compression(compression);
+    // Indices of pages would be the largest part of what is held in memory for each row group.
+    let mut builder = WriterProperties::builder()
+        .set_compression(compression)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true);
     for field in schema.fields() {
         let path = match field.data_type() {
             DataType::Binary => vec![field.name().clone()],
