@@ -378,7 +378,10 @@ fn parse_shard(text: &str) -> Result<ShardArg, String> {
     let (index, count): (u32, u32) =
         parts.ok_or_else(|| "a shard is written i/N, for example 0/4 for the first of four".to_string())?;
     if count == 0 || index >= count {
-        return Err(format!("shards count from 0, so i must be below N; the last of {count} is {}/{count}", count.saturating_sub(1)));
+        return Err(format!(
+            "shards count from 0, so i must be below N; the last of {count} is {}/{count}",
+            count.saturating_sub(1)
+        ));
     }
     Ok(ShardArg { index, count })
 }

@@ -99,7 +99,13 @@ pub fn run(args: &BenchArgs, started: Instant) -> Outcome {
     if !measured.optimised {
         terminal::note("note: this is not an optimised build (cargo build --release)");
     }
-    terminal::print(&format!("{} on {}, {}\n{}", measured.bench, measured.scenario, measured.count, terminal::table(&rows, &[1])))
+    terminal::print(&format!(
+        "{} on {}, {}\n{}",
+        measured.bench,
+        measured.scenario,
+        measured.count,
+        terminal::table(&rows, &[1])
+    ))
 }
 
 fn measured(bench: &str, scenario: &str, count: u64, usage: &Usage) -> Measured {
@@ -204,7 +210,13 @@ fn pipeline(args: &BenchArgs) -> Outcome<Measured> {
 
 /// `generate` of many episodes of a few frames.
 fn memory(args: &BenchArgs) -> Outcome<Measured> {
-    let mut args = BenchArgs { encoding: args.encoding.clone(), scenario: args.scenario.clone(), out: args.out.clone(), channels: None, ..*args };
+    let mut args = BenchArgs {
+        encoding: args.encoding.clone(),
+        scenario: args.scenario.clone(),
+        out: args.out.clone(),
+        channels: None,
+        ..*args
+    };
     let source = match &args.scenario {
         Some(_) => source(&args, "", "")?,
         None => {
@@ -230,7 +242,8 @@ fn generate(bench: &str, args: &BenchArgs, source: &Source, episodes: u64) -> Ou
     };
     let usage = Usage::now();
     let done = job.run(&Interrupt::default())?;
-    let mut result = measured(bench, source.scenario.name(), if bench == "memory" { episodes } else { done.frames }, &usage);
+    let mut result =
+        measured(bench, source.scenario.name(), if bench == "memory" { episodes } else { done.frames }, &usage);
     result.frames_per_cpu_second = Some(done.frames as f64 / result.cpu_seconds.max(1e-3));
     result.written_bytes = Some(done.bytes);
     let video = crate::generate::video(&args.encoding)?;

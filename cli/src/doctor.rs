@@ -165,8 +165,18 @@ fn scratch() -> Check {
 /// FFmpeg and the encoders in it.
 fn encoders() -> Vec<Check> {
     let wanted = [
-        ("H.264 encoder", VideoSettings::h264(), Status::Missing, "install an FFmpeg with libx264, or use --codec av1 or png"),
-        ("AV1 encoder", VideoSettings::av1(), Status::Warning, "install an FFmpeg with libsvtav1, if you want --codec av1"),
+        (
+            "H.264 encoder",
+            VideoSettings::h264(),
+            Status::Missing,
+            "install an FFmpeg with libx264, or use --codec av1 or png",
+        ),
+        (
+            "AV1 encoder",
+            VideoSettings::av1(),
+            Status::Warning,
+            "install an FFmpeg with libsvtav1, if you want --codec av1",
+        ),
     ];
     let look = |(what, settings, lacking, fix): (&str, VideoSettings, Status, &str)| match encoder_versions(&settings) {
         Ok(versions) => {

@@ -298,7 +298,8 @@ fn put(out: &mut BufWriter<File>, failure: &mut Option<std::io::Error>, line: &L
     if failure.is_some() {
         return;
     }
-    let written = serde_json::to_writer(&mut *out, line).map_err(std::io::Error::from).and_then(|()| out.write_all(b"\n"));
+    let written =
+        serde_json::to_writer(&mut *out, line).map_err(std::io::Error::from).and_then(|()| out.write_all(b"\n"));
     if let Err(error) = written {
         *failure = Some(error);
     }

@@ -103,7 +103,9 @@ impl From<worldloom_engine::Error> for Failure {
                 Self::bad_input(what, "files are looked up beside the scenario, then in each --assets DIR")
             }
             Error::Process { .. } => Self::failed(what, "the driver's own messages are above, on stderr"),
-            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Self::failed(what, DISK_FULL),
+            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Self::failed(what, DISK_FULL)
+            }
             _ => Self::failed(what, ""),
         }
     }

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use worldloom_datasets::{Codec, Draw, EpisodeInfo, Mode, ParamColumn, ParamKind, Plan, Shard, Summary, VideoSettings, Writer};
+use worldloom_datasets::{
+    Codec, Draw, EpisodeInfo, Mode, ParamColumn, ParamKind, Plan, Shard, Summary, VideoSettings, Writer,
+};
 use worldloom_engine::frame::{EpisodeEnd, Outcome as EpisodeOutcome};
 use worldloom_engine::scene::{Label, Scene};
 use worldloom_scenarios::{ColumnKind, Sampled};
@@ -106,11 +108,7 @@ pub fn run(args: &GenerateArgs) -> Outcome {
         encoding: &args.encoding,
     };
     let done = job.run(&interrupt)?;
-    if args.json {
-        terminal::print_json(&done)
-    } else {
-        terminal::print(&summary(&done))
-    }
+    if args.json { terminal::print_json(&done) } else { terminal::print(&summary(&done)) }
 }
 
 /// One run of `generate`.
@@ -146,7 +144,10 @@ impl Job<'_> {
     pub fn run(&self, interrupt: &Interrupt) -> Outcome<Generated> {
         let began = Usage::now();
         if self.episodes == 0 {
-            return Err(Failure::bad_input("--episodes 0: there is nothing to generate", "ask for at least one episode"));
+            return Err(Failure::bad_input(
+                "--episodes 0: there is nothing to generate",
+                "ask for at least one episode",
+            ));
         }
         // The first scene decides what is the same in all: task, labels, whether success is defined.
         let first = self.source.scenario.sample(self.seed, self.shard.index, &self.source.assets)?;
@@ -256,10 +257,8 @@ impl Job<'_> {
         let Sampled { scene, draws, attempts, .. } =
             self.source.scenario.sample(self.seed, number, &self.source.assets)?;
         let scene = Arc::new(scene);
-        let draws: Vec<Draw> = draws
-            .into_iter()
-            .map(|(name, draw)| Draw { name, value: draw.value, log_prob: draw.log_prob })
-            .collect();
+        let draws: Vec<Draw> =
+            draws.into_iter().map(|(name, draw)| Draw { name, value: draw.value, log_prob: draw.log_prob }).collect();
         let attempt = u64::from(attempts.saturating_sub(1));
         let prepared = stage.prepare(&scene, self.seed, number)?;
         let skipped = prepared.skipped();

@@ -206,7 +206,12 @@ fn text(inspection: &Inspection) -> String {
     row("episodes", inspection.episodes.to_string());
     row(
         "frames",
-        format!("{} at {} fps, {}", inspection.frames, inspection.fps, human_secs(inspection.frames as f64 / inspection.fps)),
+        format!(
+            "{} at {} fps, {}",
+            inspection.frames,
+            inspection.fps,
+            human_secs(inspection.frames as f64 / inspection.fps)
+        ),
     );
     row("size", human_bytes(inspection.bytes));
     if let Some(robot) = &inspection.robot_type {
@@ -227,7 +232,12 @@ fn text(inspection: &Inspection) -> String {
         row("pictures", origin.video.clone());
         row(
             "ends",
-            format!("{} full length, {} terminated, {} diverged", origin.truncated, origin.terminated, origin.diverged.len()),
+            format!(
+                "{} full length, {} terminated, {} diverged",
+                origin.truncated,
+                origin.terminated,
+                origin.diverged.len()
+            ),
         );
         row("success", format!("{} of {} episodes", origin.successes, inspection.episodes));
         if origin.acceptance_rate < 1.0 {
@@ -239,7 +249,12 @@ fn text(inspection: &Inspection) -> String {
     let mut text = format!("{}\n{}\n", inspection.dataset, terminal::table(&rows, &[]));
     let mut features = vec![vec!["feature".to_owned(), "type".to_owned(), "shape".to_owned(), "channels".to_owned()]];
     for feature in &inspection.features {
-        features.push(vec![feature.key.clone(), feature.dtype.clone(), format!("{:?}", feature.shape), names(&feature.names)]);
+        features.push(vec![
+            feature.key.clone(),
+            feature.dtype.clone(),
+            format!("{:?}", feature.shape),
+            names(&feature.names),
+        ]);
     }
     text += &terminal::table(&features, &[]);
     if let Some(origin) = &inspection.origin {
@@ -257,7 +272,11 @@ fn text(inspection: &Inspection) -> String {
 fn names(names: &Value) -> String {
     const WIDTH: usize = 72;
     let list = match names {
-        Value::Array(list) => list.iter().map(|name| name.as_str().map_or_else(|| name.to_string(), str::to_owned)).collect::<Vec<_>>().join(", "),
+        Value::Array(list) => list
+            .iter()
+            .map(|name| name.as_str().map_or_else(|| name.to_string(), str::to_owned))
+            .collect::<Vec<_>>()
+            .join(", "),
         Value::Null => String::new(),
         other => other.to_string(),
     };

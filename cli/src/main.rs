@@ -39,7 +39,9 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or(String::new(), |place| format!(" at {}:{}", place.file(), place.line()));
         let text = panic.payload_as_str().unwrap_or("no message");
-        terminal::note(&format!("error: worldloom has a bug{place}: {text}\n help: please report it with the command line"));
+        terminal::note(&format!(
+            "error: worldloom has a bug{place}: {text}\n help: please report it with the command line"
+        ));
     }));
     let cli = Cli::parse();
     let code = match std::panic::catch_unwind(|| run(&cli.command, started)) {

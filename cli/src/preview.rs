@@ -45,7 +45,12 @@ pub fn run(args: &PreviewArgs) -> Outcome {
     let scene = Arc::new(scene);
     let job = Job { scene, cameras, stage: Stage::new(assets), seed: args.seed, number: args.episode };
     let frames = if clip { job.clip(&args.out)? } else { job.sheet(&args.out)? };
-    terminal::print(&format!("wrote {} ({frames} frames, episode {} of seed {})\n", args.out.display(), args.episode, args.seed))
+    terminal::print(&format!(
+        "wrote {} ({frames} frames, episode {} of seed {})\n",
+        args.out.display(),
+        args.episode,
+        args.seed
+    ))
 }
 
 /// Gives every camera this resolution; what it sees across the picture's height stays the same.
@@ -62,12 +67,18 @@ pub fn resize(scene: &mut Scene, size: [u32; 2]) {
 fn cameras(scene: &Scene, only: Option<&str>) -> Outcome<Vec<usize>> {
     let names: Vec<&str> = scene.cameras.keys().map(String::as_str).collect();
     if names.is_empty() {
-        return Err(Failure::bad_input("the scenario has no camera, so there is nothing to see", "add one under `cameras:`"));
+        return Err(Failure::bad_input(
+            "the scenario has no camera, so there is nothing to see",
+            "add one under `cameras:`",
+        ));
     }
     let Some(only) = only else { return Ok((0..names.len()).collect()) };
     match names.iter().position(|name| *name == only) {
         Some(index) => Ok(vec![index]),
-        None => Err(Failure::bad_input(format!("--camera {only}: there is no such camera"), format!("the cameras are {}", names.join(", ")))),
+        None => Err(Failure::bad_input(
+            format!("--camera {only}: there is no such camera"),
+            format!("the cameras are {}", names.join(", ")),
+        )),
     }
 }
 
@@ -92,7 +103,8 @@ impl Job {
         if total == 0 {
             return Err(Failure::failed("the episode diverges before its first frame", ""));
         }
-        let wanted: Vec<u64> = (0..INSTANTS.min(total)).map(|i| i * (total - 1) / (INSTANTS.min(total) - 1).max(1)).collect();
+        let wanted: Vec<u64> =
+            (0..INSTANTS.min(total)).map(|i| i * (total - 1) / (INSTANTS.min(total) - 1).max(1)).collect();
         let (cameras, mut kept) = (self.cameras.clone(), Vec::new());
         let mut number = 0;
         let progress = Progress::new(total, "frames");

@@ -106,7 +106,10 @@ impl Recording {
         let dataset = Dataset::open(folder)?;
         let Some(manifest) = dataset.manifest() else {
             return Err(Failure::bad_input(
-                format!("{} is a LeRobot dataset that Worldloom did not write: it holds no scenes to replay", folder.display()),
+                format!(
+                    "{} is a LeRobot dataset that Worldloom did not write: it holds no scenes to replay",
+                    folder.display()
+                ),
                 "",
             ));
         };
@@ -115,7 +118,13 @@ impl Recording {
             Failure::failed(format!("the recorded scene of episode {number} cannot be read: {error}"), "")
         })?;
         let assets = bundled_assets(&dataset, manifest)?;
-        Ok(Self { folder: folder.display().to_string(), manifest: manifest.clone(), record, scene: Arc::new(scene), assets })
+        Ok(Self {
+            folder: folder.display().to_string(),
+            manifest: manifest.clone(),
+            record,
+            scene: Arc::new(scene),
+            assets,
+        })
     }
 
     /// Makes the episode again and compares.
@@ -163,11 +172,8 @@ impl Recording {
         let plan = &self.manifest.plan;
         let digest = |text: &str| crate::hex(blake3::hash(text.as_bytes()).as_bytes());
         let recorded = digest(&self.record.scene_json);
-        let overrides: Vec<Override> = plan
-            .overrides
-            .iter()
-            .map(|(path, value)| Override { path: path.clone(), value: value.clone() })
-            .collect();
+        let overrides: Vec<Override> =
+            plan.overrides.iter().map(|(path, value)| Override { path: path.clone(), value: value.clone() }).collect();
         let found = match Scenario::parse(&plan.scenario_text, &format!("{}.yaml", plan.scenario_name), &overrides) {
             Err(problems) => Err(problems.0.first().map(|problem| problem.message.clone()).unwrap_or_default()),
             Ok(scenario) => match scenario.sample(plan.seed, self.record.number, &self.assets) {

@@ -111,7 +111,9 @@ impl From<SampleError> for Failure {
             SampleError::Impossible { .. } => {
                 Self::failed(what, "loosen the tightest requirement, or narrow the distributions that it rejects")
             }
-            SampleError::Value { .. } => Self::bad_input(what, "bound the distribution, or the expression, at this path"),
+            SampleError::Value { .. } => {
+                Self::bad_input(what, "bound the distribution, or the expression, at this path")
+            }
             SampleError::Engine { source, .. } => match Self::from(source) {
                 Self::BadInput(message) => Self::bad_input(what, message.help),
                 Self::Failed(message) => Self::failed(what, message.help),

@@ -50,7 +50,8 @@ pub struct Progress {
 impl Progress {
     /// Begins to count to `total` of `unit`.
     pub fn new(total: u64, unit: &str) -> Self {
-        let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target =
+            if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(total), target);
         let template = format!("{{bar:28}} {{pos}}/{{len}} {unit} {{msg}}, {{elapsed}} gone, {{eta}} left");
         if let Ok(style) = ProgressStyle::with_template(&template) {
@@ -104,7 +105,11 @@ pub fn three_figures(value: f64) -> String {
 
 /// `3 minutes`, `1.2 s`.
 pub fn human_secs(secs: f64) -> String {
-    if secs < 100.0 { format!("{} s", three_figures(secs)) } else { HumanDuration(Duration::from_secs_f64(secs)).to_string() }
+    if secs < 100.0 {
+        format!("{} s", three_figures(secs))
+    } else {
+        HumanDuration(Duration::from_secs_f64(secs)).to_string()
+    }
 }
 
 /// Columns that line up, two spaces apart; `right` names the columns aligned to the right.
@@ -138,7 +143,9 @@ mod tests {
 
     #[test]
     fn sizes_have_three_figures() {
-        for (bytes, expected) in [(0, "0 B"), (999, "999 B"), (1_000, "1.00 kB"), (12_345_678, "12.3 MB"), (999_600, "1.00 MB")] {
+        for (bytes, expected) in
+            [(0, "0 B"), (999, "999 B"), (1_000, "1.00 kB"), (12_345_678, "12.3 MB"), (999_600, "1.00 MB")]
+        {
             assert_eq!(human_bytes(bytes), expected);
         }
     }

@@ -73,7 +73,12 @@ pub fn run(args: &ValidateArgs) -> Outcome {
             }
         }
         total += problems.0.len();
-        files.push(FileReport { file: file.clone(), name, digest, problems: problems.0.into_iter().map(problem).collect() });
+        files.push(FileReport {
+            file: file.clone(),
+            name,
+            digest,
+            problems: problems.0.into_iter().map(problem).collect(),
+        });
     }
     let wrong = files.iter().filter(|file| file.name.is_none()).count();
     if args.json {

@@ -72,8 +72,10 @@ pub fn text(path: &Path) -> String {
 #[track_caller]
 fn assert_valid(of: &str, output: &Value) {
     let schema = run(["schema", "--of", of]).expect(0).json();
-    let validator = jsonschema::validator_for(&schema).unwrap_or_else(|error| panic!("{of}: the schema is broken: {error}"));
-    let problems: Vec<String> = validator.iter_errors(output).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    let validator =
+        jsonschema::validator_for(&schema).unwrap_or_else(|error| panic!("{of}: the schema is broken: {error}"));
+    let problems: Vec<String> =
+        validator.iter_errors(output).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(problems.is_empty(), "{of}: output does not fit its schema: {problems:#?}\n{output:#}");
     // Negative control: a schema that takes anything proves nothing.
     let mut spoilt = output.clone();
@@ -92,7 +94,8 @@ fn generate_says_what_it_made_in_json_that_fits_its_schema() {
     assert_eq!(json["frames"], 30, "3 episodes of 0.5 s at 20 Hz");
     assert_eq!(json["run"]["truncated"], 3);
     assert_eq!(json["run"]["acceptance_rate"], 1.0);
-    let bytes: u64 = tree(&shop.path("out")).keys().map(|name| shop.path("out").join(name).metadata().expect("there").len()).sum();
+    let bytes: u64 =
+        tree(&shop.path("out")).keys().map(|name| shop.path("out").join(name).metadata().expect("there").len()).sum();
     assert_eq!(json["bytes"].as_u64(), Some(bytes), "the size of all files");
 }
 
@@ -223,7 +226,9 @@ fn bad_input_exits_with_two_and_says_what_to_do() {
 #[test]
 fn validate_lists_every_problem_of_every_file_with_its_place() {
     let shop = Workshop::new();
-    let bad = SCENARIO.replace("mass: 0.5, at: [-0.3", "mass: -1, at: [-0.3").replace("sphere: 0.1, mass: 0.5, at: [0.3", "spere: 0.1, mass: 0.5, at: [0.3");
+    let bad = SCENARIO
+        .replace("mass: 0.5, at: [-0.3", "mass: -1, at: [-0.3")
+        .replace("sphere: 0.1, mass: 0.5, at: [0.3", "spere: 0.1, mass: 0.5, at: [0.3");
     let (good, bad) = (text(&shop.path("balls.yaml")), text(&shop.write("bad.yaml", &bad)));
     let shown = run(["validate", &good, &bad]).expect(2);
     assert!(shown.stdout.contains("ok (two-balls)"), "{}", shown.stdout);
@@ -234,7 +239,8 @@ fn validate_lists_every_problem_of_every_file_with_its_place() {
     assert_valid("validate", &listed);
     assert_eq!(listed["valid"], false);
     assert_eq!(listed["files"][0]["problems"], Value::Array(Vec::new()));
-    let lines: Vec<u64> = listed["files"][1]["problems"].as_array().expect("a list").iter().filter_map(|p| p["line"].as_u64()).collect();
+    let lines: Vec<u64> =
+        listed["files"][1]["problems"].as_array().expect("a list").iter().filter_map(|p| p["line"].as_u64()).collect();
     assert!(lines.contains(&9) && lines.contains(&10), "expected problems in lines 9 and 10, found {lines:?}");
 }
 
@@ -336,7 +342,11 @@ fn the_export_obeys_newton() {
     shop.generate(1, "out", &[]).expect(0);
     let file = shop.path("steps.jsonl");
     run(["replay", &text(&shop.path("out")), "--episode", "0", "--export", &text(&file)]).expect(0);
-    let lines: Vec<Value> = std::fs::read_to_string(&file).expect("written").lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let lines: Vec<Value> = std::fs::read_to_string(&file)
+        .expect("written")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
     for line in &lines[..3] {
         assert_valid("export", line);
     }
@@ -354,14 +364,23 @@ fn the_export_obeys_newton() {
         let velocity = |step: &Value| number(&step["bodies"][body]["velocity"][2]);
         let mut force = mass * -9.81;
         for contact in pair[1]["contacts"].as_array().expect("a list") {
-            let sign = if contact["b"] == body as u64 { 1.0 } else if contact["a"] == body as u64 { -1.0 } else { continue };
+            let sign = if contact["b"] == body as u64 {
+                1.0
+            } else if contact["a"] == body as u64 {
+                -1.0
+            } else {
+                continue;
+            };
             force += sign * number(&contact["force_n"][2]);
             touched += 1;
         }
         let measured = mass * (velocity(&pair[1]) - velocity(&pair[0])) / dt;
         // f32 velocities of about 2 m/s over 5 ms: 0.5 kg · 2.4e-7 / 5e-3 s, and the solver's own rounding.
         let tolerance_n = 1e-3 * force.abs().max(1.0);
-        assert!((measured - force).abs() < tolerance_n, "m·Δv/Δt = {measured} N, but gravity and contacts give {force} N");
+        assert!(
+            (measured - force).abs() < tolerance_n,
+            "m·Δv/Δt = {measured} N, but gravity and contacts give {force} N"
+        );
     }
     assert!(touched > 0, "the ball never touched anything: nothing was tested");
 }

@@ -12,4 +12,5 @@ mod language;
 mod parity;
 mod program;
 mod synthetic;
+mod stage;
 mod tidy;

@@ -75,7 +75,10 @@ pub fn chart(title: &str, lines: &[Line], duration_secs: f64) -> String {
     if lines.len() > MOST_LINES {
         let _ = write!(legend, "<span>and {} more</span>", lines.len() - MOST_LINES);
     }
-    format!("<figure class=\"chart\"><figcaption>{}</figcaption>{svg}<div class=\"legend\">{legend}</div></figure>", escape(title))
+    format!(
+        "<figure class=\"chart\"><figcaption>{}</figcaption>{svg}<div class=\"legend\">{legend}</div></figure>",
+        escape(title)
+    )
 }
 
 fn path(values: &[f32], y_of: impl Fn(f64) -> f64) -> String {

@@ -40,11 +40,8 @@ pub fn dataset(folder: &Path, episodes: u64, verify: bool) -> Outcome<DatasetSho
         if (shown.len() as u64) < episodes {
             let scene: Option<Scene> = serde_json::from_str(&record.scene_json).ok();
             defines_success |= scene.is_some_and(|scene| scene.success.is_some());
-            let replayed = if verify && shown.is_empty() {
-                Some(Recording::open(folder, record.number)?.replay()?)
-            } else {
-                None
-            };
+            let replayed =
+                if verify && shown.is_empty() { Some(Recording::open(folder, record.number)?.replay()?) } else { None };
             let mut episode = episode(&dataset, manifest, record, scratch.folder())?;
             episode.replayed = replayed;
             shown.push(episode);
@@ -192,7 +189,8 @@ fn strip(pictures: &[Picture]) -> Outcome<Vec<u8>> {
 
 /// Charts of the observation, the action and the reward.
 fn signals(dataset: &Dataset, entry: &EpisodeEntry) -> Outcome<Vec<(String, Vec<Line>)>> {
-    let (mut state, mut action): (Vec<Line>, Vec<Line>) = (lines(dataset, "observation.state"), lines(dataset, "action"));
+    let (mut state, mut action): (Vec<Line>, Vec<Line>) =
+        (lines(dataset, "observation.state"), lines(dataset, "action"));
     let mut reward = Line { name: "reward".into(), values: Vec::new() };
     for frame in dataset.frames_with(entry.index, &[])? {
         let frame = frame?;
@@ -222,7 +220,9 @@ fn signals(dataset: &Dataset, entry: &EpisodeEntry) -> Outcome<Vec<(String, Vec<
 fn lines(dataset: &Dataset, key: &str) -> Vec<Line> {
     let Some(feature) = dataset.info().features.get(key) else { return Vec::new() };
     let length = feature.shape.first().copied().unwrap_or(0);
-    let name = |i: usize| feature.names.get(i).and_then(|name| name.as_str()).map_or_else(|| format!("{key}[{i}]"), str::to_owned);
+    let name = |i: usize| {
+        feature.names.get(i).and_then(|name| name.as_str()).map_or_else(|| format!("{key}[{i}]"), str::to_owned)
+    };
     (0..length).map(|i| Line { name: name(i), values: Vec::new() }).collect()
 }
 

@@ -241,8 +241,12 @@ fn parameters(out: &mut String, episode: &EpisodeShown) {
         out.push_str("<div><h3>What chance decided</h3><table><tr><th>parameter</th><th>value</th><th>log p</th></tr>");
         for (name, value, log_prob) in &episode.draws {
             let log_prob = log_prob.map_or("–".to_owned(), |p| format!("{p:.2}"));
-            let _ =
-                write!(out, "<tr><td>{}</td><td>{}</td><td>{log_prob}</td></tr>", escape(name), escape(&value_text(value)));
+            let _ = write!(
+                out,
+                "<tr><td>{}</td><td>{}</td><td>{log_prob}</td></tr>",
+                escape(name),
+                escape(&value_text(value))
+            );
         }
         out.push_str("</table></div>");
     }

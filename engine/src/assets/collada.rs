@@ -258,9 +258,9 @@ impl<'x> Reader<'_, 'x> {
                     let counts = child(primitive, "vcount").map(|node| self.indices(node)).transpose()?;
                     let mut rest = &corners[..];
                     for count in counts.unwrap_or_default() {
-                        let (polygon, after) = rest.split_at_checked(count).ok_or_else(|| {
-                            self.error("a <polylist> has fewer corners than its <vcount> says")
-                        })?;
+                        let (polygon, after) = rest
+                            .split_at_checked(count)
+                            .ok_or_else(|| self.error("a <polylist> has fewer corners than its <vcount> says"))?;
                         out.push(polygon.to_vec());
                         rest = after;
                     }
@@ -326,7 +326,9 @@ impl<'x> Reader<'_, 'x> {
     /// File of a texture: sampler, surface, image, path; or the image directly.
     fn image(&self, effect: Option<Node<'x, 'x>>, texture: &str) -> Option<String> {
         let parameter = |name: &str| {
-            effect?.descendants().find(|node| node.has_tag_name_local("newparam") && node.attribute("sid") == Some(name))
+            effect?
+                .descendants()
+                .find(|node| node.has_tag_name_local("newparam") && node.attribute("sid") == Some(name))
         };
         let inside = |node: Node<'x, 'x>, tag: &str| {
             node.descendants().find(|node| node.has_tag_name_local(tag)).and_then(|node| node.text())

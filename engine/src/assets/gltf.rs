@@ -221,9 +221,7 @@ fn triangles(mode: Mode, indices: &[u32]) -> Option<Vec<[u32; 3]>> {
             .enumerate()
             .map(|(i, t)| if i % 2 == 0 { [t[0], t[1], t[2]] } else { [t[1], t[0], t[2]] })
             .collect(),
-        Mode::TriangleFan => {
-            indices.get(1..)?.windows(2).map(|pair| [indices[0], pair[0], pair[1]]).collect()
-        }
+        Mode::TriangleFan => indices.get(1..)?.windows(2).map(|pair| [indices[0], pair[0], pair[1]]).collect(),
         Mode::Points | Mode::Lines | Mode::LineLoop | Mode::LineStrip => return None,
     })
 }

@@ -24,6 +24,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::error::{Error, Result};
 use crate::visual::{Picture, TriMesh};
 
+#[cfg(test)]
+mod tests;
+
 pub use mesh::MeshPart;
 
 /// No asset may be larger than this: a robot's mesh or a texture is a few MB, and a path that ends

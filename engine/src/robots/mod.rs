@@ -258,3 +258,26 @@ impl RobotModel {
         finish::rigid_parts(self)
     }
 }
+
+impl RobotJoint {
+    /// A joint that nothing limits, brakes or drives.
+    fn free(name: String, motion: Motion) -> Self {
+        Self {
+            name,
+            motion,
+            axis: Vec3::Z,
+            anchor: Vec3::ZERO,
+            limits: [f32::NEG_INFINITY, f32::INFINITY],
+            rest: 0.0,
+            max_effort: f32::INFINITY,
+            max_velocity: f32::INFINITY,
+            damping: 0.0,
+            friction: 0.0,
+            spring: None,
+            armature: 0.0,
+            mimic: None,
+            actuated: false,
+            actuator: None,
+        }
+    }
+}

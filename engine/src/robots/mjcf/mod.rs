@@ -24,12 +24,11 @@ mod geoms;
 mod relations;
 
 use glamx::DPose3;
-use glamx::glam::DVec3;
 
 use super::finish::finish;
 use super::shapes::{rotation, to_pose};
 use super::xml::{Element, Notes};
-use super::{Link, Motion, RobotFrame, RobotJoint, RobotModel};
+use super::{Link, Motion, RobotFrame, RobotModel};
 use crate::assets::Assets;
 use crate::error::Result;
 use crate::maths::Mat3;
@@ -159,27 +158,4 @@ fn folded<'a>(body: &Body<'a>) -> (DPose3, Vec<Degree<'a>>) {
         after = moved * after;
     }
     (body.pose * after, degrees)
-}
-
-impl RobotJoint {
-    /// A joint that nothing limits, brakes or drives.
-    fn free(name: String, motion: Motion) -> Self {
-        Self {
-            name,
-            motion,
-            axis: DVec3::Z.as_vec3(),
-            anchor: DVec3::ZERO.as_vec3(),
-            limits: [f32::NEG_INFINITY, f32::INFINITY],
-            rest: 0.0,
-            max_effort: f32::INFINITY,
-            max_velocity: f32::INFINITY,
-            damping: 0.0,
-            friction: 0.0,
-            spring: None,
-            armature: 0.0,
-            mimic: None,
-            actuated: false,
-            actuator: None,
-        }
-    }
 }
