@@ -281,8 +281,8 @@ pub(crate) fn write(root: &Path, assembled: &Assembled) -> Result<()> {
 
 /// Pretty JSON with a newline at its end.
 pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let mut bytes =
-        serde_json::to_vec_pretty(value).map_err(|source| Error::invalid(path.display().to_string(), source.to_string()))?;
+    let mut bytes = serde_json::to_vec_pretty(value)
+        .map_err(|source| Error::invalid(path.display().to_string(), source.to_string()))?;
     bytes.push(b'\n');
     write_bytes(path, &bytes)
 }
