@@ -23,7 +23,7 @@ use super::world::PhysicsWorld;
 use crate::error::Result;
 use crate::maths::{Mat3, Vec3};
 use crate::state::State;
-use crate::world::{Step, World};
+use crate::world::Step;
 
 /// One physics step: the states around it and the forces applied during it.
 pub struct Substep<'a> {
@@ -69,7 +69,7 @@ pub struct Wrench {
 }
 
 impl PhysicsWorld {
-    /// [`World::step`], which also shows every physics step. The states have the same bits as without.
+    /// [`World::step`](crate::world::World::step), which also shows every physics step. The states have the same bits as without.
     pub fn step_watched(&mut self, action: &[f32], watch: &mut dyn FnMut(&Substep<'_>)) -> Result<Step> {
         self.step_shown(action, Some(watch))
     }
@@ -219,6 +219,7 @@ mod tests {
     use super::*;
     use crate::assets::Assets;
     use crate::scene::Scene;
+    use crate::world::World;
 
     const GRAVITY: f32 = 9.81;
     const MASS_KG: f32 = 2.0;
