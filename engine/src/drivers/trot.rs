@@ -27,7 +27,7 @@ use crate::stream::Stream;
 /// Time over which the stride grows from nothing, seconds.
 const START_SECS: f64 = 0.5;
 /// Bend for each radian that the body is off level: measured, the quadruped of the library falls in 3 of 20
-/// tries at 0, in none at 0.5.
+/// tries at 0, in one at 0.5.
 const LEVEL_GAIN: f64 = 0.5;
 /// Largest bend for that, rad.
 const LEVEL_LIMIT: f64 = 0.3;

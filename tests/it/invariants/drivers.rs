@@ -62,7 +62,7 @@ fn successes(n: u64, make: &dyn Fn(&mut Stream) -> Arc<Scene>) -> u64 {
 fn assert_expert(name: &str, quiet: &dyn Fn(&mut Stream) -> Arc<Scene>, disturbed: &dyn Fn(&mut Stream) -> Arc<Scene>) {
     let found = successes(TRIES, quiet);
     let spoiled = successes(DISTURBED.0, disturbed);
-    println!("{name}: {found} of {TRIES} succeed, and {spoiled} of {} with large noise", DISTURBED.0);
+    eprintln!("{name}: {found} of {TRIES} succeed, and {spoiled} of {} with large noise", DISTURBED.0);
     assert!(found >= ENOUGH, "{name}: expected at least {ENOUGH} of {TRIES} to succeed, found {found}");
     assert!(spoiled <= DISTURBED.1, "{name}: noise should spoil most, and {spoiled} of {} succeed", DISTURBED.0);
 }

@@ -100,7 +100,7 @@ fn mistakes_in_drivers_name_their_place() {
         (r#"{"waypoints": {"each": 1}}"#, &["either `joints` or `points`"]),
     ] {
         let scene = scene(50, 0.1, &format!(r#"{BALL}, "drivers": [{drivers}]"#));
-        let message = episode(&scene, &assets(&[]), 0).map(|_| ()).unwrap_err().to_string();
+        let message = episode(&scene, &assets(&[]), 0).err().map(|error| error.to_string()).unwrap_or_default();
         for part in parts {
             assert!(message.contains(part), "{drivers}: `{part}` is not in: {message}");
         }
@@ -174,7 +174,7 @@ fn a_program_that_fails_is_an_error_that_says_how() {
         }
     }
     let scene = scene(50, 0.1, &format!(r#"{BALL}, "drivers": [{{"process": {{"command": ["/no/such/program"]}}}}]"#));
-    let message = episode(&scene, &assets(&[]), 0).map(|_| ()).unwrap_err().to_string();
+    let message = episode(&scene, &assets(&[]), 0).err().map(|error| error.to_string()).unwrap_or_default();
     assert!(message.contains("cannot be started"), "{message}");
 }
 
