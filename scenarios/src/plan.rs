@@ -223,6 +223,15 @@ fn check_body(body: &BodyPlan, decoder: &mut Decoder<'_>) {
             decoder.report(span, path, format!("a {key} never moves"), "remove `kinematic`");
         }
     }
+    let rows = body.tree.get("heightfield").and_then(|field| field.get("heights")?.plain());
+    if let Some(rows) = rows.as_ref().and_then(Plain::list) {
+        let lengths: Vec<usize> = rows.iter().map(|row| row.list().map_or(0, <[Plain]>::len)).collect();
+        if lengths.len() < 2 || lengths[0] < 2 || lengths.iter().any(|length| *length != lengths[0]) {
+            let span = place(decoder, &[&format!("{path}.heightfield.heights"), path]);
+            let message = format!("`heights` must be at least 2 rows of equal length, not rows of {lengths:?}");
+            decoder.report(span, path, message, "");
+        }
+    }
     let three = matches!(body.thing.place.get("at"), Some(Tree::List(items)) if items.len() == 3);
     if three && body.thing.place.get("on").is_some() {
         let span = place(decoder, &[&format!("{path}.at"), path]);

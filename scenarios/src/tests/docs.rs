@@ -3,10 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::Value;
 use worldloom_engine::physics::PhysicsWorld;
+use worldloom_engine::scene::{Engine, Material, Sky};
 use worldloom_engine::world::World;
 
 use super::library::assets;
+use crate::schema::records;
+use crate::table::{Need, Record};
 use crate::{Scenario, reference};
 
 fn language_page() -> (PathBuf, String) {
@@ -53,4 +57,61 @@ fn the_reference_on_the_language_page_is_that_of_the_tables() {
         found == expected,
         "LANGUAGE.md differs from the tables (run this test with WORLDLOOM_BLESS=1): first difference {line:?}"
     );
+}
+
+/// Compares the defaults that a table quotes with what the engine has in their place; gives their number.
+fn check_defaults(record: &Record, value: &Value) -> usize {
+    let mut checked = 0;
+    for field in record.fields {
+        let (Need::Optional(text) | Need::Default(text)) = field.need else { continue };
+        let (Ok(documented), Some(found)) = (serde_json::from_str::<Value>(text), value.get(field.key)) else {
+            continue;
+        };
+        let numbers = |value: &Value| match value {
+            Value::Array(items) => items.iter().map(Value::as_f64).collect(),
+            other => vec![other.as_f64()],
+        };
+        let same = documented == *found || (numbers(&documented) == numbers(found) && numbers(found)[0].is_some());
+        assert!(same, "{}.{}: documented as {documented}, the engine has {found}", record.name, field.key);
+        checked += 1;
+    }
+    checked
+}
+
+#[test]
+fn quoted_defaults_are_those_of_the_engine() {
+    let scenario = super::parse(
+        "objects: {a: {sphere: 1, material: {}}}\ncameras: {c: {}}\nrobots: {r: {urdf: a.urdf, controllers: [{joints: [j]}]}}\n",
+    );
+    assert_eq!(*scenario.engine(), Engine::default());
+    let scene = scenario.sample(0, 0, &assets()).expect("legal").scene;
+    assert_eq!(scene.sky, Sky::default());
+    assert_eq!(scene.objects["a"].material, Material::default());
+    let scene = serde_json::to_value(&scene).expect("JSON");
+    let places = [
+        ("engine", "/engine", 5),
+        ("sky", "/sky", 3),
+        ("object", "/objects/a", 6),
+        ("material", "/objects/a/material", 3),
+        ("camera", "/cameras/c", 2),
+        ("robot", "/robots/r", 1),
+        ("light", "/lights/sun", 3),
+    ];
+    for (name, place, least) in places {
+        let record = records().into_iter().find(|record| record.name == name).expect("a table of that name");
+        let value = scene.pointer(place).unwrap_or_else(|| panic!("{place} is not in {scene}"));
+        let checked = check_defaults(record, value);
+        assert!(checked >= least, "{name}: only {checked} defaults were compared");
+    }
+}
+
+#[test]
+fn tables_have_unique_names_and_groups_of_their_own_keys() {
+    let records = records();
+    for (i, record) in records.iter().enumerate() {
+        assert!(records[..i].iter().all(|other| other.name != record.name), "two tables are called {}", record.name);
+        for key in record.groups.iter().flat_map(|group| group.keys) {
+            assert!(record.field(key).is_some(), "{}: `{key}` is in a group and in no field", record.name);
+        }
+    }
 }
