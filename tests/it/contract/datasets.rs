@@ -189,6 +189,31 @@ fn shards_merge_to_the_bytes_of_the_single_run() {
 }
 
 #[test]
+fn files_that_roll_over_merge_alike_and_read_back() {
+    // Just above the cap of episodes in a data file.
+    const MANY: u64 = worldloom_datasets::layout::DATA_FILE_EPISODES + 12;
+    let dir = tempfile::tempdir().unwrap();
+    let plan = Plan { labels: Vec::new(), ..synthetic::plan(VideoSettings::h264()) };
+    let (single, out) = (dir.path().join("single"), dir.path().join("out"));
+    write(&single, plan.clone(), MANY);
+    let parts: Vec<_> = (0..2).map(|index| dir.path().join(format!("{index}"))).collect();
+    for (index, part) in parts.iter().enumerate() {
+        write(part, Plan { shard: Shard { index: index as u64, count: 2 }, ..plan.clone() }, MANY);
+    }
+    merge(&out, &parts, Mode::Create).unwrap();
+    assert_same_tree(&single, &out, "two shards of a run of several files");
+    assert!(single.join("data/chunk-000/file-001.parquet").exists());
+    let dataset = Dataset::open(&single).unwrap();
+    let last = *numbers(MANY).last().unwrap();
+    let index = dataset.episodes().len() as u64 - 1;
+    for (k, found) in dataset.frames(index).unwrap().map(Result::unwrap).enumerate() {
+        let expected = synthetic::frame(last, k as u64);
+        assert_eq!((&found.state, &found.action), (&expected.observation, &expected.action));
+        assert!(psnr(&expected.views[0].pixels.colour, &found.pictures[0].rgb) >= LEAST_PSNR);
+    }
+}
+
+#[test]
 fn a_merge_of_what_is_not_one_run_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let plan = |index, seed| Plan {
