@@ -228,7 +228,7 @@ fn a_merge_of_what_is_not_one_run_is_refused() {
     write(&other, plan(1, 2), 4);
     let out = dir.path().join("out");
     let refused = |shards: &[_]| merge(&out, shards, Mode::Create).unwrap_err().to_string();
-    assert!(refused(&[a.clone()]).contains("missing: 1/2"), "{}", refused(&[a.clone()]));
+    assert!(refused(std::slice::from_ref(&a)).contains("missing: 1/2"), "{}", refused(std::slice::from_ref(&a)));
     assert!(refused(&[a.clone(), a.clone()]).contains("missing: 1/2"));
     assert!(refused(&[a.clone(), other.clone()]).contains("seed"), "{}", refused(&[a.clone(), other]));
     assert!(merge(&a, &[a.clone(), b.clone()], Mode::Overwrite).is_err(), "merging onto a shard");
@@ -287,7 +287,10 @@ fn a_run_finished_with_holes_is_a_dataset_and_completes_to_the_same_bytes() {
         assert_eq!((summary.episodes, summary.missing), (3, 7));
         assert_eq!(Dataset::open(&holes).unwrap().episodes().len(), 3);
         assert!(
-            merge(&dir.path().join("out"), &[holes.clone()], Mode::Create).unwrap_err().to_string().contains("lacks 7")
+            merge(&dir.path().join("out"), std::slice::from_ref(&holes), Mode::Create)
+                .unwrap_err()
+                .to_string()
+                .contains("lacks 7")
         );
         let codec = plan.video.codec;
         synthetic::write(&holes, plan, 10, Mode::Resume).unwrap();
