@@ -11,7 +11,7 @@ pub const DATA_FILE_MB: u64 = 100;
 /// LeRobot's cap for video files, megabytes.
 pub const VIDEO_FILE_MB: u64 = 200;
 /// Episodes in a data file: a row group each, whose descriptions a writer and every reader hold in memory.
-pub const DATA_FILE_EPISODES: u64 = 500;
+pub const DATA_FILE_EPISODES: u64 = 250;
 /// Frames in a video file: its index is held in memory, and LeRobot's float32 times stay exact to 10⁻⁴ s.
 pub const VIDEO_FILE_FRAMES: u64 = 36_000;
 

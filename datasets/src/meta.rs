@@ -46,9 +46,9 @@ pub(crate) struct EpisodeMeta {
 }
 
 /// Rows that are written as one row group.
-const BATCH: usize = 256;
-/// Rows of a file: about LeRobot's 100 MB for a hundred channels.
-const FILE_EPISODES: u64 = 8192;
+const BATCH: usize = 64;
+/// Rows of a file: each row group describes some hundred columns, and the writer holds all descriptions.
+const FILE_EPISODES: u64 = 1024;
 
 /// Writes `meta/episodes`.
 pub(crate) struct EpisodeTable {

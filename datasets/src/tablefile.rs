@@ -16,7 +16,7 @@ use crate::layout::numbered;
 use crate::records::Place;
 
 /// Bytes before compression after which a row group ends, where it does not end with its episode.
-const GROUP_BYTES: u64 = 8 << 20;
+const GROUP_BYTES: u64 = 2 << 20;
 
 /// How rows are squeezed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -188,9 +188,9 @@ pub fn frame(number: u64, k: u64) -> Frame {
         observation: vec![cx * 0.01, cy * 0.01, t],
         action: vec![(k as f32 * 0.7 + number as f32).fract()],
         reward: t - 0.5,
-        success: last && number % 2 == 0,
-        terminated: last && number % 3 == 0,
-        truncated: last && number % 3 != 0,
+        success: last && number.is_multiple_of(2),
+        terminated: last && number.is_multiple_of(3),
+        truncated: last && !number.is_multiple_of(3),
         views: CAMERAS
             .iter()
             .map(|(_, w, h)| CameraFrame {
@@ -209,10 +209,10 @@ pub fn end(number: u64) -> EpisodeEnd {
         frames: if number == 3 { 0 } else { length(number) },
         outcome: match number {
             3 | 5 => diverged,
-            n if n % 3 == 0 => Outcome::Terminated,
+            n if n.is_multiple_of(3) => Outcome::Terminated,
             _ => Outcome::Truncated,
         },
-        success: number % 2 == 0,
+        success: number.is_multiple_of(2),
         state_digest: digest("states"),
         pixel_digest: digest("pixels"),
     }
