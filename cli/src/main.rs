@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
-use failure::{DONE, FAILED, Failure, Outcome};
+use failure::{DONE, FAILED, Outcome};
 
 fn main() -> ExitCode {
     let started = std::time::Instant::now();

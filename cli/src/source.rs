@@ -114,7 +114,7 @@ impl From<SampleError> for Failure {
             SampleError::Value { .. } => {
                 Self::bad_input(what, "bound the distribution, or the expression, at this path")
             }
-            SampleError::Engine { source, .. } => match Self::from(source) {
+            SampleError::Engine { source, .. } => match Self::from(*source) {
                 Self::BadInput(message) => Self::bad_input(what, message.help),
                 Self::Failed(message) => Self::failed(what, message.help),
                 other => other,

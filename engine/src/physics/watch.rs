@@ -23,7 +23,7 @@ use super::world::PhysicsWorld;
 use crate::error::Result;
 use crate::maths::{Mat3, Vec3};
 use crate::state::State;
-use crate::world::{Step, World};
+use crate::world::Step;
 
 /// One physics step: the states around it and the forces applied during it.
 pub struct Substep<'a> {
@@ -219,6 +219,7 @@ mod tests {
     use super::*;
     use crate::assets::Assets;
     use crate::scene::Scene;
+    use crate::world::World;
 
     const GRAVITY: f32 = 9.81;
     const MASS_KG: f32 = 2.0;
