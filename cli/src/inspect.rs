@@ -248,13 +248,19 @@ fn text(inspection: &Inspection) -> String {
     }
     let mut text = format!("{}\n{}\n", inspection.dataset, terminal::table(&rows, &[]));
     let mut features = vec![vec!["feature".to_owned(), "type".to_owned(), "shape".to_owned(), "channels".to_owned()]];
-    for feature in &inspection.features {
+    // Sampled values are many and alike; `--json` lists them.
+    let sampled = |feature: &&FeatureLine| feature.key.starts_with("params.");
+    for feature in inspection.features.iter().filter(|feature| !sampled(feature)) {
         features.push(vec![
             feature.key.clone(),
             feature.dtype.clone(),
             format!("{:?}", feature.shape),
             names(&feature.names),
         ]);
+    }
+    let params = inspection.features.iter().filter(sampled).count();
+    if params > 0 {
+        features.push(vec!["params.*".into(), "float32".into(), String::new(), format!("{params} sampled values")]);
     }
     text += &terminal::table(&features, &[]);
     if let Some(origin) = &inspection.origin {

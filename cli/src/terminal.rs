@@ -67,11 +67,6 @@ impl Progress {
         self.bar.inc(1);
     }
 
-    /// Changes what stands behind the count.
-    pub fn message(&self, message: String) {
-        self.bar.set_message(message);
-    }
-
     /// Takes the line away.
     pub fn clear(&self) {
         self.bar.finish_and_clear();

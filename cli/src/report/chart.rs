@@ -51,7 +51,8 @@ pub fn chart(title: &str, lines: &[Line], duration_secs: f64) -> String {
             "<path class=\"grid\" d=\"M{LEFT} {y:.1}h{WIDTH}\"/><text class=\"tick\" x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             LEFT - 5.0,
             y + 3.5,
-            three_figures(value)
+            // The middle of a symmetric range is 0, not its rounding error.
+            three_figures(if value.abs() < 1e-3 * (high - low) { 0.0 } else { value })
         );
     }
     let base = TOP + HEIGHT + 13.0;

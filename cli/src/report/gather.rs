@@ -17,7 +17,7 @@ use crate::scratch::Scratch;
 /// Stills of each label: enough to see the motion, few enough for a light page.
 const STILLS: u64 = 24;
 /// Charts of one episode; the rest of a long observation is in the dataset.
-const MOST_CHARTS: usize = 9;
+const MOST_CHARTS: usize = 12;
 /// Cameras shown.
 const MOST_CAMERAS: usize = 3;
 /// LeRobot's prefix of camera keys.
@@ -200,11 +200,12 @@ fn signals(dataset: &Dataset, entry: &EpisodeEntry) -> Outcome<Vec<(String, Vec<
         reward.values.push(frame.reward);
     }
     let mut charts: Vec<(String, Vec<Line>)> = Vec::new();
-    for line in state {
-        let group = group(&line.name).to_owned();
-        match charts.iter_mut().find(|(title, _)| *title == group) {
+    for Line { name, values } in state {
+        let (title, short) = group(&name);
+        let line = Line { name: short, values };
+        match charts.iter_mut().find(|(other, _)| *other == title) {
             Some((_, lines)) => lines.push(line),
-            None => charts.push((group, vec![line])),
+            None => charts.push((title, vec![line])),
         }
     }
     charts.truncate(MOST_CHARTS - 2);
@@ -226,12 +227,17 @@ fn lines(dataset: &Dataset, key: &str) -> Vec<Line> {
     (0..length).map(|i| Line { name: name(i), values: Vec::new() }).collect()
 }
 
-/// What a channel is drawn with: `pos(mug)` for `pos(mug).x`, `joint` for `joint(arm.elbow)`.
-fn group(name: &str) -> &str {
-    match (name.find(")."), name.find('(')) {
-        (Some(end), _) => &name[..=end],
-        (None, Some(open)) => &name[..open],
-        (None, None) => name.split('.').next().unwrap_or(name),
+/// Title of the chart that a channel is drawn in, and its name there: `pos(mug)` and `x` for `pos(mug).x`,
+/// `joint` and `arm.elbow` for `joint(arm.elbow)`; a pose's rotation has a chart of its own.
+fn group(name: &str) -> (String, String) {
+    if let Some(end) = name.find(").") {
+        let (title, short) = (&name[..=end], &name[end + 2..]);
+        let rotation = short.starts_with('q') && short.len() == 2;
+        return (format!("{title}{}", if rotation { " rotation" } else { "" }), short.to_owned());
+    }
+    match name.find('(') {
+        Some(open) => (name[..open].to_owned(), name[open + 1..].trim_end_matches(')').to_owned()),
+        None => (name.split('.').next().unwrap_or(name).to_owned(), name.to_owned()),
     }
 }
 
@@ -250,8 +256,10 @@ mod tests {
 
     #[test]
     fn components_of_a_vector_share_a_chart() {
-        assert_eq!(group("pos(mug).x"), "pos(mug)");
-        assert_eq!(group("joint(arm.elbow)"), "joint");
-        assert_eq!(group("arm.elbow"), "arm");
+        let pair = |title: &str, short: &str| (title.to_owned(), short.to_owned());
+        assert_eq!(group("pos(mug).x"), pair("pos(mug)", "x"));
+        assert_eq!(group("pose(mug).qw"), pair("pose(mug) rotation", "qw"));
+        assert_eq!(group("joint(arm.elbow)"), pair("joint", "arm.elbow"));
+        assert_eq!(group("arm.elbow"), pair("arm", "arm.elbow"));
     }
 }

@@ -56,11 +56,13 @@ pub fn run(args: &ReportArgs) -> Outcome {
         return terminal::print_json(&reported);
     }
     terminal::print(&format!(
-        "wrote {} ({}): {} episodes of {} datasets\n",
+        "wrote {} ({}): {} episode{} of {} dataset{}\n",
         reported.out,
         human_bytes(reported.bytes),
         reported.episodes,
-        reported.datasets
+        if reported.episodes == 1 { "" } else { "s" },
+        reported.datasets,
+        if reported.datasets == 1 { "" } else { "s" },
     ))
 }
 

@@ -171,17 +171,13 @@ fn article(out: &mut String, dataset: &DatasetShown, episode: &EpisodeShown, ope
     for (title, lines) in &episode.charts {
         for (part, chunk) in lines.chunks(MOST_LINES).enumerate() {
             let title = if part == 0 { title.clone() } else { format!("{title} ({})", part + 1) };
-            out.push_str(&chart_of(&title, chunk, duration_secs));
+            out.push_str(&chart(&title, chunk, duration_secs));
         }
     }
     out.push_str("</div>");
     parameters(out, episode);
     proof(out, episode);
     out.push_str("</details>");
-}
-
-fn chart_of(title: &str, lines: &[Line], duration_secs: f64) -> String {
-    chart(title, lines, duration_secs)
 }
 
 fn badges(dataset: &DatasetShown, episode: &EpisodeShown) -> String {
@@ -233,32 +229,27 @@ fn stage(out: &mut String, camera: &CameraShown) {
 }
 
 fn parameters(out: &mut String, episode: &EpisodeShown) {
-    if episode.draws.is_empty() && episode.bodies.is_empty() {
-        return;
-    }
-    out.push_str("<div class=\"columns\">");
     if !episode.draws.is_empty() {
-        out.push_str("<div><h3>What chance decided</h3><table><tr><th>parameter</th><th>value</th><th>log p</th></tr>");
+        out.push_str("<h3>What chance decided: value and log-probability</h3><div class=\"draws\">");
         for (name, value, log_prob) in &episode.draws {
             let log_prob = log_prob.map_or("–".to_owned(), |p| format!("{p:.2}"));
             let _ = write!(
                 out,
-                "<tr><td>{}</td><td>{}</td><td>{log_prob}</td></tr>",
+                "<p><span>{}</span><b>{}</b><i>{log_prob}</i></p>",
                 escape(name),
                 escape(&value_text(value))
             );
         }
-        out.push_str("</table></div>");
+        out.push_str("</div>");
     }
     if !episode.bodies.is_empty() {
-        out.push_str("<div><h3>Instances</h3><p class=\"swatches\">");
+        out.push_str("<h3>Instances</h3><p class=\"swatches\">");
         for (i, name) in episode.bodies.iter().enumerate() {
             let [r, g, b] = instance_colour(u16::try_from(i + 1).unwrap_or(u16::MAX));
             let _ = write!(out, "<span><i style=\"background:rgb({r},{g},{b})\"></i>{}</span>", escape(name));
         }
-        out.push_str("</p></div>");
+        out.push_str("</p>");
     }
-    out.push_str("</div>");
 }
 
 fn proof(out: &mut String, episode: &EpisodeShown) {
