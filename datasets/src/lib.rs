@@ -46,8 +46,8 @@ mod tablefile;
 mod video;
 pub mod writer;
 
-pub use clip::Clip;
 pub use batches::{Batch, BatchSpec};
+pub use clip::Clip;
 pub use episode::{EpisodeInfo, EpisodeWriter};
 pub use error::{Error, Result};
 pub use info::{Feature, Info};

@@ -11,6 +11,6 @@ mod invariants;
 mod language;
 mod parity;
 mod program;
-mod synthetic;
 mod stage;
+mod synthetic;
 mod tidy;

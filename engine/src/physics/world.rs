@@ -162,10 +162,8 @@ impl Live {
         let mut built = build(scene, assets)?;
         let rigs = Rig::all(scene, &built.catalog)?;
         let rules = Rules::new(scene, &built.catalog)?;
-        built.catalog.observation = ObservationSpec {
-            state: VectorSpec { channels: rules.channels() },
-            cameras: cameras(scene),
-        };
+        built.catalog.observation =
+            ObservationSpec { state: VectorSpec { channels: rules.channels() }, cameras: cameras(scene) };
         let scratch = Scratch::default();
         let mut state = State::default();
         built.sim.read(&scratch, &mut state);
