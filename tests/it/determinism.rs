@@ -135,7 +135,11 @@ fn a_batch_has_the_bits_of_its_worlds_for_any_number_of_threads() {
             }
             let actions: Vec<f32> = (0..batch.len()).flat_map(|slot| action(dim, step, slot)).collect();
             batch.step(&actions).expect("finite");
-            trace.push((0..batch.len()).map(|slot| digest(batch.world(slot).state(), batch.world(slot).observation())).collect::<Vec<_>>());
+            trace.push(
+                (0..batch.len())
+                    .map(|slot| digest(batch.world(slot).state(), batch.world(slot).observation()))
+                    .collect::<Vec<_>>(),
+            );
         }
         (trace, batch.observations().to_vec())
     };

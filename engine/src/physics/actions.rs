@@ -36,7 +36,12 @@ impl Map {
             } else if let Some(robot) = term.strip_suffix(".controllers") {
                 map.add_controllers(scene, built, robot, &field)?;
             } else {
-                return Err(unknown(&field, "action", term, "`<robot>.controllers`, `motor(<joint>)` or `force(<body>)`".into()));
+                return Err(unknown(
+                    &field,
+                    "action",
+                    term,
+                    "`<robot>.controllers`, `motor(<joint>)` or `force(<body>)`".into(),
+                ));
             }
         }
         Ok(map)

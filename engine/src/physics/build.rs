@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rapier3d::prelude::{
-    ActiveHooks, ColliderBuilder, CoefficientCombineRule, FrictionModel, Group, InteractionGroups,
-    InteractionTestMode, PhysicsWorld as Rapier, RigidBodyBuilder, RigidBodyHandle,
+    ActiveHooks, CoefficientCombineRule, ColliderBuilder, FrictionModel, Group, InteractionGroups, InteractionTestMode,
+    PhysicsWorld as Rapier, RigidBodyBuilder, RigidBodyHandle,
 };
 
 use super::geometry::{pose_of, quat};
@@ -71,7 +71,8 @@ pub(super) fn build(scene: &Scene, assets: &Assets) -> Result<Built> {
 
 fn check_engine(scene: &Scene) -> Result<()> {
     let engine = &scene.engine;
-    if engine.control_rate == 0 || engine.physics_rate == 0 || engine.physics_rate % engine.control_rate != 0 {
+    if engine.control_rate == 0 || engine.physics_rate == 0 || !engine.physics_rate.is_multiple_of(engine.control_rate)
+    {
         return Err(Error::Scene {
             field: "engine.physics_rate".into(),
             problem: format!(
@@ -117,6 +118,7 @@ fn empty_sim(scene: &Scene) -> Sim {
         ties: Vec::new(),
         forces: Vec::new(),
         pulses: Vec::new(),
+        applied: Vec::new(),
     }
 }
 
@@ -163,11 +165,8 @@ fn add_object(
         (None, density) => collider.density(density.unwrap_or(WATER) as f32),
     };
     if !object.collides {
-        collider = collider.collision_groups(InteractionGroups::new(
-            Group::NONE,
-            Group::NONE,
-            InteractionTestMode::And,
-        ));
+        collider =
+            collider.collision_groups(InteractionGroups::new(Group::NONE, Group::NONE, InteractionTestMode::And));
     }
     if let Some(velocity) = object.surface_velocity {
         built.hooks.set_belt(index, vec3(velocity));
@@ -218,7 +217,8 @@ fn check_object(object: &Object, solid: &Solid, field: &str) -> Result<()> {
     if object.fixed && object.kinematic {
         return Err(Error::scene(field, "cannot be both fixed and kinematic"));
     }
-    let hollow = solid.only_fixed && solid.collision.as_halfspace().is_none() && solid.collision.as_heightfield().is_none();
+    let hollow =
+        solid.only_fixed && solid.collision.as_halfspace().is_none() && solid.collision.as_heightfield().is_none();
     if hollow && !object.fixed && !object.kinematic {
         return Err(Error::Scene {
             field: field.into(),

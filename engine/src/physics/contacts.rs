@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn shares_add_up_to_the_force_and_the_twist() {
-        let at = |x: f32, y: f32, push: f32| Point { position: Vec3::new(x, y, 0.0), depth: 0.0, push, rub: Vec3::ZERO };
+        let at =
+            |x: f32, y: f32, push: f32| Point { position: Vec3::new(x, y, 0.0), depth: 0.0, push, rub: Vec3::ZERO };
         let mut points = [at(1.0, 1.0, 3.0), at(-1.0, 1.0, 1.0), at(-1.0, -1.0, 0.5), at(1.0, -1.0, 2.0)];
         let (force, twist) = (Vec3::new(2.0, -1.0, 0.0), 0.7);
         share(Vec3::Z, force, twist, &mut points);

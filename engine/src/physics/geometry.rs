@@ -92,7 +92,8 @@ impl Aabb {
 
     /// True if the gap between two boxes along every axis is at most `gap_m` metres.
     pub fn nearer_than(&self, other: &Self, gap_m: f32) -> bool {
-        (self.low - Vec3::splat(gap_m)).cmple(other.high).all() && (other.low - Vec3::splat(gap_m)).cmple(self.high).all()
+        (self.low - Vec3::splat(gap_m)).cmple(other.high).all()
+            && (other.low - Vec3::splat(gap_m)).cmple(self.high).all()
     }
 }
 

@@ -57,7 +57,8 @@ fn masked(a: u128, b: u128) -> bool {
 
 impl PhysicsHooks for Hooks {
     fn filter_contact_pair(&self, context: &PairFilterContext) -> Option<SolverFlags> {
-        let tag_of = |collider| context.colliders.get(collider).map_or(0, |c: &rapier3d::geometry::Collider| c.user_data);
+        let tag_of =
+            |collider| context.colliders.get(collider).map_or(0, |c: &rapier3d::geometry::Collider| c.user_data);
         if masked(tag_of(context.collider1), tag_of(context.collider2)) {
             return None;
         }

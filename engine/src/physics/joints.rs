@@ -122,7 +122,10 @@ fn check(joint: &Joint, field: &str) -> Result<()> {
     if let Some([low, high]) = joint.limits
         && !(low <= high && low.is_finite() && high.is_finite())
     {
-        return Err(Error::scene(format!("{field}.limits"), format!("lower {low} and upper {high} must be finite and in order")));
+        return Err(Error::scene(
+            format!("{field}.limits"),
+            format!("lower {low} and upper {high} must be finite and in order"),
+        ));
     }
     if joint.limits.is_some() && single_axis(&joint.kind).is_none() {
         return Err(Error::Unsupported {
@@ -221,7 +224,8 @@ fn settle_reduced(built: &mut Built, dof: &Dof, joint: Option<&Joint>) {
     let rapier = &mut built.sim.rapier;
     let Some((multibody, link)) = rapier.multibody_joints.get_mut(handle) else { return };
     multibody.forward_kinematics(&rapier.bodies, true);
-    let Some((assembly, local)) = multibody.link(link).map(|l| (l.assembly_id(), dof_in_link(l.joint().data, dof.axis)))
+    let Some((assembly, local)) =
+        multibody.link(link).map(|l| (l.assembly_id(), dof_in_link(l.joint().data, dof.axis)))
     else {
         return;
     };

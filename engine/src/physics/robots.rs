@@ -139,7 +139,7 @@ fn poses_at_home(robot: &Robot, model: &RobotModel) -> Vec<Pose> {
     for link in &model.links {
         let mut pose = link.parent.map_or(placed, |parent| poses[parent]) * link.parent_from_link;
         for &joint in &link.joints {
-            pose = pose * displacement(&model.joints[joint], home_of(robot, model, joint));
+            pose *= displacement(&model.joints[joint], home_of(robot, model, joint));
         }
         poses.push(pose);
     }
@@ -253,7 +253,10 @@ fn tree_root(built: &mut Built, robot: &Robot, model: &RobotModel, first_body: u
 fn check_part(part: &RigidPart, free: bool, field: &str) -> Result<()> {
     let finite = part.mass_kg.is_finite() && part.centre_of_mass.is_finite() && part.inertia.is_finite();
     if !finite || part.mass_kg < 0.0 {
-        return Err(Error::scene(field, format!("its mass ({} kg) or inertia is not finite and positive", part.mass_kg)));
+        return Err(Error::scene(
+            field,
+            format!("its mass ({} kg) or inertia is not finite and positive", part.mass_kg),
+        ));
     }
     if free && part.mass_kg <= 0.0 {
         return Err(Error::Scene {
@@ -418,7 +421,8 @@ fn configure(
 fn filter_self_collision(built: &mut Built, model: &RobotModel, parts: &[RigidPart], first_body: usize) {
     let part_of = |link: usize| parts.iter().find(|part| part.members.iter().any(|(member, _)| *member == link));
     for part in parts {
-        let above = model.links[part.root].parent.and_then(part_of).filter(|above| Some(above.root) != model.world_link);
+        let above =
+            model.links[part.root].parent.and_then(part_of).filter(|above| Some(above.root) != model.world_link);
         for &(member, _) in &part.members {
             let neighbours = part.members.iter().chain(above.iter().flat_map(|above| &above.members));
             for &(other, _) in neighbours.filter(|(other, _)| *other != member) {
@@ -475,7 +479,8 @@ pub(super) fn joints_of(controller: &Controller, model: &RobotModel, field: &str
         let before = out.len();
         for (slot, joint) in model.joints.iter().enumerate() {
             let exact = *pattern == joint.name;
-            let wild = pattern.contains('*') && joint.actuated && joint.mimic.is_none() && matches(pattern, &joint.name);
+            let wild =
+                pattern.contains('*') && joint.actuated && joint.mimic.is_none() && matches(pattern, &joint.name);
             if exact && joint.mimic.is_some() {
                 return Err(Error::scene(field, format!("joint `{}` follows another one", joint.name)));
             }
@@ -493,7 +498,10 @@ pub(super) fn joints_of(controller: &Controller, model: &RobotModel, field: &str
         }
     }
     if out.is_empty() {
-        return Err(Error::scene(format!("{field}.joints"), format!("no actuated joint matches {:?}", controller.joints)));
+        return Err(Error::scene(
+            format!("{field}.joints"),
+            format!("no actuated joint matches {:?}", controller.joints),
+        ));
     }
     Ok(out)
 }

@@ -20,10 +20,10 @@
 //! `g(q)` is added for robots with a bolted base (arms), as their own firmware does, so that a
 //! position target is reached exactly; it counts against `Fmax`. Torque control gets the raw value.
 //!
-//! The effort that is recorded is this law at the state after the step, which is what rapier's
-//! motor solved for; rapier does not write the impulses of reduced-coordinate motors back. Where
-//! the solver has not converged (hard contact, few iterations) the two differ by `D` times the
-//! remaining velocity error.
+//! The effort that is recorded is the mean of this law over the step's substeps, which is what
+//! rapier's motor solved for; rapier does not write the impulses of reduced-coordinate motors back.
+//! Where the solver has not converged (hard contact, few iterations) the two differ by `D` times
+//! the remaining velocity error.
 
 use rapier3d::dynamics::{GenericJoint, JointAxesMask, JointMotor, MotorModel};
 use serde::{Deserialize, Serialize};
@@ -138,6 +138,13 @@ impl Law {
         (self.stiffness * (self.target - q) + self.damping * (self.velocity - v)).clamp(-self.max_force, self.max_force)
     }
 
+    /// Mean force over a physics step from its first to its last position and velocity, N·m or N:
+    /// the motor is solved at the end of each substep, between which the joint moves evenly.
+    pub fn mean_force(&self, q: [f32; 2], v: [f32; 2], substeps: usize) -> f32 {
+        let at = |part: f32| self.force(q[0] + (q[1] - q[0]) * part, v[0] + (v[1] - v[0]) * part);
+        (1..=substeps).map(|k| at(k as f32 / substeps as f32)).sum::<f32>() / substeps.max(1) as f32
+    }
+
     /// Hands the law to a joint's motor, with passive `damping` in parallel (0 where rapier has its own).
     pub fn apply(&self, joint: &mut GenericJoint, axis: usize, damping: f32) {
         let total = self.damping + damping;
@@ -189,7 +196,8 @@ pub(super) fn default_gains(
             (k, damping.unwrap_or(2.0 * (k * inertia).sqrt()))
         }
         Control::Velocity => {
-            let droop = if max_force.is_finite() && max_velocity.is_finite() { max_force / (0.1 * max_velocity) } else { 0.0 };
+            let droop =
+                if max_force.is_finite() && max_velocity.is_finite() { max_force / (0.1 * max_velocity) } else { 0.0 };
             (0.0, damping.unwrap_or((inertia / VELOCITY_TIME_SECS).max(droop)))
         }
         Control::Torque => (0.0, 0.0),

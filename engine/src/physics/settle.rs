@@ -171,9 +171,10 @@ fn verdict(built: &Built, free: &[usize], start: &State, end: &State, late: Opti
     }
     for &body in free {
         let handle = built.sim.bodies[body].handle;
-        let round = built.sim.rapier.bodies[handle].colliders().iter().all(|&collider| {
-            built.sim.rapier.colliders.get(collider).is_some_and(|c| c.shape().as_ball().is_some())
-        });
+        let round = built.sim.rapier.bodies[handle]
+            .colliders()
+            .iter()
+            .all(|&collider| built.sim.rapier.colliders.get(collider).is_some_and(|c| c.shape().as_ball().is_some()));
         let cosine = (start.bodies[body].pose.rotation * Vec3::Z).dot(end.bodies[body].pose.rotation * Vec3::Z);
         let angle_rad = acos(f64::from(cosine));
         if !round && angle_rad > TIP_RAD {
@@ -192,7 +193,8 @@ fn lowest_fixed(built: &Built) -> f32 {
         if info.fixed
             && let Some(rigid) = built.sim.rapier.bodies.get(body.handle)
         {
-            for (_, collider) in rigid.colliders().iter().filter_map(|&c| Some((c, built.sim.rapier.colliders.get(c)?))) {
+            for (_, collider) in rigid.colliders().iter().filter_map(|&c| Some((c, built.sim.rapier.colliders.get(c)?)))
+            {
                 let low = if collider.shape().as_halfspace().is_some() {
                     collider.position().translation.z
                 } else {

@@ -156,7 +156,10 @@ fn heightfield(size: [f64; 2], heights: &[Vec<f64>], field: &str) -> Result<Soli
     let rows = heights.len();
     let columns = heights.first().map_or(0, Vec::len);
     if rows < 2 || columns < 2 {
-        return Err(Error::scene(field, format!("a heightfield needs at least 2 by 2 heights, found {rows} by {columns}")));
+        return Err(Error::scene(
+            field,
+            format!("a heightfield needs at least 2 by 2 heights, found {rows} by {columns}"),
+        ));
     }
     if let Some(row) = heights.iter().find(|row| row.len() != columns) {
         return Err(Error::scene(field, format!("heightfield rows differ in length: {columns} and {}", row.len())));

@@ -33,7 +33,8 @@ impl Eyes {
         channels: Channels,
         out: &mut GBuffer,
     ) {
-        let lights: Vec<Light> = if self.model.is_none() { scene.lights.values().cloned().collect() } else { Vec::new() };
+        let lights: Vec<Light> =
+            if self.model.is_none() { scene.lights.values().cloned().collect() } else { Vec::new() };
         let model = self.model.get_or_insert_with(|| RenderModel::new(visuals, &lights, &scene.sky));
         self.renderer.render(model, bodies, view, channels, out);
     }

@@ -30,6 +30,9 @@ pub(super) struct Sim {
     pub forces: Vec<(usize, Vec3)>,
     /// Momentum that bodies get in the coming physics step: body and N·s in the world.
     pub pulses: Vec<(usize, Vec3)>,
+    /// What acts on bodies in the coming physics step: body and N in the world.
+    #[serde(skip)]
+    pub applied: Vec<(usize, Vec3)>,
 }
 
 /// A body of the catalog.
@@ -108,7 +111,9 @@ impl Sim {
     pub fn coordinate(&self, dof: &Dof) -> (f32, f32) {
         match dof.site {
             Site::Reduced(handle) => {
-                let Some((multibody, link)) = self.rapier.multibody_joints.get(handle) else { return (dof.position, 0.0) };
+                let Some((multibody, link)) = self.rapier.multibody_joints.get(handle) else {
+                    return (dof.position, 0.0);
+                };
                 let Some(link) = multibody.link(link) else { return (dof.position, 0.0) };
                 let joint = link.joint();
                 let local = dof_in_link(joint.data, dof.axis);

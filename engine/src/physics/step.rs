@@ -2,11 +2,11 @@
 
 use rapier3d::prelude::RigidBodyHandle;
 
+use super::contacts;
 use super::hooks::Hooks;
 use super::joints::{apply_law, dof_in_link};
 use super::servo::Law;
 use super::sim::{Sim, Site};
-use super::contacts;
 use crate::error::{Error, Result};
 use crate::maths::Vec3;
 use crate::scene::Control;
@@ -19,8 +19,8 @@ const LARGEST: f32 = 1.0e6;
 /// Buffers that one step after the other uses again.
 #[derive(Default)]
 pub(super) struct Scratch {
-    /// The law of each servo over the last physics step.
-    laws: Vec<Option<Law>>,
+    /// The law of each servo over the last physics step, with the position and velocity before it.
+    laws: Vec<Option<(Law, f32, f32)>>,
     /// Torque that holds each degree of freedom against gravity.
     gravity: Vec<f32>,
 }
@@ -45,8 +45,10 @@ impl Sim {
             }
         }
         let inv_dt = self.rapier.integration_parameters.inv_dt();
-        let pulses = self.pulses.drain(..).map(|(body, impulse)| (body, impulse * inv_dt));
-        for (body, force) in self.forces.iter().copied().chain(pulses) {
+        self.applied.clear();
+        self.applied.extend(self.forces.iter().copied());
+        self.applied.extend(self.pulses.drain(..).map(|(body, impulse)| (body, impulse * inv_dt)));
+        for &(body, force) in &self.applied {
             let Some(body) = self.bodies.get(body).filter(|b| b.present) else { continue };
             if let Some(rigid) = self.rapier.bodies.get_mut(body.handle) {
                 match body.com {
@@ -70,7 +72,7 @@ impl Sim {
         self.gravity_torques(&mut scratch.gravity);
         scratch.laws.clear();
         for index in 0..self.dofs.len() {
-            let (q, _) = self.coordinate(&self.dofs[index]);
+            let (q, v) = self.coordinate(&self.dofs[index]);
             let dof = &mut self.dofs[index];
             dof.position = q;
             let law = match &dof.servo {
@@ -81,7 +83,7 @@ impl Sim {
             if driven && let Some(joint) = self.joint_mut(site) {
                 apply_law(joint, axis, law, damping);
             }
-            scratch.laws.push(law);
+            scratch.laws.push(law.map(|law| (law, q, v)));
         }
     }
 
@@ -121,7 +123,7 @@ impl Sim {
             for (what, value) in
                 [("position", rigid.translation()), ("velocity", rigid.linvel()), ("angular velocity", rigid.angvel())]
             {
-                if !(value.abs().max_element() < LARGEST) {
+                if !value.is_finite() || value.abs().max_element() > LARGEST {
                     return diverged(format!("{} has {what} {value}", info.name));
                 }
             }
@@ -131,7 +133,9 @@ impl Sim {
 
     fn name_of(&self, handle: RigidBodyHandle, catalog: &Catalog) -> String {
         let index = self.bodies.iter().position(|body| body.handle == handle);
-        index.and_then(|i| catalog.bodies.get(i)).map_or_else(|| "a joint's inner body".into(), |info| info.name.clone())
+        index
+            .and_then(|i| catalog.bodies.get(i))
+            .map_or_else(|| "a joint's inner body".into(), |info| info.name.clone())
     }
 
     /// Reads everything into a state; time and step count are the caller's.
@@ -141,9 +145,9 @@ impl Sim {
             state.bodies.push(match self.rapier.bodies.get(body.handle) {
                 Some(rigid) => BodyState {
                     pose: *rigid.position() * body.frame,
-                    velocity: body.com.map_or(rigid.linvel(), |com| {
-                        rigid.velocity_at_point(*rigid.position() * body.frame * com)
-                    }),
+                    velocity: body
+                        .com
+                        .map_or(rigid.linvel(), |com| rigid.velocity_at_point(*rigid.position() * body.frame * com)),
                     angular_velocity: rigid.angvel(),
                     present: body.present,
                 },
@@ -156,12 +160,16 @@ impl Sim {
             });
         }
         state.joints.clear();
+        let substeps = self.rapier.integration_parameters.num_solver_iterations;
         for index in 0..self.dofs.len() {
-            let (position, velocity) =
-                if self.dofs[index].broken { (self.dofs[index].position, 0.0) } else { self.coordinate(&self.dofs[index]) };
+            let (position, velocity) = if self.dofs[index].broken {
+                (self.dofs[index].position, 0.0)
+            } else {
+                self.coordinate(&self.dofs[index])
+            };
             self.dofs[index].position = position;
             let law = scratch.laws.get(index).copied().flatten();
-            let effort = law.map_or(0.0, |law| law.force(position, velocity));
+            let effort = law.map_or(0.0, |(law, q, v)| law.mean_force([q, position], [v, velocity], substeps));
             state.joints.push(JointState { position, velocity, effort });
         }
         contacts::collect(&self.rapier, &mut state.contacts);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::build::{Built, build};
 use super::camera::Rig;
 use super::effects;
+use super::probe::{Ledger, Probe, Sample};
 use super::sight::{Eyes, Look};
 use super::step::Scratch;
-use super::watch::Substep;
 use crate::assets::Assets;
 use crate::error::{Error, Result};
 use crate::events::{EventRunner, FaultBank, Fired};
@@ -25,10 +25,8 @@ use crate::world::{Snapshot, Step, World};
 pub struct PhysicsWorld {
     assets: Arc<Assets>,
     live: Option<Box<Live>>,
+    probe: Option<Box<dyn Probe>>,
 }
-
-/// Sees each physics step of a control step.
-pub(super) type Watch<'a> = &'a mut dyn FnMut(&Substep<'_>);
 
 /// What exists between a reset and the next.
 pub(super) struct Live {
@@ -40,6 +38,7 @@ pub(super) struct Live {
     pub faults: FaultBank,
     pub eyes: Eyes,
     pub scratch: Scratch,
+    pub ledger: Ledger,
     pub state: State,
     pub observation: Vec<f32>,
     pub action: Vec<f32>,
@@ -56,7 +55,7 @@ pub(super) struct Rules {
 impl PhysicsWorld {
     /// A world that finds its files in `assets`.
     pub fn new(assets: Arc<Assets>) -> Self {
-        Self { assets, live: None }
+        Self { assets, live: None, probe: None }
     }
 
     /// The models of the scene's robots, in order; empty before a reset.
@@ -67,6 +66,11 @@ impl PhysicsWorld {
     /// Every event that fired since the reset, in order.
     pub fn fired(&self) -> &[Fired] {
         self.live.as_ref().map_or(&[], |live| live.events.fired())
+    }
+
+    /// Shows every physics step to a probe from now on, or to none; a reset keeps it.
+    pub fn set_probe(&mut self, probe: Option<Box<dyn Probe>>) {
+        self.probe = probe;
     }
 
     /// What a renderer draws of the scene; empty before a reset.
@@ -81,11 +85,6 @@ impl PhysicsWorld {
             Some(live) => live,
             None => never_reset(),
         }
-    }
-
-    /// A control step, showing each physics step to `watch`.
-    pub(super) fn step_shown(&mut self, action: &[f32], watch: Option<Watch<'_>>) -> Result<Step> {
-        self.live_mut("step")?.step(action, watch)
     }
 
     fn live_mut(&mut self, operation: &'static str) -> Result<&mut Live> {
@@ -122,7 +121,10 @@ impl World for PhysicsWorld {
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Step> {
-        self.step_shown(action, None)
+        let mut probe = self.probe.take();
+        let result = self.live_mut("step").and_then(|live| live.step(action, &mut probe));
+        self.probe = probe;
+        result
     }
 
     fn view(&self, camera: usize) -> View {
@@ -162,10 +164,8 @@ impl Live {
         let mut built = build(scene, assets)?;
         let rigs = Rig::all(scene, &built.catalog)?;
         let rules = Rules::new(scene, &built.catalog)?;
-        built.catalog.observation = ObservationSpec {
-            state: VectorSpec { channels: rules.channels() },
-            cameras: cameras(scene),
-        };
+        built.catalog.observation =
+            ObservationSpec { state: VectorSpec { channels: rules.channels() }, cameras: cameras(scene) };
         let scratch = Scratch::default();
         let mut state = State::default();
         built.sim.read(&scratch, &mut state);
@@ -179,6 +179,7 @@ impl Live {
             rigs,
             eyes: Eyes::default(),
             scratch,
+            ledger: Ledger::default(),
             state,
             observation: Vec::new(),
             action: Vec::new(),
@@ -187,7 +188,7 @@ impl Live {
         Ok(live)
     }
 
-    fn step(&mut self, action: &[f32], mut watch: Option<Watch<'_>>) -> Result<Step> {
+    fn step(&mut self, action: &[f32], probe: &mut Option<Box<dyn Probe>>) -> Result<Step> {
         let spec = &self.built.catalog.action;
         if action.len() != spec.dim() {
             return Err(Error::Misuse {
@@ -203,17 +204,16 @@ impl Live {
         let ended = self.happen()?;
         self.built.actions.apply(&self.action, &mut self.built.sim);
         let mut pulsed = !self.built.sim.pulses.is_empty();
-        let mut applied = if watch.is_some() { self.built.sim.applied() } else { Vec::new() };
         self.built.sim.apply_forces();
         for _ in 0..self.scene.engine.substeps() {
-            let before = watch.as_ref().map(|_| self.instant());
+            if probe.is_some() {
+                self.ledger.open(&self.built.sim);
+            }
             self.built.sim.advance(&self.built.hooks, &self.built.catalog, &mut self.scratch)?;
-            if let (Some(watch), Some(before)) = (&mut watch, before) {
-                let after = self.instant();
-                watch(&Substep { before: &before, after: &after, forces: &applied });
+            if let Some(probe) = probe.as_mut() {
+                self.show(probe.as_mut())?;
             }
             if std::mem::take(&mut pulsed) {
-                applied.clone_from(&self.built.sim.forces);
                 self.built.sim.apply_forces();
             }
         }
@@ -224,6 +224,21 @@ impl Live {
         let mut step = self.judge();
         step.terminated |= ended;
         Ok(step)
+    }
+
+    /// Shows the physics step just made to a probe.
+    fn show(&mut self, probe: &mut dyn Probe) -> Result<()> {
+        self.built.sim.read(&self.scratch, &mut self.state);
+        let sim = &self.built.sim;
+        self.ledger.close(sim, &self.state, &sim.applied);
+        probe.record(&Sample {
+            physics_step: sim.steps,
+            time_secs: sim.steps as f64 / f64::from(self.scene.engine.physics_rate),
+            catalog: &self.built.catalog,
+            state: &self.state,
+            applied: &sim.applied,
+            joint_wrenches: &self.ledger.wrenches,
+        })
     }
 
     /// Carries out the events of this instant; true if one of them ends the episode.
@@ -244,14 +259,6 @@ impl Live {
             }
         }
         Ok(ended)
-    }
-
-    /// The state now, between two physics steps.
-    fn instant(&mut self) -> State {
-        let mut state = State { step: self.state.step, ..State::default() };
-        self.built.sim.read(&self.scratch, &mut state);
-        state.time_secs = self.built.sim.steps as f64 / f64::from(self.scene.engine.physics_rate);
-        state
     }
 
     /// Refills the observation from the state.

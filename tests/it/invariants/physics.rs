@@ -72,10 +72,7 @@ fn forces_on(world: &PhysicsWorld, name: &str) -> (Vec3, Vec3) {
 
 #[track_caller]
 fn assert_near(what: &str, expected: f64, measured: f64, tolerance: f64) {
-    assert!(
-        (measured - expected).abs() <= tolerance,
-        "{what}: expected {expected} ± {tolerance}, measured {measured}"
-    );
+    assert!((measured - expected).abs() <= tolerance, "{what}: expected {expected} ± {tolerance}, measured {measured}");
 }
 
 /// Contact forces are the solver's impulses over dt: at rest they balance the weight to f32's
@@ -355,7 +352,8 @@ fn inner_joints_change_neither_momentum_nor_the_path_of_the_centre_of_mass() {
         }),
         json!({"hinge": {"revolute": [0.0, 1.0, 0.0], "parent": "a", "child": "b", "anchor": [0.0, 0.0, 0.0]}}),
     ));
-    let centre = |world: &PhysicsWorld| (body(world, "a").pose.translation * 2.0 + body(world, "b").pose.translation) / 3.0;
+    let centre =
+        |world: &PhysicsWorld| (body(world, "a").pose.translation * 2.0 + body(world, "b").pose.translation) / 3.0;
     let momentum = |world: &PhysicsWorld| body(world, "a").velocity * 2.0 + body(world, "b").velocity;
     advance(&mut world, 1.0 / CONTROL_RATE);
     let (from, with) = (centre(&world), momentum(&world));

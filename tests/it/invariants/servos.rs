@@ -177,3 +177,48 @@ fn a_floating_robot_cannot_push_itself() {
     assert!(drift < 0.01, "the centre of mass drifts by {drift} m");
     assert!(turned > 0.5, "control: the arm swung by only {turned} rad");
 }
+
+/// What a probe saw of the shoulder's wrench and effort.
+#[derive(Clone, Default)]
+struct Seen(Arc<std::sync::Mutex<Vec<(Vec3, Vec3, Vec3, f32)>>>);
+
+impl worldloom_engine::physics::probe::Probe for Seen {
+    fn record(&mut self, sample: &worldloom_engine::physics::probe::Sample<'_>) -> worldloom_engine::Result<()> {
+        let upper = sample.catalog.body("arm.upper").expect("a link");
+        let wrench = sample.joint_wrenches.iter().find(|w| w.body == upper).expect("the shoulder's wrench");
+        let shoulder = sample.catalog.joint("arm.shoulder").expect("a joint");
+        let pivot = sample.state.bodies[upper].pose.translation;
+        let about_pivot = wrench.torque + (wrench.at - pivot).cross(wrench.force);
+        self.0.lock().expect("one thread").push((
+            wrench.force,
+            about_pivot,
+            pivot,
+            sample.state.joints[shoulder].effort,
+        ));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_joint_transmits_the_weight_and_the_motors_torque() {
+    let mut world = start(json!({}), 9.81);
+    advance(&mut world, 1.0, &[0.0, 0.0, 0.0], "arm.shoulder");
+    let seen = Seen::default();
+    world.set_probe(Some(Box::new(seen.clone())));
+    advance(&mut world, 0.1, &[0.0, 0.0, 0.0], "arm.shoulder");
+    let resting = seen.0.lock().expect("one thread").clone();
+    assert_eq!(resting.len(), 50, "one sample a physics step at 500 Hz");
+    for (force, torque, _, effort) in &resting {
+        assert!((*force - Vec3::Z * 3.1 * 9.81).length() < 0.3, "expected the weight of 3.1 kg, measured {force} N");
+        assert_near("torque about the axis is the motor's", *effort, torque.y, 0.2);
+    }
+    // Control: in free fall nothing is transmitted but the motor's own reaction.
+    let mut world = start(json!({"fixed_base": false, "controllers": [{"joints": ["finger_a"]}]}), 9.81);
+    seen.0.lock().expect("one thread").clear();
+    world.set_probe(Some(Box::new(seen.clone())));
+    advance(&mut world, 0.1, &[0.0], "arm.shoulder");
+    // The first step after a reset misses a substep's forces (see the physics header).
+    for (step, (force, torque, _, _)) in seen.0.lock().expect("one thread").iter().enumerate().skip(1) {
+        assert!(force.length() < 0.3 && torque.length() < 0.2, "step {step} transmits {force} N and {torque} N·m");
+    }
+}
