@@ -41,12 +41,8 @@ fn frames(c: &mut Criterion) {
             let before = 1 - now;
             renderer.render(&model, black_box(&instants[now]), &views[now], Channels::ALL, &mut pictures[now]);
             for (a, b) in [(now, before), (before, now)] {
-                let input = FlowInput {
-                    from: &views[a],
-                    to: &views[b],
-                    from_pixels: &pictures[a],
-                    to_pixels: &pictures[b],
-                };
+                let input =
+                    FlowInput { from: &views[a], to: &views[b], from_pixels: &pictures[a], to_pixels: &pictures[b] };
                 black_box(flow(&input, &instants[a], &instants[b]));
             }
             now = before;

@@ -54,11 +54,9 @@ mod sight;
 mod sim;
 mod snapshot;
 mod step;
-mod watch;
 mod world;
 
 pub use batch::WorldBatch;
 pub use inertia::BodyInertia;
 pub use settle::settle;
-pub use watch::{BodyInertia, Link, Substep, Wrench};
 pub use world::PhysicsWorld;

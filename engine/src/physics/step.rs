@@ -26,13 +26,6 @@ pub(super) struct Scratch {
 }
 
 impl Sim {
-    /// What [`Sim::apply_forces`] would apply: body and N in the world.
-    pub fn applied(&self) -> Vec<(usize, Vec3)> {
-        let inv_dt = self.rapier.integration_parameters.inv_dt();
-        let pulses = self.pulses.iter().map(|&(body, impulse)| (body, impulse * inv_dt));
-        self.forces.iter().copied().chain(pulses).collect()
-    }
-
     /// Puts this control step's forces on their bodies. Momentum goes in as a force over one
     /// physics step, since the velocity of a multibody's link cannot be set; call again after that step.
     pub fn apply_forces(&mut self) {
