@@ -77,9 +77,19 @@ fn room() -> (RenderModel, Vec<BodyState>) {
             Vec3::new(-0.5, -0.25, 0.34),
             rotation_about(Vec3::Z, 0.6),
         ),
-        (VisualShape::Mesh(Arc::new(torus(0.16, 0.05))), plain([0.85, 0.65, 0.2], 0.3, 1.0), Vec3::new(0.02, -0.3, 0.33), Quat::IDENTITY),
+        (
+            VisualShape::Mesh(Arc::new(torus(0.16, 0.05))),
+            plain([0.85, 0.65, 0.2], 0.3, 1.0),
+            Vec3::new(0.02, -0.3, 0.33),
+            Quat::IDENTITY,
+        ),
         (VisualShape::Box(Vec3::splat(0.11)), photo, Vec3::new(-0.55, 0.25, 0.39), rotation_about(Vec3::Z, 0.4)),
-        (VisualShape::Cylinder(0.02, 0.5), plain([0.5, 0.5, 0.55], 0.3, 1.0), Vec3::new(0.75, 0.45, 0.5), Quat::IDENTITY),
+        (
+            VisualShape::Cylinder(0.02, 0.5),
+            plain([0.5, 0.5, 0.55], 0.3, 1.0),
+            Vec3::new(0.75, 0.45, 0.5),
+            Quat::IDENTITY,
+        ),
     ];
     let visuals: Vec<Visual> = list
         .iter()

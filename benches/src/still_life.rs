@@ -64,11 +64,7 @@ pub fn bodies(visuals: &[Visual], turn_rad: f64) -> Vec<BodyState> {
                         _ => 0.0,
                     };
                     let flat = matches!(shape, VisualShape::Capsule(..));
-                    let lay = if flat {
-                        rotation_about(Vec3::Y, std::f64::consts::FRAC_PI_2)
-                    } else {
-                        Quat::IDENTITY
-                    };
+                    let lay = if flat { rotation_about(Vec3::Y, std::f64::consts::FRAC_PI_2) } else { Quat::IDENTITY };
                     let (sin, cos) = (worldloom_engine::maths::sin(angle), worldloom_engine::maths::cos(angle));
                     let place = Vec3::new((radius * cos) as f32, (radius * sin) as f32, height);
                     (place, rotation_about(Vec3::Z, angle + turn_rad) * lay)

@@ -27,7 +27,7 @@ pub struct Merged {
 
 /// Runs the command.
 pub fn run(args: &MergeArgs) -> Outcome {
-    let whole = worldloom_datasets::merge(&args.out, &args.shards)?;
+    let whole = worldloom_datasets::merge(&args.out, &args.shards, worldloom_datasets::Mode::Create)?;
     let merged = Merged {
         format_version: 1,
         out: args.out.display().to_string(),

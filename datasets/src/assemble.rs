@@ -12,7 +12,9 @@ use arrow::record_batch::RecordBatch;
 use indexmap::IndexMap;
 
 use crate::error::{Error, Result};
-use crate::layout::{DATA_FILE_EPISODES, DATA_FILE_MB, RECORDS, VIDEO_EXTENSION, VIDEO_FILE_FRAMES, VIDEO_FILE_MB, numbered};
+use crate::layout::{
+    DATA_FILE_EPISODES, DATA_FILE_MB, RECORDS, VIDEO_EXTENSION, VIDEO_FILE_FRAMES, VIDEO_FILE_MB, numbered,
+};
 use crate::meta::{EpisodeMeta, EpisodeTable, VideoSpan};
 use crate::plan::{Codec, Plan};
 use crate::record::{EpisodeRecord, Extent};
@@ -68,8 +70,8 @@ impl VideoFiles {
             }
             Some(_) => {}
         }
-        let full = self.frames > 0
-            && (self.bytes + bytes > VIDEO_FILE_MB * MB || self.frames + frames > VIDEO_FILE_FRAMES);
+        let full =
+            self.frames > 0 && (self.bytes + bytes > VIDEO_FILE_MB * MB || self.frames + frames > VIDEO_FILE_FRAMES);
         if full {
             self.close()?;
             self.file += 1;
@@ -233,7 +235,14 @@ impl Assembler {
         }
         let length = record.frames;
         let data = places.first().map_or(0, |place| place.file);
-        self.episodes.push(EpisodeMeta { index: self.count, length, first: self.frames, data, videos: spans, stats })?;
+        self.episodes.push(EpisodeMeta {
+            index: self.count,
+            length,
+            first: self.frames,
+            data,
+            videos: spans,
+            stats,
+        })?;
         self.count += 1;
         self.frames += length;
         self.record(Stored { record, extent, places })
@@ -297,7 +306,14 @@ impl Assembler {
         self.records.finish()?;
         self.episodes.finish()?;
         let stats = self.pools.iter().filter_map(|(key, pool)| Some((key.clone(), pool.stats()?))).collect();
-        Ok(Assembled { plan: self.plan, layout: self.layout, stats, count: self.count, frames: self.frames, empty: self.empty })
+        Ok(Assembled {
+            plan: self.plan,
+            layout: self.layout,
+            stats,
+            count: self.count,
+            frames: self.frames,
+            empty: self.empty,
+        })
     }
 }
 

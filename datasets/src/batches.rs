@@ -120,7 +120,7 @@ impl Batches<'_> {
                 self.window.pop_front();
             }
             let start = self.window.front().map_or(0, |frame| frame.frame);
-            if self.window.len() == self.spec.window && start % self.spec.stride as u64 == 0 {
+            if self.window.len() == self.spec.window && start.is_multiple_of(self.spec.stride as u64) {
                 return Ok(Some(self.window.iter().cloned().collect()));
             }
         }
@@ -180,7 +180,10 @@ impl Batches<'_> {
                     }
                     if (all.width, all.height) != (picture.width, picture.height) {
                         let size = format!("{}×{}", picture.width, picture.height);
-                        return Err(Error::invalid(self.spec.cameras[camera].clone(), format!("changes its size to {size}")));
+                        return Err(Error::invalid(
+                            self.spec.cameras[camera].clone(),
+                            format!("changes its size to {size}"),
+                        ));
                     }
                     for channel in 0..3 {
                         all.pixels.extend(picture.rgb.iter().skip(channel).step_by(3));

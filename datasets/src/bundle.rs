@@ -6,8 +6,10 @@
 //! footer: kind 0xff · 0 · length u64 · JSON
 //! BLAKE3 of all before (32 bytes) · offset of the footer u64
 //! ```
-//! It is written under another name and renamed when complete, so that a name means a whole file;
-//! the digest catches what a failing disk does. All numbers are little-endian.
+//! It is written under another name and renamed when complete, so that after a kill a name means a
+//! whole file. It is not synced: that would cost more than a short episode. What a power failure
+//! leaves of it fails its digest when the run is resumed, and the episode is made again. All
+//! numbers are little-endian.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -88,7 +90,7 @@ impl BundleWriter {
         self.section(if packet.key { KEY_PACKET } else { PACKET }, camera, &packet.bytes)
     }
 
-    /// Completes the file and gives it its name, durably.
+    /// Completes the file and gives it its name.
     pub(crate) fn publish(mut self, footer: &Footer) -> Result<()> {
         let json = serde_json::to_vec(footer)
             .map_err(|source| Error::invalid("episode record", format!("cannot be written: {source}")))?;
@@ -98,7 +100,6 @@ impl BundleWriter {
         self.put(&digest)?;
         self.put(&offset.to_le_bytes())?;
         self.out.flush().map_err(|source| Error::io("writing", &self.part, source))?;
-        self.out.get_ref().sync_data().map_err(|source| Error::io("writing", &self.part, source))?;
         std::fs::rename(&self.part, &self.path).map_err(|source| Error::io("publishing", &self.path, source))?;
         self.published = true;
         Ok(())

@@ -80,7 +80,9 @@ impl Blobs {
     }
 
     fn offsets(&self) -> OffsetBuffer<i32> {
-        OffsetBuffer::from_lengths(self.lengths.iter().map(|length| if *length == ABSENT { 0 } else { *length as usize }))
+        OffsetBuffer::from_lengths(
+            self.lengths.iter().map(|length| if *length == ABSENT { 0 } else { *length as usize }),
+        )
     }
 
     fn nulls(&self) -> Option<NullBuffer> {
@@ -156,7 +158,7 @@ impl Column {
             Self::Text(blobs) => {
                 let (offsets, nulls) = (blobs.offsets(), blobs.nulls());
                 Arc::new(StringArray::try_new(offsets, blobs.bytes.into(), nulls)?)
-            },
+            }
             Self::Bytes(blobs) => Arc::new(blobs.binary()?),
             Self::Picture(blobs) => {
                 let rows = blobs.lengths.len();

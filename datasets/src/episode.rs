@@ -200,7 +200,8 @@ impl EpisodeWriter {
         }
         for (camera, view) in self.layout.cameras.iter().zip(&frame.views) {
             let size = camera.width as usize * camera.height as usize * 3;
-            if (view.pixels.width, view.pixels.height) != (camera.width, camera.height) || view.pixels.colour.len() != size
+            if (view.pixels.width, view.pixels.height) != (camera.width, camera.height)
+                || view.pixels.colour.len() != size
             {
                 return wrong(&format!("bytes of camera {}", camera.name), size, view.pixels.colour.len());
             }

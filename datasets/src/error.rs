@@ -70,7 +70,9 @@ pub enum Error {
         given: String,
     },
     /// Episodes of one dataset must have the same vectors, cameras and columns.
-    #[error("episode {episode}: {what} differs from the episodes before it: expected {expected}, found {found}; what varies from episode to episode cannot be in `observation`, `action` or a camera's resolution")]
+    #[error(
+        "episode {episode}: {what} differs from the episodes before it: expected {expected}, found {found}; what varies from episode to episode cannot be in `observation`, `action` or a camera's resolution"
+    )]
     LayoutChanged {
         /// Episode number.
         episode: u64,

@@ -78,8 +78,7 @@ pub(crate) struct Decoded {
 fn decode(bytes: &[u8], transform: Transformations) -> Result<(Decoded, ColorType, BitDepth), String> {
     /// No picture of a dataset needs more; a forged header must not take the machine down.
     const LARGEST: usize = 1 << 30;
-    let mut decoder =
-        png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: LARGEST });
+    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: LARGEST });
     decoder.set_transformations(transform);
     let mut reader = decoder.read_info().map_err(|source| source.to_string())?;
     let size = reader.output_buffer_size().filter(|size| *size <= LARGEST).ok_or("picture is too large")?;

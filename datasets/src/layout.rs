@@ -11,9 +11,9 @@ pub const DATA_FILE_MB: u64 = 100;
 /// LeRobot's cap for video files, megabytes.
 pub const VIDEO_FILE_MB: u64 = 200;
 /// Episodes in a data file: a row group each, whose descriptions a writer and every reader hold in memory.
-pub const DATA_FILE_EPISODES: u64 = 1000;
+pub const DATA_FILE_EPISODES: u64 = 250;
 /// Frames in a video file: its index is held in memory, and LeRobot's float32 times stay exact to 10⁻⁴ s.
-pub const VIDEO_FILE_FRAMES: u64 = 100_000;
+pub const VIDEO_FILE_FRAMES: u64 = 36_000;
 
 pub(crate) const VIDEO_EXTENSION: &str = "mp4";
 /// Staging, in the output folder, gone when the dataset is finished.

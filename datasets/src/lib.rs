@@ -15,6 +15,9 @@
 //! that opens whole or resumes to those bytes. **Invariant:** memory does not grow with the number
 //! of episodes. `FORMAT.md` documents every file.
 
+// A failed `unwrap` is how a test fails.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod assemble;
 pub mod batches;
 mod bundle;

@@ -64,7 +64,8 @@ impl Manifest {
 pub fn versions(video: &VideoSettings) -> Result<BTreeMap<String, String>> {
     let mut versions: BTreeMap<String, String> = crate::video::versions(video)?.into_iter().collect();
     versions.insert("worldloom".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
-    versions.insert("parquet".to_owned(), parquet::file::properties::WriterProperties::default().created_by().to_owned());
+    versions
+        .insert("parquet".to_owned(), parquet::file::properties::WriterProperties::default().created_by().to_owned());
     // The PNG encoder does not tell its version, but its bytes do.
     let pixels: Vec<u8> = (0..32 * 32 * 3u32).map(|i| (i * i / 11 % 256) as u8).collect();
     let png = crate::image::encode(32, 32, crate::image::Layout::Rgb8, &pixels)?;
@@ -131,7 +132,8 @@ pub(crate) fn card(manifest: &Manifest, episodes: u64, frames: u64) -> String {
         }
     }
     if !plan.columns.is_empty() {
-        let names: Vec<String> = crate::schema::param_keys(&plan.columns).iter().map(|key| format!("`{key}`")).collect();
+        let names: Vec<String> =
+            crate::schema::param_keys(&plan.columns).iter().map(|key| format!("`{key}`")).collect();
         let _ = writeln!(card, "- sampled for each episode: {}", names.join(", "));
     }
     card.push_str("\n## Labels\n\n");

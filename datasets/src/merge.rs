@@ -7,18 +7,21 @@ use std::sync::Arc;
 use crate::assemble::Assembler;
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, versions};
-use crate::plan::Shard;
+use crate::plan::{Mode, Shard};
 use crate::publish;
 use crate::schema::Layout;
-use crate::writer::{Shelf, Summary, conclude, copy, is_empty, lock, same_versions};
+use crate::writer::{
+    Shelf, Summary, clear, conclude, copy, is_empty_but_staging, lock, same_plan, same_versions, summary,
+};
 
-/// Joins all shards of one run, given in any order, into `out`, which must be empty or absent (or
-/// hold a merge that was interrupted). The result equals the single run, byte for byte.
+/// Joins all shards of one run, given in any order, into `out`. The result equals the single run,
+/// byte for byte. `out` must be empty or absent, or hold a merge that was interrupted, which begins
+/// again; with [`Mode::Overwrite`] a dataset of ours that is there is deleted first.
 ///
 /// # Errors
 /// [`Error::Shards`] unless the folders are exactly the finished shards of one run;
 /// [`Error::VersionChanged`] if other encoders or libraries made them.
-pub fn merge(out: &Path, shards: &[PathBuf]) -> Result<Summary> {
+pub fn merge(out: &Path, shards: &[PathBuf], mode: Mode) -> Result<Summary> {
     let mut parts = Vec::with_capacity(shards.len());
     for path in shards {
         if publish::is_interrupted(path) {
@@ -41,7 +44,7 @@ pub fn merge(out: &Path, shards: &[PathBuf]) -> Result<Summary> {
         let mut plan = manifest.plan.clone();
         plan.shard = first.plan.shard;
         plan.shard.count = manifest.plan.shard.count;
-        crate::writer::same_plan(first_path, &first.plan, &plan)?;
+        same_plan(first_path, &first.plan, &plan)?;
         same_versions(path, &manifest.versions, &first.versions)?;
         if manifest.episodes != first.episodes {
             let (a, b) = (first.episodes, manifest.episodes);
@@ -62,20 +65,32 @@ pub fn merge(out: &Path, shards: &[PathBuf]) -> Result<Summary> {
     let versions = versions(&first.plan.video)?;
     same_versions(first_path, &first.versions, &versions)?;
 
+    if let Ok(target) = out.canonicalize()
+        && parts.iter().any(|(path, _)| path.canonicalize().is_ok_and(|path| path == target))
+    {
+        return Err(Error::Shards { problem: format!("{} is one of the shards", out.display()) });
+    }
     std::fs::create_dir_all(out).map_err(|source| Error::io("creating", out, source))?;
     let _lock = lock(out)?;
+    let mut plan = first.plan.clone();
+    plan.shard = Shard::default();
     let mark = publish::staging(out).join("merge");
-    if mark.exists() {
-        publish::complete(out)?;
-        publish::remove_tree(&publish::staging(out))?;
+    match mode {
+        Mode::Overwrite => clear(out)?,
+        Mode::Create | Mode::Resume if mark.exists() && publish::is_interrupted(out) => {
+            publish::complete(out)?;
+            let whole = Manifest::read(out)?.ok_or_else(|| Error::Unfinished { path: out.to_path_buf() })?;
+            same_plan(out, &whole.plan, &plan)?;
+            return summary(out, 0);
+        }
+        Mode::Create | Mode::Resume if mark.exists() => publish::remove_tree(&publish::staging(out))?,
+        Mode::Create | Mode::Resume => {}
     }
-    if !is_empty(out)? {
+    if !is_empty_but_staging(out)? || publish::staging(out).join("plan.json").exists() {
         return Err(Error::NotEmpty { path: out.to_path_buf() });
     }
     publish::write_atomically(&mark, b"")?;
 
-    let mut plan = first.plan.clone();
-    plan.shard = Shard::default();
     let layout: Option<Layout> = parts.iter().find_map(|(_, manifest)| manifest.layout.clone());
     let mut shelves = Vec::with_capacity(parts.len());
     let mut assets: BTreeMap<String, String> = BTreeMap::new();

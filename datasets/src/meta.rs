@@ -46,9 +46,9 @@ pub(crate) struct EpisodeMeta {
 }
 
 /// Rows that are written as one row group.
-const BATCH: usize = 256;
-/// Rows of a file: about LeRobot's 100 MB for a hundred channels.
-const FILE_EPISODES: u64 = 8192;
+const BATCH: usize = 64;
+/// Rows of a file: each row group describes some hundred columns, and the writer holds all descriptions.
+const FILE_EPISODES: u64 = 1024;
 
 /// Writes `meta/episodes`.
 pub(crate) struct EpisodeTable {
@@ -281,8 +281,8 @@ pub(crate) fn write(root: &Path, assembled: &Assembled) -> Result<()> {
 
 /// Pretty JSON with a newline at its end.
 pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let mut bytes =
-        serde_json::to_vec_pretty(value).map_err(|source| Error::invalid(path.display().to_string(), source.to_string()))?;
+    let mut bytes = serde_json::to_vec_pretty(value)
+        .map_err(|source| Error::invalid(path.display().to_string(), source.to_string()))?;
     bytes.push(b'\n');
     write_bytes(path, &bytes)
 }

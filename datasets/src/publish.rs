@@ -17,8 +17,7 @@ use crate::error::{Error, Result};
 use crate::layout::{CARD, MANIFEST, STAGING};
 
 /// What a dataset of ours has at its top.
-pub(crate) const ENTRIES: [&str; 8] =
-    ["annotations", "assets", "data", "meta", "videos", "worldloom", MANIFEST, CARD];
+pub(crate) const ENTRIES: [&str; 8] = ["annotations", "assets", "data", "meta", "videos", "worldloom", MANIFEST, CARD];
 
 pub(crate) fn staging(root: &Path) -> PathBuf {
     root.join(STAGING)

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use arrow::array::{Array, ArrayRef, BinaryArray, FixedSizeListArray, Float32Array, ListArray, StringArray, StructArray};
+use arrow::array::{
+    Array, ArrayRef, BinaryArray, FixedSizeListArray, Float32Array, ListArray, StringArray, StructArray,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use arrow::record_batch::RecordBatch;
@@ -203,9 +205,19 @@ impl Dataset {
                 _ => return Err(Error::invalid(format!("camera `{key}`"), "is not a picture of this dataset")),
             });
         }
-        let keep = |name: &str| self.info.features.get(name).is_none_or(|f| f.dtype != "image") || cameras.contains(&name);
+        let keep =
+            |name: &str| self.info.features.get(name).is_none_or(|f| f.dtype != "image") || cameras.contains(&name);
         let reader = rows_of(&path, entry.data_row, entry.length, 64, keep)?;
-        Ok(Frames { reader, path, episode, length: entry.length, next: 0, fps: self.info.fps, sources, ready: VecDeque::new() })
+        Ok(Frames {
+            reader,
+            path,
+            episode,
+            length: entry.length,
+            next: 0,
+            fps: self.info.fps,
+            sources,
+            ready: VecDeque::new(),
+        })
     }
 
     /// Label pictures of an episode of ours, by a camera's name (without `observation.images.`).
@@ -228,7 +240,10 @@ impl Dataset {
         let manifest = self.ours()?;
         self.entry(episode)?;
         let index = manifest.tables.iter().position(|folder| folder == table).ok_or_else(|| {
-            Error::invalid(format!("table `{table}`"), format!("was not recorded; there are {}", manifest.tables.join(", ")))
+            Error::invalid(
+                format!("table `{table}`"),
+                format!("was not recorded; there are {}", manifest.tables.join(", ")),
+            )
         })?;
         let place = self.places()?.get(episode as usize).and_then(|tables| tables.get(index));
         let (place, rows) =
@@ -490,14 +505,8 @@ fn rows_of(
     if first.checked_add(rows).is_none_or(|end| end > total) {
         return Err(Error::corrupt(path, format!("rows {first} to {} are wanted, but it has {total}", first + rows)));
     }
-    let columns: Vec<usize> = builder
-        .schema()
-        .fields()
-        .iter()
-        .enumerate()
-        .filter(|(_, field)| keep(field.name()))
-        .map(|(i, _)| i)
-        .collect();
+    let columns: Vec<usize> =
+        builder.schema().fields().iter().enumerate().filter(|(_, field)| keep(field.name())).map(|(i, _)| i).collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns);
     let selection = RowSelection::from(vec![RowSelector::skip(first as usize), RowSelector::select(rows as usize)]);
     builder
@@ -523,7 +532,10 @@ fn read_entries(root: &Path, info: &Info) -> Result<Vec<EpisodeEntry>> {
             for row in 0..batch.num_rows() {
                 let entry = columns.entry(row, info, &videos, &mut firsts)?;
                 if entry.index != entries.len() as u64 {
-                    return Err(Error::corrupt(&path, format!("episode {} is where {} should be", entry.index, entries.len())));
+                    return Err(Error::corrupt(
+                        &path,
+                        format!("episode {} is where {} should be", entry.index, entries.len()),
+                    ));
                 }
                 entries.push(entry);
             }

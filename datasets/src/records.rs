@@ -77,9 +77,8 @@ pub(crate) fn to_batch(rows: &[Stored]) -> Result<RecordBatch> {
     let longs = |of: &dyn Fn(&Stored) -> Option<u64>| -> ArrayRef {
         Arc::new(rows.iter().map(|row| of(row).map(|value| value as i64)).collect::<Int64Array>())
     };
-    let words = |of: &dyn Fn(&Stored) -> Option<String>| -> ArrayRef {
-        Arc::new(rows.iter().map(of).collect::<StringArray>())
-    };
+    let words =
+        |of: &dyn Fn(&Stored) -> Option<String>| -> ArrayRef { Arc::new(rows.iter().map(of).collect::<StringArray>()) };
     let mut values = ListBuilder::new(StringBuilder::new());
     for row in rows {
         for draw in &row.record.draws {
@@ -206,7 +205,8 @@ impl<'a> Columns<'a> {
         }
         let mut draws = Vec::with_capacity(names.len());
         for (i, (name, value)) in names.into_iter().zip(values).enumerate() {
-            let value = serde_json::from_str(&value).map_err(|source| corrupt(&format!("value of {name}: {source}")))?;
+            let value =
+                serde_json::from_str(&value).map_err(|source| corrupt(&format!("value of {name}: {source}")))?;
             draws.push(Draw { name, value, log_prob: log_probs.is_valid(i).then(|| log_probs.value(i)) });
         }
         let (files, rows) = (self.longs("table_files", row)?, self.longs("table_first_rows", row)?);
@@ -232,7 +232,11 @@ impl<'a> Columns<'a> {
             video: self.longs("video_bytes", row)?,
             pictures: stats.values().chunks(27).map(<[f64]>::to_vec).collect(),
         };
-        Ok(Stored { record, extent, places: files.into_iter().zip(rows).map(|(file, row)| Place { file, row }).collect() })
+        Ok(Stored {
+            record,
+            extent,
+            places: files.into_iter().zip(rows).map(|(file, row)| Place { file, row }).collect(),
+        })
     }
 }
 

@@ -98,11 +98,16 @@ fn check_camera(name: &str, width: u32, height: u32, codec: Codec) -> Result<()>
     if codec != Codec::Png && (width % 2 == 1 || height % 2 == 1) {
         return Err(Error::invalid(
             field,
-            format!("{width}×{height} pixels: video has half the resolution in colour, so sides must be even; or take PNG"),
+            format!(
+                "{width}×{height} pixels: video has half the resolution in colour, so sides must be even; or take PNG"
+            ),
         ));
     }
     if codec == Codec::Av1 && (width < 64 || height < 64) {
-        return Err(Error::invalid(field, format!("{width}×{height} pixels: SVT-AV1 takes 64×64 and up; take H.264 or PNG")));
+        return Err(Error::invalid(
+            field,
+            format!("{width}×{height} pixels: SVT-AV1 takes 64×64 and up; take H.264 or PNG"),
+        ));
     }
     Ok(())
 }
@@ -191,11 +196,8 @@ pub(crate) fn tables(layout: &Layout, plan: &Plan) -> Vec<Table> {
     let named = |name: &str, kind| (name.to_owned(), kind);
     if !pictures.is_empty() || plan.has(Label::Poses) {
         for (i, camera) in layout.cameras.iter().enumerate() {
-            let mut columns = vec![
-                frame.clone(),
-                named("world_from_camera", Kind::Vector(7)),
-                named("intrinsics", Kind::Vector(4)),
-            ];
+            let mut columns =
+                vec![frame.clone(), named("world_from_camera", Kind::Vector(7)), named("intrinsics", Kind::Vector(4))];
             columns.extend(pictures.iter().cloned());
             let folder = format!("annotations/cameras/{}", camera.name);
             tables.push(Table { kind: TableKind::Camera(i), folder, columns, batch: 16 });

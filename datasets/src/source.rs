@@ -91,20 +91,15 @@ impl RowCursor {
         }
         let schema = self.table.staged_schema();
         // The file's schema may carry other metadata; its columns are the same.
-        let parts: Result<Vec<_>, _> = parts
-            .into_iter()
-            .map(|part| RecordBatch::try_new(schema.clone(), part.columns().to_vec()))
-            .collect();
+        let parts: Result<Vec<_>, _> =
+            parts.into_iter().map(|part| RecordBatch::try_new(schema.clone(), part.columns().to_vec())).collect();
         let parts = parts.map_err(|source| Error::corrupt(&self.folder, source.to_string()))?;
         Ok(concat_batches(&schema, &parts)?)
     }
 }
 
 pub(crate) fn open_parquet(path: &Path, batch: usize) -> Result<ParquetRecordBatchReader> {
-    parquet_builder(path)?
-        .with_batch_size(batch)
-        .build()
-        .map_err(|source| Error::corrupt(path, source.to_string()))
+    parquet_builder(path)?.with_batch_size(batch).build().map_err(|source| Error::corrupt(path, source.to_string()))
 }
 
 pub(crate) fn parquet_builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
@@ -115,7 +110,6 @@ pub(crate) fn parquet_builder(path: &Path) -> Result<ParquetRecordBatchReaderBui
 /// Reads the packets of a camera's files one after the other.
 struct PacketCursor {
     folder: PathBuf,
-    codec: Codec,
     file: u64,
     demuxer: Option<Demuxer>,
 }
@@ -151,9 +145,8 @@ impl Finished {
         for camera in cameras {
             let folder = root.join("videos").join(camera.key());
             headers.push(Demuxer::open(&folder.join(numbered(0, VIDEO_EXTENSION)))?.header(codec)?);
-            videos.push(PacketCursor { folder, codec, file: 0, demuxer: None });
+            videos.push(PacketCursor { folder, file: 0, demuxer: None });
         }
-        debug_assert!(videos.iter().all(|video| video.codec == codec));
         Ok(Self { tables: tables.iter().map(|table| RowCursor::new(root, table)).collect(), videos, headers })
     }
 

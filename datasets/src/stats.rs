@@ -12,7 +12,8 @@
 use serde_json::{Value, json};
 
 /// Quantiles that LeRobot keeps.
-pub(crate) const QUANTILES: [(&str, f64); 5] = [("q01", 0.01), ("q10", 0.10), ("q50", 0.50), ("q90", 0.90), ("q99", 0.99)];
+pub(crate) const QUANTILES: [(&str, f64); 5] =
+    [("q01", 0.01), ("q10", 0.10), ("q50", 0.50), ("q90", 0.90), ("q99", 0.99)];
 
 /// Largest number of pixels of a frame that count in the statistics of pictures.
 pub const PICTURE_PIXELS: usize = 4096;
@@ -56,7 +57,14 @@ impl Stats {
 
     fn empty(count: u64) -> Self {
         let none = Vec::new;
-        Self { count, min: none(), max: none(), mean: none(), std: none(), quantiles: [none(), none(), none(), none(), none()] }
+        Self {
+            count,
+            min: none(),
+            max: none(),
+            mean: none(),
+            std: none(),
+            quantiles: [none(), none(), none(), none(), none()],
+        }
     }
 
     /// All parts by LeRobot's names, without the count.

@@ -16,7 +16,7 @@ use crate::layout::numbered;
 use crate::records::Place;
 
 /// Bytes before compression after which a row group ends, where it does not end with its episode.
-const GROUP_BYTES: u64 = 8 << 20;
+const GROUP_BYTES: u64 = 2 << 20;
 
 /// How rows are squeezed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,8 +142,17 @@ fn properties(schema: &SchemaRef, squeeze: Squeeze) -> WriterProperties {
         Squeeze::Snappy => Compression::SNAPPY,
         Squeeze::Zstd => Compression::ZSTD(ZstdLevel::default()),
     };
-    let mut builder = WriterProperties::builder().set_compression(compression);
+    // Statistics and page indices of every column would be the largest part of what a writer and its
+    // readers hold in memory for each row group; those of the indices are what filters look at.
+    let mut builder = WriterProperties::builder()
+        .set_compression(compression)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(true);
     for field in schema.fields() {
+        if ["index", "episode_index", "frame_index", "number"].contains(&field.name().as_str()) {
+            let path = ColumnPath::new(vec![field.name().clone()]);
+            builder = builder.set_column_statistics_enabled(path, EnabledStatistics::Chunk);
+        }
         let path = match field.data_type() {
             DataType::Binary => vec![field.name().clone()],
             DataType::Struct(_) => vec![field.name().clone(), "bytes".to_owned()],
@@ -153,8 +162,7 @@ fn properties(schema: &SchemaRef, squeeze: Squeeze) -> WriterProperties {
         let path = ColumnPath::new(path);
         builder = builder
             .set_column_compression(path.clone(), Compression::UNCOMPRESSED)
-            .set_column_dictionary_enabled(path.clone(), false)
-            .set_column_statistics_enabled(path, EnabledStatistics::None);
+            .set_column_dictionary_enabled(path, false);
     }
     builder.build()
 }

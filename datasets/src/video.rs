@@ -163,7 +163,8 @@ impl Encoder {
             match self.inner.receive_packet(&mut packet) {
                 Ok(()) => {
                     let bytes = packet.data().unwrap_or_default();
-                    let bytes = if self.header.codec == Codec::H264 { nal::with_lengths(bytes) } else { bytes.to_vec() };
+                    let bytes =
+                        if self.header.codec == Codec::H264 { nal::with_lengths(bytes) } else { bytes.to_vec() };
                     out.push(Packet { bytes, key: packet.is_key() });
                 }
                 Err(ffmpeg::Error::Eof | ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN }) => return Ok(()),
@@ -252,7 +253,7 @@ impl Muxer {
             std::ptr::copy_nonoverlapping(header.extradata.as_ptr(), data, size);
             (*raw).extradata = data;
             (*raw).extradata_size = size as i32;
-            (*output.as_mut_ptr()).flags |= ffmpeg::ffi::AVFMT_FLAG_BITEXACT as i32;
+            (*output.as_mut_ptr()).flags |= ffmpeg::ffi::AVFMT_FLAG_BITEXACT;
         }
         {
             let none: Option<ffmpeg::Codec> = None;
@@ -543,7 +544,8 @@ mod tests {
     #[test]
     fn joined_episodes_decode_to_their_pictures_at_exactly_k_over_fps() {
         for settings in [VideoSettings::h264(), VideoSettings::av1()] {
-            let folder = std::env::temp_dir().join(format!("worldloom-video-{}-{:?}", std::process::id(), settings.codec));
+            let folder =
+                std::env::temp_dir().join(format!("worldloom-video-{}-{:?}", std::process::id(), settings.codec));
             std::fs::create_dir_all(&folder).unwrap();
             let path = folder.join("clip.mp4");
             let pictures = clip(&settings, &[12, 1, 1, 7], &path);
@@ -573,7 +575,8 @@ mod tests {
     #[test]
     fn packets_read_back_and_written_again_give_the_same_file() {
         for settings in [VideoSettings::h264(), VideoSettings::av1()] {
-            let folder = std::env::temp_dir().join(format!("worldloom-remux-{}-{:?}", std::process::id(), settings.codec));
+            let folder =
+                std::env::temp_dir().join(format!("worldloom-remux-{}-{:?}", std::process::id(), settings.codec));
             std::fs::create_dir_all(&folder).unwrap();
             let (first, second) = (folder.join("a.mp4"), folder.join("b.mp4"));
             clip(&settings, &[9, 4], &first);

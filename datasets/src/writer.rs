@@ -91,10 +91,12 @@ impl Writer {
             });
         }
         let mut most = 0;
-        for (saved, saved_versions, count) in
-            [finished.as_ref().map(|m| (&m.plan, &m.versions, m.episodes)), begun.as_ref().map(|b| (&b.plan, &b.versions, b.episodes))]
-                .into_iter()
-                .flatten()
+        for (saved, saved_versions, count) in [
+            finished.as_ref().map(|m| (&m.plan, &m.versions, m.episodes)),
+            begun.as_ref().map(|b| (&b.plan, &b.versions, b.episodes)),
+        ]
+        .into_iter()
+        .flatten()
         {
             same_plan(dir, saved, &plan)?;
             same_versions(dir, saved_versions, &versions)?;
@@ -113,7 +115,7 @@ impl Writer {
         let begun = Begun { format_version: FORMAT_VERSION, plan: plan.clone(), episodes, versions: versions.clone() };
         let bytes = serde_json::to_vec(&begun).map_err(|source| Error::invalid("plan", source.to_string()))?;
         write_atomically(&begun_path, &bytes)?;
-        let mut done = staged_numbers(&staged)?;
+        let mut done = BTreeSet::new();
         let mut layout = finished.as_ref().and_then(|manifest| manifest.layout.clone());
         if finished.is_some() {
             let mut records = RecordReader::open(dir);
@@ -121,10 +123,19 @@ impl Writer {
                 done.insert(stored.record.number);
             }
         }
-        if layout.is_none()
-            && let Some(first) = staged_numbers(&staged)?.first()
-        {
-            layout = Some(Bundle::open(&staged_path(dir, *first))?.footer.layout);
+        for number in staged_numbers(&staged)? {
+            let path = staged_path(dir, number);
+            match Bundle::open(&path).and_then(|mut bundle| bundle.verify().map(|()| bundle.footer.layout)) {
+                Ok(found) => {
+                    layout.get_or_insert(found);
+                    done.insert(number);
+                }
+                // What a power failure left of it: the episode is made again.
+                Err(Error::Corrupt { .. }) => {
+                    std::fs::remove_file(&path).map_err(|source| Error::io("deleting", &path, source))?;
+                }
+                Err(other) => return Err(other),
+            }
         }
         let assets = read_assets(dir)?;
         Ok(Self {
@@ -143,9 +154,7 @@ impl Writer {
     /// Numbers of this shard's episodes that are still to be made, in order.
     pub fn pending(&self) -> Vec<u64> {
         let pending = |number: &u64| {
-            self.plan.shard.owns(*number)
-                && !self.done.contains(number)
-                && !staged_path(&self.root, *number).exists()
+            self.plan.shard.owns(*number) && !self.done.contains(number) && !staged_path(&self.root, *number).exists()
         };
         (0..self.episodes).filter(pending).collect()
     }
@@ -206,8 +215,9 @@ impl Writer {
     pub fn finish(self) -> Result<Summary> {
         let staged_folder = publish::staging(&self.root).join("episodes");
         let staged = staged_numbers(&staged_folder)?;
-        let missing =
-            (0..self.episodes).filter(|n| self.plan.shard.owns(*n) && !self.done.contains(n) && !staged.contains(n)).count() as u64;
+        let missing = (0..self.episodes)
+            .filter(|n| self.plan.shard.owns(*n) && !self.done.contains(n) && !staged.contains(n))
+            .count() as u64;
         let assets = self.assets.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(finished) = &self.finished
             && (finished.episodes, finished.missing) == (self.episodes, missing)
@@ -379,16 +389,16 @@ fn names_in(dir: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-pub(crate) fn is_empty(dir: &Path) -> Result<bool> {
+fn is_empty(dir: &Path) -> Result<bool> {
     Ok(names_in(dir)?.is_empty())
 }
 
-fn is_empty_but_staging(dir: &Path) -> Result<bool> {
+pub(crate) fn is_empty_but_staging(dir: &Path) -> Result<bool> {
     Ok(names_in(dir)?.iter().all(|name| name == STAGING))
 }
 
 /// Deletes the dataset in a folder, if it is one of ours.
-fn clear(dir: &Path) -> Result<()> {
+pub(crate) fn clear(dir: &Path) -> Result<()> {
     if is_empty(dir)? {
         return Ok(());
     }
@@ -414,7 +424,8 @@ fn clear(dir: &Path) -> Result<()> {
 fn read_begun(path: &Path) -> Result<Option<Begun>> {
     match std::fs::read(path) {
         Ok(bytes) => {
-            let begun: Begun = serde_json::from_slice(&bytes).map_err(|source| Error::corrupt(path, source.to_string()))?;
+            let begun: Begun =
+                serde_json::from_slice(&bytes).map_err(|source| Error::corrupt(path, source.to_string()))?;
             if begun.format_version != FORMAT_VERSION {
                 return Err(Error::Version {
                     path: path.to_path_buf(),
@@ -461,7 +472,9 @@ pub(crate) fn same_plan(dir: &Path, saved: &Plan, given: &Plan) -> Result<()> {
         Some((key, _)) if key == "scenario_text" => {
             ("scenario".to_owned(), saved.scenario_digest.clone(), given.scenario_digest.clone())
         }
-        Some((key, value)) => (key.clone(), value.to_string(), new.get(key).map(ToString::to_string).unwrap_or_default()),
+        Some((key, value)) => {
+            (key.clone(), value.to_string(), new.get(key).map(ToString::to_string).unwrap_or_default())
+        }
         None => ("plan".to_owned(), String::new(), String::new()),
     };
     Err(Error::PlanChanged { path: dir.to_path_buf(), field, saved: old, given: new })
@@ -502,7 +515,7 @@ fn total_bytes(root: &Path) -> Result<u64> {
 }
 
 /// The summary of a dataset that stands.
-fn summary(root: &Path, missing: u64) -> Result<Summary> {
+pub(crate) fn summary(root: &Path, missing: u64) -> Result<Summary> {
     let mut found = Summary { episodes: 0, frames: 0, empty: Vec::new(), missing, bytes: total_bytes(root)? };
     let mut records = RecordReader::open(root);
     while let Some(stored) = records.next()? {

@@ -216,7 +216,7 @@ fn normal(of: &Normal, stream: &mut Stream) -> Result<(f64, f64), String> {
     let (a, b, mirror) = if a > 0.0 { (-b, -a, -1.0) } else { (a, b, 1.0) };
     let (from, to) = (cumulative(a), cumulative(b));
     let mass = to - from;
-    if !(mass > 1e-280) {
+    if mass.is_nan() || mass < 1e-280 {
         return Err(format!("the bounds {} to {} leave nothing of the normal", of.low, of.high));
     }
     let z = mirror * quantile(from + mass * stream.unit(), a, b);
@@ -275,7 +275,7 @@ fn gamma(shape: f64, scale: f64, stream: &mut Stream) -> Result<(f64, f64), Stri
 fn beta(args: &Plain, stream: &mut Stream) -> Result<(f64, f64), String> {
     let (a, b) = (positive(arg(args, "a")?, "a")?, positive(arg(args, "b")?, "b")?);
     let (low, high) = (arg(args, "low")?, arg(args, "high")?);
-    if !(low < high) {
+    if low >= high {
         return Err(format!("the bounds are inverted: {low} is not below {high}"));
     }
     let (x, y) = (standard_gamma(a, stream), standard_gamma(b, stream));
@@ -349,7 +349,7 @@ pub fn region(args: &Plain, stream: &mut Stream) -> Result<Drawn, String> {
             (None, Some(radii)) if radii.len() == 2 => (radii[0], radii[1]),
             _ => return Err("a region is a box, a disc or a ring".to_owned()),
         };
-        if !(inner < outer) {
+        if inner >= outer {
             return Err(format!("the radii of a ring are inverted: {inner} is not below {outer}"));
         }
         let area = outer * outer - inner * inner;

@@ -2,11 +2,13 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::diagnostics::Diagnostics;
 use crate::yaml::{self, Key, Node, Sources, Span, Value};
 
 /// Replaces (or adds) one value of the file before it is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Override {
     /// Keys joined by dots; a number indexes a list.
     pub path: String,

@@ -143,7 +143,7 @@ fn engine(mut tree: Tree, decoder: &mut Decoder<'_>) -> (Engine, Tree) {
     if let Some(fixed) = gravity.as_ref().and_then(Tree::plain).and_then(|plain| plain.vector3()) {
         engine.gravity = fixed;
     }
-    if engine.physics_rate % engine.control_rate != 0 {
+    if !engine.physics_rate.is_multiple_of(engine.control_rate) {
         let path = "engine.control_rate";
         let span = place(decoder, &[path, "engine.physics_rate", "engine"]);
         let (physics, control) = (engine.physics_rate, engine.control_rate);
@@ -223,6 +223,15 @@ fn check_body(body: &BodyPlan, decoder: &mut Decoder<'_>) {
             decoder.report(span, path, format!("a {key} never moves"), "remove `kinematic`");
         }
     }
+    let rows = body.tree.get("heightfield").and_then(|field| field.get("heights")?.plain());
+    if let Some(rows) = rows.as_ref().and_then(Plain::list) {
+        let lengths: Vec<usize> = rows.iter().map(|row| row.list().map_or(0, <[Plain]>::len)).collect();
+        if lengths.len() < 2 || lengths[0] < 2 || lengths.iter().any(|length| *length != lengths[0]) {
+            let span = place(decoder, &[&format!("{path}.heightfield.heights"), path]);
+            let message = format!("`heights` must be at least 2 rows of equal length, not rows of {lengths:?}");
+            decoder.report(span, path, message, "");
+        }
+    }
     let three = matches!(body.thing.place.get("at"), Some(Tree::List(items)) if items.len() == 3);
     if three && body.thing.place.get("on").is_some() {
         let span = place(decoder, &[&format!("{path}.at"), path]);
@@ -280,10 +289,11 @@ fn camera(name: String, mut tree: Tree, decoder: &mut Decoder<'_>) -> CameraPlan
     if tree.get("resolution").is_some_and(|tree| tree.plain().is_none()) {
         decoder.report(span, &path, "the resolution must be the same in every episode", "");
     }
-    if tree.get("fov").is_none() && tree.get("intrinsics").is_none() {
-        if let Tree::Map(entries) = &mut tree {
-            entries.push(("fov".to_owned(), Tree::Plain(Plain::Number(std::f64::consts::FRAC_PI_3))));
-        }
+    if tree.get("fov").is_none()
+        && tree.get("intrinsics").is_none()
+        && let Tree::Map(entries) = &mut tree
+    {
+        entries.push(("fov".to_owned(), Tree::Plain(Plain::Number(std::f64::consts::FRAC_PI_3))));
     }
     let aim = ["at", "look_at", "rotation"].iter().filter_map(|key| Some(((*key).to_owned(), tree.take(key)?)));
     let aim = Tree::Map(aim.collect());

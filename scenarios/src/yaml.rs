@@ -148,7 +148,8 @@ pub fn read(text: &str, source: u32, sources: &Sources) -> Result<Node, Diagnost
         ));
     }
     let mut reader = Reader { source, open: Vec::new(), anchors: BTreeMap::new(), nodes: 0, root: None };
-    let mut parser = Parser::new_from_str(text);
+    // A byte order mark is no part of the text.
+    let mut parser = Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
     loop {
         match parser.next_event() {
             None => break,

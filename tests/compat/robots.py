@@ -78,7 +78,7 @@ def limits(robot, site_packages):
         return {
             model.joint(index).name: tuple(model.jnt_range[index])
             for index in range(model.njnt)
-            if model.jnt_limited[index] and model.jnt_type[index] in (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
+            if model.jnt_limited[index] and int(model.jnt_type[index]) in (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
         }
     found = {}
     for joint in ElementTree.parse(path).getroot().iter("joint"):

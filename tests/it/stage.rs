@@ -154,23 +154,13 @@ pub fn gauge(shape: &VisualShape, q: P) -> f64 {
     }
 }
 
-/// Least value of the gauge on a ray between `near` and `far`, and where: golden-section search, as it is convex.
+/// Least value of the gauge on a ray between `near` and `far`, and where: ternary search, as it is convex.
 pub fn deepest(shape: &VisualShape, (o, d): (P, P), near: f64, far: f64) -> (f64, f64) {
     let value = |t: f64| gauge(shape, along(o, t, d));
-    let golden = 0.618_033_988_749_894_9;
     let (mut a, mut b) = (near, far);
-    let (mut c, mut e) = (b - golden * (b - a), a + golden * (b - a));
-    let (mut at_c, mut at_e) = (value(c), value(e));
-    for _ in 0..80 {
-        if at_c < at_e {
-            (b, e, at_e) = (e, c, at_c);
-            c = b - golden * (b - a);
-            at_c = value(c);
-        } else {
-            (a, c, at_c) = (c, e, at_e);
-            e = a + golden * (b - a);
-            at_e = value(e);
-        }
+    for _ in 0..70 {
+        let (c, e) = (a + (b - a) / 3.0, b - (b - a) / 3.0);
+        if value(c) < value(e) { b = e } else { a = c }
     }
     let t = 0.5 * (a + b);
     (value(t), t)

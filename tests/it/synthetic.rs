@@ -39,9 +39,7 @@ pub fn plan(video: VideoSettings) -> Plan {
 
 /// The scene of every episode.
 pub fn scene() -> Scene {
-    let camera = |w: u32, h: u32| {
-        serde_json::json!({"resolution": [w, h], "fov": 1.0, "at": [0.0, -2.0, 1.0], "rotation": [0.0, 0.0, 0.0, 1.0]})
-    };
+    let camera = |w: u32, h: u32| serde_json::json!({"resolution": [w, h], "fov": 1.0, "at": [0.0, -2.0, 1.0], "rotation": [0.0, 0.0, 0.0, 1.0]});
     let cameras: serde_json::Map<_, _> =
         CAMERAS.iter().map(|(name, w, h)| ((*name).to_owned(), camera(*w, *h))).collect();
     serde_json::from_value(serde_json::json!({
@@ -55,7 +53,8 @@ pub fn scene() -> Scene {
 
 /// Names behind the states.
 pub fn catalog() -> Catalog {
-    let channel = |name: &str, unit: &str| Channel { name: name.to_owned(), unit: unit.to_owned(), low: -1.0, high: 1.0 };
+    let channel =
+        |name: &str, unit: &str| Channel { name: name.to_owned(), unit: unit.to_owned(), low: -1.0, high: 1.0 };
     let body = |i: usize| BodyInfo {
         name: format!("disc{i}"),
         class: "disc".to_owned(),
@@ -68,7 +67,13 @@ pub fn catalog() -> Catalog {
     };
     let mut catalog = Catalog {
         bodies: (0..BODIES).map(body).collect(),
-        joints: vec![JointInfo { name: "hinge".to_owned(), robot: None, unit: "rad", limits: [-1.0, 1.0], actuated: true }],
+        joints: vec![JointInfo {
+            name: "hinge".to_owned(),
+            robot: None,
+            unit: "rad",
+            limits: [-1.0, 1.0],
+            actuated: true,
+        }],
         action: VectorSpec { channels: vec![channel("push", "N")] },
         ..Catalog::default()
     };
@@ -116,11 +121,29 @@ pub fn gbuffer(number: u64, k: u64, width: u32, height: u32) -> GBuffer {
                 _ => [shade, shade * 0.95, shade * 0.85],
             };
             pixels.colour.extend(rgb.map(|c| c as u8));
-            let depth = if sky { f32::INFINITY } else if inside { 1.5 - 0.1 * dx } else { 2.0 + fy / 16.0 };
+            let depth = if sky {
+                f32::INFINITY
+            } else if inside {
+                1.5 - 0.1 * dx
+            } else {
+                2.0 + fy / 16.0
+            };
             pixels.depth_m.push(depth);
-            let normal = if sky { [0.0; 3] } else if inside { [0.6, 0.0, -0.8] } else { [0.0, 0.0, -1.0] };
+            let normal = if sky {
+                [0.0; 3]
+            } else if inside {
+                [0.6, 0.0, -0.8]
+            } else {
+                [0.0, 0.0, -1.0]
+            };
             pixels.normal.push(normal);
-            pixels.instance.push(if sky { 0 } else if inside { 2 } else { 1 });
+            pixels.instance.push(if sky {
+                0
+            } else if inside {
+                2
+            } else {
+                1
+            });
             let motion = if inside { [1.5, 0.0] } else { [0.0, 0.0] };
             pixels.flow_forward.displacement.push(motion);
             pixels.flow_forward.occluded.push(!inside && dx * dx + dy * dy < 1.3 && dx > 0.0);
@@ -165,9 +188,9 @@ pub fn frame(number: u64, k: u64) -> Frame {
         observation: vec![cx * 0.01, cy * 0.01, t],
         action: vec![(k as f32 * 0.7 + number as f32).fract()],
         reward: t - 0.5,
-        success: last && number % 2 == 0,
-        terminated: last && number % 3 == 0,
-        truncated: last && number % 3 != 0,
+        success: last && number.is_multiple_of(2),
+        terminated: last && number.is_multiple_of(3),
+        truncated: last && !number.is_multiple_of(3),
         views: CAMERAS
             .iter()
             .map(|(_, w, h)| CameraFrame {
@@ -186,10 +209,10 @@ pub fn end(number: u64) -> EpisodeEnd {
         frames: if number == 3 { 0 } else { length(number) },
         outcome: match number {
             3 | 5 => diverged,
-            n if n % 3 == 0 => Outcome::Terminated,
+            n if n.is_multiple_of(3) => Outcome::Terminated,
             _ => Outcome::Truncated,
         },
-        success: number % 2 == 0,
+        success: number.is_multiple_of(2),
         state_digest: digest("states"),
         pixel_digest: digest("pixels"),
     }

@@ -13,7 +13,8 @@
 //!
 //! (Nakamura & Hanafusa, J. Dyn. Sys. Meas. Control 108, 1986; null-space term: Liégeois, IEEE SMC 7(12), 1977.)
 //!
-//! The solution starts from the last command, so that the arm follows a moving target without
+//! Positions and J are [`crate::robots::kinematics`]'s; its own solver looks for a configuration
+//! that meets a goal, where this one follows a moving pose, spin and posture included. It starts from the last command, so that the arm follows a moving target without
 //! jumping between solutions. With four joints the tool's spin is left free, with fewer its direction too.
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use super::seat::Seat;
 use crate::error::{Error, Result};
 use crate::expr::near;
 use crate::maths::{self, Pose, Quat, Vec3};
-use crate::robots::{Motion, RobotModel};
+use crate::robots::RobotModel;
 use crate::scene::Control;
 use crate::state::{Catalog, FrameInfo, State};
 
@@ -53,20 +54,19 @@ pub(super) enum Aim {
     DownTurned(Vec3, f64),
 }
 
+/// A driven joint between base and tool: its index in the model and its channel.
 struct ChainJoint {
     joint: usize,
-    link: usize,
     lever: usize,
 }
 
 /// An arm's joints from base to tool, and what has been asked of them.
 pub(super) struct Arm {
     model: Arc<RobotModel>,
-    /// Links from a root to the tool's.
-    links: Vec<usize>,
     joints: Vec<ChainJoint>,
-    root_body: usize,
+    base_body: usize,
     tool: FrameInfo,
+    tool_link: usize,
     /// Catalog joint of each of the model's joints.
     catalog_joints: Vec<usize>,
     /// Positions of all of the model's joints, commanded where they are driven.
@@ -107,14 +107,13 @@ impl Arm {
         };
         let body_of = |link: usize| catalog.body(&format!("{}.{}", robot.name, model.links[link].name));
         let joint_of = |joint: usize| catalog.joint(&format!("{}.{}", robot.name, model.joints[joint].name));
-        let mut at = link_of(tool.body).ok_or_else(|| seat.fail(format!("`{}` is not on this robot", tool.name)))?;
-        let mut links = vec![at];
-        while let Some(parent) = model.links[at].parent {
+        let tool_link = link_of(tool.body).ok_or_else(|| seat.fail(format!("`{}` is not on this robot", tool.name)))?;
+        let mut links = vec![tool_link];
+        while let Some(parent) = model.links[links[links.len() - 1]].parent {
             links.push(parent);
-            at = parent;
         }
         links.reverse();
-        let root_body = body_of(at).ok_or_else(|| seat.fail("the robot's base is no body"))?;
+        let base_body = body_of(0).ok_or_else(|| seat.fail("the robot's base is no body"))?;
         let catalog_joints: Option<Vec<usize>> = (0..model.joints.len()).map(joint_of).collect();
         let catalog_joints = catalog_joints.ok_or_else(|| seat.fail("a joint of the robot's file is missing"))?;
         let mut joints = Vec::new();
@@ -122,7 +121,7 @@ impl Arm {
             for &joint in &model.links[link].joints {
                 let lever = seat.levers.iter().position(|lever| lever.joint == Some(catalog_joints[joint]));
                 if let Some(lever) = lever {
-                    joints.push(ChainJoint { joint, link, lever });
+                    joints.push(ChainJoint { joint, lever });
                 }
             }
         }
@@ -140,10 +139,10 @@ impl Arm {
         let sent = vec![0.0; seat.levers.len()];
         Ok(Self {
             model,
-            links,
             joints,
-            root_body,
+            base_body,
             tool,
+            tool_link,
             catalog_joints,
             q: Vec::new(),
             home: Vec::new(),
@@ -181,48 +180,24 @@ impl Arm {
         state.frame_pose(&self.tool)
     }
 
-    /// Poses of each chain joint's frame (axis and anchor apply in it) and of the tool, world.
-    fn forward(&self, state: &State) -> (Vec<Pose>, Pose) {
-        let mut pose = state.bodies[self.root_body].pose;
-        let mut frames = Vec::with_capacity(self.joints.len());
-        for &link in &self.links {
-            if self.model.links[link].parent.is_some() {
-                pose = pose * self.model.links[link].parent_from_link;
-            }
-            for &joint in &self.model.links[link].joints {
-                if self.joints.iter().any(|chain| chain.joint == joint && chain.link == link) {
-                    frames.push(pose);
-                }
-                let spec = &self.model.joints[joint];
-                pose = pose
-                    * match spec.motion {
-                        Motion::Prismatic => Pose::from_translation(spec.axis * self.q[joint] as f32),
-                        Motion::Revolute => {
-                            let turn = maths::rotation_about(spec.axis, self.q[joint]);
-                            Pose::from_parts(spec.anchor - turn * spec.anchor, turn)
-                        }
-                    };
-            }
-        }
-        (frames, pose * self.tool.local)
-    }
-
     /// Moves the commands so that the tool goes to `position` (world, m) with `aim`; gives the distance
     /// that remains, m.
     pub fn reach(&mut self, state: &State, position: Vec3, aim: Aim) -> f64 {
-        let n = self.joints.len();
+        let base = state.bodies[self.base_body].pose;
         let before = self.q.clone();
         let mut remaining = f64::INFINITY;
         for _ in 0..ITERATIONS {
-            let (frames, tool) = self.forward(state);
+            let q: Vec<f32> = self.q.iter().map(|q| *q as f32).collect();
+            let tool = self.model.forward(base, &q)[self.tool_link] * self.tool.local;
             let (error, spin_axis) = self.error(&tool, position, aim);
             remaining = (error[0] * error[0] + error[1] * error[1] + error[2] * error[2]).sqrt();
             let total = error.iter().map(|x| x * x).sum::<f64>().sqrt();
             if total < GOOD_ENOUGH_M {
                 break;
             }
+            let jacobian = self.model.jacobian(base, &q, self.tool_link, self.tool.local.translation);
             let columns: Vec<[f64; 6]> =
-                (0..n).map(|i| self.column(i, &frames[i], tool.translation, aim, spin_axis)).collect();
+                self.joints.iter().map(|chain| self.weighted(jacobian[chain.joint], aim, spin_axis)).collect();
             let step =
                 solve(&columns, &error, |i| POSTURE * (self.home[self.joints[i].joint] - self.q[self.joints[i].joint]));
             let longest = step.iter().fold(0.0_f64, |longest, x| longest.max(x.abs()));
@@ -279,22 +254,18 @@ impl Arm {
         (error, spin_axis)
     }
 
-    /// Derivative of position and weighted rotation by one joint; rotation about `spin_axis` does not count.
-    fn column(&self, i: usize, frame: &Pose, tool: Vec3, aim: Aim, spin_axis: Option<Vec3>) -> [f64; 6] {
-        let spec = &self.model.joints[self.joints[i].joint];
-        let axis = frame.rotation * spec.axis;
-        let (linear, mut angular) = match spec.motion {
-            Motion::Prismatic => (axis, Vec3::ZERO),
-            Motion::Revolute => (axis.cross(tool - *frame * spec.anchor), axis),
-        };
+    /// A column of J with its rotation weighted, and without what does not count.
+    fn weighted(&self, column: [f32; 6], aim: Aim, spin_axis: Option<Vec3>) -> [f64; 6] {
+        let [x, y, z, rx, ry, rz] = column;
+        let mut angular = Vec3::new(rx, ry, rz);
         if let Some(spin) = spin_axis {
             angular -= spin * spin.dot(angular);
         }
         if matches!(aim, Aim::Point) || self.joints.len() < 4 {
             angular = Vec3::ZERO;
         }
-        let (l, a) = (linear.to_array().map(f64::from), angular.to_array().map(|x| ROTATION_WEIGHT_M * f64::from(x)));
-        [l[0], l[1], l[2], a[0], a[1], a[2]]
+        let [rx, ry, rz] = angular.to_array().map(|r| ROTATION_WEIGHT_M * f64::from(r));
+        [f64::from(x), f64::from(y), f64::from(z), rx, ry, rz]
     }
 
     /// Writes the commands to the seat's channels.
@@ -348,8 +319,9 @@ fn solve(columns: &[[f64; 6]], error: &[f64; 6], posture: impl Fn(usize) -> f64)
     for pivot in 0..6 {
         for row in pivot + 1..6 {
             let factor = normal[row][pivot] / normal[pivot][pivot];
-            for column in pivot..7 {
-                normal[row][column] -= factor * normal[pivot][column];
+            let above = normal[pivot];
+            for (value, above) in normal[row].iter_mut().zip(above).skip(pivot) {
+                *value -= factor * above;
             }
         }
     }

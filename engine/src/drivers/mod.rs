@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `signals.rs` | `random`, `sine`, `velocity`, `feedback`: channel by channel |
 //! | `waypoints.rs`, `replay.rs` | given courses |
-//! | `push.rs`, `pick.rs` | arms: closed-loop experts over [`arm`]'s inverse kinematics |
+//! | `push.rs`, `pick.rs` | arms: closed-loop experts over the inverse kinematics of `arm.rs` |
 //! | `wheels.rs`, `trot.rs` | mobile robots |
 //! | `strikes.rs` | `force`, `cue`: scenes without a robot |
 //! | `process/` | another program over a pipe |

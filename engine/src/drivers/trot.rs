@@ -2,12 +2,16 @@
 //!
 //! ```text
 //! φ_leg = 2π·f·t + {0: front left, hind right; π: front right, hind left}
-//! hip   = home + forwards·stride·sin φ            (foot forwards while cos φ > 0: the swing)
-//! knee  = home + flexing·lift·max(0, cos φ)       (lifted during the swing)
+//! bend  = lift·max(0, cos φ) − level·(how far the leg's corner of the body hangs too high, rad)
+//! hip   = home + forwards·stride·sin φ − ½·same·flexing·bend     (foot forwards while cos φ > 0: the swing)
+//! knee  = home + flexing·bend                                    (lifted during the swing)
 //! ```
 //!
-//! Which way is forwards and which way flexes is measured on the robot as it stands. The stride of
-//! either side shrinks a little to hold the heading of the start. Channels are in the order of the
+//! Half the bend is taken back at the hip, so that a leg of two equal links shortens straight
+//! upwards (`same` is 1 if hip and knee turn about the same axis, −1 if about opposite ones). Which
+//! way is forwards and which way flexes is measured on the robot as it stands. Legs under the higher
+//! corner of the body reach out and those under the lower one bend, so that the feet meet the ground
+//! together while the body rocks. The stride of either side shrinks to hold the heading. Channels are in the order of the
 //! legs (front left, front right, hind left, hind right), each hip then knee; with three channels a
 //! leg, the first (abduction) is held at home.
 
@@ -18,11 +22,15 @@ use crate::error::Result;
 use crate::maths::{self, Vec3};
 use crate::policy::PolicyInput;
 use crate::scene::Control;
-use crate::state::State;
 use crate::stream::Stream;
 
 /// Time over which the stride grows from nothing, seconds.
 const START_SECS: f64 = 0.5;
+/// Bend for each radian that the body is off level: measured, the quadruped of the library falls in 3 of 20
+/// tries at 0, in one at 0.5.
+const LEVEL_GAIN: f64 = 0.5;
+/// Largest bend for that, rad.
+const LEVEL_LIMIT: f64 = 0.3;
 /// Part of the stride taken from one side for each radian off the heading.
 const HEADING_GAIN: f64 = 1.5;
 
@@ -32,8 +40,11 @@ struct Leg {
     /// Angle for the foot to go forwards, and to lift: 1 or −1.
     forwards: f64,
     flexing: f64,
+    /// 1 if hip and knee turn about the same axis, −1 if about opposite ones.
+    same: f64,
     phase_rad: f64,
     left: bool,
+    front: bool,
 }
 
 pub(super) struct Trot {
@@ -101,22 +112,23 @@ impl Trot {
                 knee,
                 forwards: if forwards < 0.0 { -1.0 } else { 1.0 },
                 flexing: if flexing < 0.0 { -1.0 } else { 1.0 },
+                same: if hip_axis.dot(knee_axis) < 0.0 { -1.0 } else { 1.0 },
                 phase_rad: if diagonal { 0.0 } else { std::f64::consts::PI },
                 left: leg % 2 == 0,
+                front: leg < 2,
             });
         }
         Ok(())
     }
 
-    fn heading_error(&self, seat: &Seat, input: &PolicyInput<'_>) -> f64 {
+    /// How far the body is off its heading (counter-clockwise), and how far its left side and its front hang too high, rad.
+    fn attitude(&self, seat: &Seat, input: &PolicyInput<'_>) -> (f64, f64, f64) {
         let index = seat.robot.as_ref().map(|robot| robot.index);
         let base = input.catalog.bodies.iter().position(|body| body.robot == index).unwrap_or(0);
-        wrap(self.heading_rad - yaw(input.state, base))
+        let rotation = input.state.bodies[base].pose.rotation;
+        let rise = |axis: Vec3| maths::asin(f64::from((rotation * axis).z));
+        (wrap(maths::yaw_of(rotation) - self.heading_rad), rise(Vec3::Y), rise(Vec3::X))
     }
-}
-
-fn yaw(state: &State, body: usize) -> f64 {
-    maths::yaw_of(state.bodies[body].pose.rotation)
 }
 
 /// A channel's joint as it stands: a point on its axis and the axis, world frame, and from there to the
@@ -138,18 +150,20 @@ impl Drive for Trot {
         }
         let time = input.state.time_secs;
         let grown = (time / START_SECS).min(1.0);
-        let off = HEADING_GAIN * self.heading_error(seat, input);
+        let (off, left_rise, front_rise) = self.attitude(seat, input);
         for (value, home) in values.iter_mut().zip(&self.home) {
             *value = *home as f32;
         }
         for leg in &self.legs {
             let phase = std::f64::consts::TAU * self.frequency_hz * time + leg.phase_rad;
-            // To turn left, the left side takes shorter steps.
-            let side = (1.0 - if leg.left { off } else { -off }).clamp(0.0, 1.0);
+            // To turn right, the right side takes shorter steps.
+            let side = (1.0 + HEADING_GAIN * if leg.left { off } else { -off }).clamp(0.0, 1.0);
             let swing = grown * side * self.stride_rad * maths::sin(phase);
-            let lifted = grown * self.lift_rad * maths::cos(phase).max(0.0);
-            values[leg.hip] += (leg.forwards * swing) as f32;
-            values[leg.knee] += (leg.flexing * lifted) as f32;
+            let high = if leg.left { left_rise } else { -left_rise } + if leg.front { front_rise } else { -front_rise };
+            let level = (-LEVEL_GAIN * high).clamp(-LEVEL_LIMIT, LEVEL_LIMIT);
+            let bend = leg.flexing * (grown * self.lift_rad * maths::cos(phase).max(0.0) + level);
+            values[leg.hip] += (leg.forwards * swing - 0.5 * leg.same * bend) as f32;
+            values[leg.knee] += bend as f32;
         }
         for (value, lever) in values.iter_mut().zip(&seat.levers) {
             let noise = if self.noise_rad > 0.0 { self.noise_rad * self.stream.normal() } else { 0.0 };

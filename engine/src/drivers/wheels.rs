@@ -74,7 +74,7 @@ pub(super) struct DriveTo {
     stream: Stream,
     wheels: Vec<Wheel>,
     radius_m: f64,
-    /// Heading of the last step against the goal's, rad: a change of mind costs.
+    /// Heading of the last step against the goal's, rad: to change sides costs.
     chosen_rad: f64,
 }
 
@@ -160,7 +160,7 @@ impl DriveTo {
                 let crowding = ((COMFORT_M - gap) / COMFORT_M).max(0.0);
                 let cost = 0.5 * (1.0 - part * maths::cos(turn))
                     + 4.0 * crowding * crowding
-                    + 0.1 * (turn - self.chosen_rad).abs()
+                    + if turn * self.chosen_rad < 0.0 { 0.1 } else { 0.0 }
                     + if gap < 0.0 { 20.0 - 20.0 * gap } else { 0.0 };
                 if cost < best.0 {
                     best = (cost, bearing + turn, top_speed * part, turn);
@@ -245,7 +245,8 @@ impl Drive for DriveTo {
             let (towards, speed) = self.choose(position, to_goal, self.speed.min(ARRIVAL_GAIN * left_m), &obstacles);
             let error = wrap(towards + noise - maths::yaw_of(base.rotation));
             r = (TURN_GAIN * error).clamp(-TURN_LIMIT, TURN_LIMIT);
-            v = speed * maths::cos(error).max(0.0);
+            // It turns on the spot when the heading is more than 60° off.
+            v = speed * (2.0 * maths::cos(error) - 1.0).max(0.0);
         }
         for wheel in &self.wheels {
             let wanted = (v - r * wheel.left_m) / wheel.roll_m;

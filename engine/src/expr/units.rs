@@ -312,7 +312,7 @@ mod tests {
                 other => panic!("{text}: expected an error, found {other:?}"),
             }
         }
-        let message = parse_quantity("5 dge").map(|_| ()).unwrap_err().to_string();
+        let message = parse_quantity("5 dge").err().map(|error| error.to_string()).unwrap_or_default();
         assert!(message.contains("unknown unit `dge`"), "{message}");
     }
 

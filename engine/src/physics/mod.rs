@@ -28,7 +28,7 @@
 //!   parent is a free body with its centre of mass elsewhere becomes a constraint; a subtree that an
 //!   event breaks off a robot keeps the error.
 //! - Impulses of reduced joints are not written back: efforts are the servo's law at the states
-//!   before and after the step (`servo`), wrenches a momentum balance ([`probe`]).
+//!   before and after the step (`servo`), wrenches a momentum balance (`watch`).
 //! - A multibody misses all forces in the first solver substep after a reset (a quarter of the first
 //!   physics step at 4 iterations); the effort recorded for that step is too large by as much.
 //! - Body speeds are capped at 400 m/s, overlap is pushed out at 3 m/s at most.
@@ -45,7 +45,6 @@ pub mod geometry;
 mod hooks;
 mod inertia;
 mod joints;
-pub mod probe;
 mod robots;
 mod servo;
 pub mod settle;

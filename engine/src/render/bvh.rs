@@ -176,13 +176,28 @@ impl MeshTree {
         self.nodes.first().map_or((Vec3::ZERO, Vec3::ZERO), |root| (root.low, root.high))
     }
 
-    /// Unit normal at a point of a triangle: interpolated if the mesh has normals, else the face's.
+    /// Unit normal at a point of a triangle on the side that a ray `d` comes from: interpolated if the mesh has
+    /// normals, else the face's. The face decides the side, so that a smooth silhouette does not flip.
+    pub fn normal_against(&self, p: Vec3, triangle: u32, d: Vec3) -> Vec3 {
+        let face = self.face_normal(triangle);
+        let smooth = self.normal(p, triangle);
+        let towards = if face.dot(d) > 0.0 { -face } else { face };
+        if smooth.dot(towards) < 0.0 { -smooth } else { smooth }
+    }
+
+    fn face_normal(&self, triangle: u32) -> Vec3 {
+        self.mesh.triangles.get(triangle as usize).map_or(Vec3::ZERO, |triangle| {
+            let [a, b, c] = triangle.map(|i| self.mesh.positions[i as usize]);
+            normalised((b - a).cross(c - a))
+        })
+    }
+
+    /// Unit normal at a point of a triangle as the file has it: interpolated if there are normals, else the face's.
     pub fn normal(&self, p: Vec3, triangle: u32) -> Vec3 {
         let Some(&[a, b, c]) = self.mesh.triangles.get(triangle as usize) else {
             return Vec3::ZERO;
         };
-        let at = |i: u32| self.mesh.positions[i as usize];
-        let face = normalised((at(b) - at(a)).cross(at(c) - at(a)));
+        let face = self.face_normal(triangle);
         let normals = &self.mesh.normals;
         if normals.len() != self.mesh.positions.len() {
             return face;

@@ -16,7 +16,7 @@ use crate::state::BodyState;
 use crate::view::View;
 
 /// Part of the depth by which an occluder must be nearer.
-pub const RELATIVE: f32 = 2e-3;
+const RELATIVE: f32 = 2e-3;
 /// Where no neighbour tells the slope, a surface of the same body must be nearer by this part of the depth.
 const UNKNOWN_SLOPE: f32 = 2e-2;
 /// Factor on the slope: neighbouring differences vary on curved surfaces.
@@ -59,10 +59,8 @@ pub fn flow(input: &FlowInput<'_>, from_bodies: &[BodyState], to_bodies: &[BodyS
     let target = Target::new(to, input.to_pixels);
     let [fx, fy, cx, cy] = from.intrinsics;
     let across: Vec<f32> = (0..width).map(|x| (x as f32 + 0.5 - cx) / fx).collect();
-    let mut field = FlowField {
-        displacement: Vec::with_capacity(width * height),
-        occluded: Vec::with_capacity(width * height),
-    };
+    let mut field =
+        FlowField { displacement: Vec::with_capacity(width * height), occluded: Vec::with_capacity(width * height) };
     for y in 0..height {
         let down = (y as f32 + 0.5 - cy) / fy;
         let row = y * width..(y + 1) * width;
@@ -95,11 +93,7 @@ fn moves(from: &View, to: &View, from_bodies: &[BodyState], to_bodies: &[BodySta
     let camera = Motion::from_pose(&from.world_from_camera);
     let camera_to = Motion::from_pose(&to.world_from_camera).inverse();
     let same_camera = from == to;
-    let sky = if same_camera {
-        Move::Still
-    } else {
-        Move::By(camera_to.after(&camera).rotation(), Vec3::ZERO)
-    };
+    let sky = if same_camera { Move::Still } else { Move::By(camera_to.after(&camera).rotation(), Vec3::ZERO) };
     let body = |(a, b): (&BodyState, Option<&BodyState>)| match b {
         Some(b) if a.present && b.present => {
             if same_camera && a.pose == b.pose {
@@ -166,10 +160,7 @@ impl<'a> Target<'a> {
             step(first).min(step(second))
         };
         let along = slope((x > 0).then(|| at - 1), (x + 1 < self.width).then(|| at + 1));
-        let across = slope(
-            (y > 0).then(|| at - self.width),
-            (y + 1 < self.height).then(|| at + self.width),
-        );
+        let across = slope((y > 0).then(|| at - self.width), (y + 1 < self.height).then(|| at + self.width));
         let (fu, fv) = ((u - x as f32 - 0.5).abs(), (v - y as f32 - 0.5).abs());
         let change = SLOPE_SLACK * (fu * along + fv * across);
         let slack = if change.is_finite() { change + RELATIVE / z } else { UNKNOWN_SLOPE / z };

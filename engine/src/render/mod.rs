@@ -5,10 +5,10 @@
 //!                      bodies, view ─┘                                                └─shade─► colour
 //! ```
 //!
-//! Labels come from one ray through each pixel's centre: exact on primitives ([`solid`]), watertight
-//! on meshes ([`bvh`]). A surface is only tried in the screen rectangle that its box and sphere
-//! project to, so that for the few dozen surfaces of a scene this costs what rasterising them
-//! would, without tessellation, clipping or cracks. Colour is shaded once at the same point; pixels on
+//! Labels come from one ray through each pixel's centre: exact on primitives (`solid`), watertight
+//! on meshes (`bvh`). A surface is only tried in the screen rectangle that its box and sphere
+//! project to, so that a pixel of a scene of a few dozen surfaces is tried against a handful, with
+//! no tessellation, clipping or cracks. Colour is shaded once at the same point; pixels on
 //! an edge take four more rays and shade once for each surface that those meet.
 //!
 //! **Invariant:** pixels are a function of (model, bodies, view, options) alone. Every operation is
@@ -41,8 +41,8 @@ use crate::gbuffer::{Channels, GBuffer, SKY};
 use crate::maths::Vec3;
 use crate::state::BodyState;
 use crate::view::View;
-use place::{Eye, Placed, Rect, place};
 use lanes::{F, LANES, V3, each, splat};
+use place::{Eye, Placed, Rect, place};
 use shade::{Job, Shader};
 use shadow::Casters;
 use visibility::{Hit, NOTHING, trace_rays, trace_rows, view_normal};
@@ -141,7 +141,7 @@ impl Renderer {
             if wants_normals {
                 for (row, (hits, normals)) in hits.chunks(width).zip(normals.chunks_mut(width)).enumerate() {
                     for (x, (hit, normal)) in hits.iter().zip(normals).enumerate() {
-                        *normal = view_normal(model, placed, hit, eye.ray(x, band * BAND + row, [0.0; 2]));
+                        *normal = view_normal(model, placed, hit, eye.ray(x, band * BAND + row));
                     }
                 }
             }
@@ -235,7 +235,7 @@ impl Painter<'_> {
                     continue;
                 }
                 let at = y * eye.width + x;
-                let (hit, d) = (self.hits[at], eye.ray(x, y, [0.0; 2]));
+                let (hit, d) = (self.hits[at], eye.ray(x, y));
                 if hit.is_sky() {
                     scratch.sums[pixel] = self.shader.sky(d);
                 } else {
@@ -245,8 +245,8 @@ impl Painter<'_> {
         }
         for batch in scratch.jobs.chunks(LANES) {
             // The last batch is filled up with its last point.
-            let jobs = each(|lane| batch[lane.min(batch.len() - 1)].0);
-            let colours = self.shader.colours(&jobs, &mut scratch.casters);
+            let jobs = each(|lane| &batch[lane.min(batch.len() - 1)].0);
+            let colours = self.shader.colours(jobs, &mut scratch.casters);
             for ((_, pixel, share), colour) in batch.iter().zip(colours) {
                 scratch.sums[*pixel] += colour * *share;
             }
@@ -266,7 +266,7 @@ impl Painter<'_> {
             for x in tile.x0..tile.x1 {
                 let hit = &self.hits[y * eye.width + x];
                 if !hit.is_sky() {
-                    let p = eye.ray(x, y, [0.0; 2]) * hit.t;
+                    let p = eye.ray(x, y) * hit.t;
                     (low, high) = (low.min(p), high.max(p));
                 }
             }
@@ -315,7 +315,7 @@ impl Painter<'_> {
             return true;
         }
         let (n, width) = (self.normals[a], eye.width);
-        let place = |at: usize| eye.ray(at % width, at / width, [0.0; 2]) * self.hits[at].t;
+        let place = |at: usize| eye.ray(at % width, at / width) * self.hits[at].t;
         let off_plane = n.dot(place(b) - place(a)).abs();
         n.dot(self.normals[b]) < CREASE_COSINE || off_plane > STEP_PIXELS * eye.step[0] * p.t.min(q.t)
     }
@@ -325,7 +325,7 @@ impl Painter<'_> {
         const SHARE: f32 = 1.0 / LANES as f32;
         let Shader { model, placed, eye, .. } = self.shader;
         let at = y * eye.width + x;
-        let centre = Job { hit: self.hits[at], d: eye.ray(x, y, [0.0; 2]), normal: self.normals[at] };
+        let centre = Job { hit: self.hits[at], d: eye.ray(x, y), normal: self.normals[at] };
         let first = scratch.jobs.len();
         let (dx, dy) = COVERAGE;
         let rays = V3 {

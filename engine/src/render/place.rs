@@ -108,9 +108,10 @@ impl Eye {
         self.step = [(1.0 / fx) as f32, (1.0 / fy) as f32];
     }
 
-    /// Direction in the camera's frame of the ray at an offset (pixels) from a pixel's centre.
-    pub fn ray(&self, x: usize, y: usize, offset: [f32; 2]) -> Vec3 {
-        Vec3::new(self.across[x] + offset[0] * self.step[0], self.down[y] + offset[1] * self.step[1], 1.0)
+    /// Direction in the camera's frame of the ray through a pixel's centre.
+    #[inline]
+    pub fn ray(&self, x: usize, y: usize) -> Vec3 {
+        Vec3::new(self.across[x], self.down[y], 1.0)
     }
 }
 

@@ -5,11 +5,13 @@
 //! of [`super::model::Lamp`], and the sky as ambient light and as what smooth surfaces reflect.
 //! White paper that faces a light of strength 1 has radiance 1: factors of π cancel.
 
-use super::lanes::{F, LANES, M3, V3, absolute, at_least, each, fifth, floor, greater, less, max, min, mix, select, splat};
+use super::lanes::{
+    F, LANES, M3, V3, absolute, at_least, each, fifth, floor, greater, less, max, min, mix, select, splat,
+};
 use super::model::{Lamp, LampPlace, RenderModel, Surface};
 use super::place::{Eye, Placed};
 use super::shadow::{Casters, Receiver};
-use super::texture::{Pattern, SINK, SHARP_WIDTH, Spot, WIDEST};
+use super::texture::{Pattern, SHARP_WIDTH, SINK, Spot, WIDEST};
 use super::tone;
 use super::visibility::Hit;
 use crate::maths::Vec3;
@@ -18,6 +20,9 @@ use crate::maths::Vec3;
 const DIELECTRIC_F0: f32 = 0.04;
 /// A surface seen edge-on has no smaller cosine than this in the pixel's footprint.
 const LEAST_COSINE: f32 = 1e-3;
+
+/// Squares of a checker from the origin beyond which it is not looked up.
+const FARTHEST: f32 = 1e7;
 
 /// What shading reads.
 pub(super) struct Shader<'a> {
@@ -72,7 +77,7 @@ impl Shader<'_> {
     }
 
     /// Display-referred linear colours of four points.
-    pub fn colours(&self, jobs: &[Job; LANES], casters: &mut Casters) -> [Vec3; LANES] {
+    pub fn colours(&self, jobs: [&Job; LANES], casters: &mut Casters) -> [Vec3; LANES] {
         let batch = self.batch(jobs);
         let base = self.base(&batch, jobs);
         let gather = |f: fn(&Surface) -> f32| F::new(each(|i| f(batch.surfaces[i])));
@@ -92,7 +97,7 @@ impl Shader<'_> {
         tone::tone_map_lanes(light).scatter()
     }
 
-    fn batch(&self, jobs: &[Job; LANES]) -> Batch<'_> {
+    fn batch(&self, jobs: [&Job; LANES]) -> Batch<'_> {
         let placed = each(|i| &self.placed[jobs[i].hit.surface as usize]);
         let d = V3::gather(each(|i| jobs[i].d));
         let t = F::new(each(|i| jobs[i].hit.t));
@@ -122,7 +127,7 @@ impl Shader<'_> {
     }
 
     /// Base colours with their patterns.
-    fn base(&self, batch: &Batch<'_>, jobs: &[Job; LANES]) -> V3 {
+    fn base(&self, batch: &Batch<'_>, jobs: [&Job; LANES]) -> V3 {
         let plain = V3::gather(each(|i| batch.surfaces[i].colour));
         if batch.surfaces.iter().all(|s| matches!(s.pattern, Pattern::Plain)) {
             return plain;
@@ -184,7 +189,7 @@ impl Shader<'_> {
         response: &Response,
         index: usize,
         lamp: &Lamp,
-        jobs: &[Job; LANES],
+        jobs: [&Job; LANES],
         casters: &mut Casters,
     ) -> V3 {
         let (towards, strength) = match lamp.place {
@@ -195,23 +200,33 @@ impl Shader<'_> {
             }
         };
         let cosine = max(batch.normal.dot(towards), splat(0.0));
+        let none = V3::splat(Vec3::ZERO);
+        if !greater(cosine, splat(0.0)).any() {
+            return none;
+        }
         let mut seen = strength;
         if self.shadows && lamp.shadows && casters.any(index) {
             seen *= self.seen(batch, index, cosine.to_array(), jobs, casters);
+        }
+        if !greater(seen * cosine, splat(0.0)).any() {
+            return none;
         }
         let highlight = highlight(batch, response, towards, cosine);
         response.diffuse.plus(highlight).tinted(V3::splat(lamp.power)).times(cosine * seen)
     }
 
+    /// Parts of a light that the points see.
+    #[inline(never)]
     fn seen(
         &self,
         batch: &Batch<'_>,
         index: usize,
         cosine: [f32; LANES],
-        jobs: &[Job; LANES],
+        jobs: [&Job; LANES],
         casters: &mut Casters,
     ) -> F {
-        let (p, dp, distance) = (batch.p.scatter(), [batch.dp[0].scatter(), batch.dp[1].scatter()], batch.distance.to_array());
+        let (p, dp, distance) =
+            (batch.p.scatter(), [batch.dp[0].scatter(), batch.dp[1].scatter()], batch.distance.to_array());
         let normal = batch.normal.scatter();
         let mut seen = [0.0; LANES];
         for lane in 0..LANES {
@@ -255,6 +270,8 @@ fn checker(p: V3, normal: V3, dp: [V3; 2], per_metre: F) -> F {
 /// Square wave of period 2 (+1 on [0, 1)) averaged over a width.
 fn square_wave(x: F, width: F) -> F {
     let (half, one) = (splat(0.5), splat(1.0));
+    // So many squares from the origin, f32 no longer tells one from the next.
+    let x = max(min(x, splat(FARTHEST)), splat(-FARTHEST));
     let cell = floor(x) * half;
     let odd = greater(cell, floor(cell));
     let sharp = select(odd, splat(-1.0), one);
@@ -279,11 +296,8 @@ impl super::model::Heaven {
         let fade = one - elevation;
         let above = mix(V3::splat(self.zenith), V3::splat(self.horizon), fade * fade * fade);
         let depth = min(elevation * splat(-4.0), one);
-        let below = mix(
-            V3::splat(self.horizon),
-            V3::splat(self.ground),
-            depth * depth * (splat(3.0) - splat(2.0) * depth),
-        );
+        let below =
+            mix(V3::splat(self.horizon), V3::splat(self.ground), depth * depth * (splat(3.0) - splat(2.0) * depth));
         V3::select(less(elevation, splat(0.0)), below, above)
     }
 

@@ -128,7 +128,8 @@ impl Casters {
         if self.pixel.is_empty() {
             return 1.0;
         }
-        let scene = Blockers { model, placed, near: &self.pixel, lamp, receiver, pixel: if antialias { 1.0 } else { 0.0 } };
+        let scene =
+            Blockers { model, placed, near: &self.pixel, lamp, receiver, pixel: if antialias { 1.0 } else { 0.0 } };
         if !antialias && lamp.softness == 0.0 {
             return if scene.blocked(&MIDDLE) == 0 { 1.0 } else { 0.0 };
         }

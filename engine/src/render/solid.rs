@@ -234,11 +234,7 @@ fn infinite_cylinder(o: V3, d: V3, radius: f32) -> Interval {
     let inverse = splat(1.0) / a;
     let enter = select(parallel, splat(-NEVER), (splat(0.0) - b - root) * inverse);
     let leave = select(parallel, splat(NEVER), (root - b) * inverse);
-    Interval {
-        enter: select(hit, enter, splat(NEVER)),
-        leave: select(hit, leave, splat(-NEVER)),
-        face: splat(0.0),
-    }
+    Interval { enter: select(hit, enter, splat(NEVER)), leave: select(hit, leave, splat(-NEVER)), face: splat(0.0) }
 }
 
 #[inline(always)]
@@ -378,12 +374,9 @@ mod tests {
                     None => assert!(!crossed, "{solid:?}: ray {o} {d} passes through but no interval was found"),
                     Some((enter, leave, face)) if leave - enter > 10.0 * STEP => {
                         hits[index] += 1;
-                        for (t, expected) in [
-                            (enter - STEP, false),
-                            (enter + STEP, true),
-                            (leave - STEP, true),
-                            (leave + STEP, false),
-                        ] {
+                        for (t, expected) in
+                            [(enter - STEP, false), (enter + STEP, true), (leave - STEP, true), (leave + STEP, false)]
+                        {
                             assert_eq!(
                                 inside(solid, o + d * t),
                                 expected,

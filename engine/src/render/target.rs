@@ -7,7 +7,7 @@
 //! turned into the camera's frame.
 
 use super::lanes::{F, M3, V3, at_least, greater, less, max, select, splat};
-use super::solid::{Solid, unit_sphere};
+use super::solid::{Interval, Solid, unit_sphere};
 use super::vector::Motion;
 use crate::maths::{Mat3, Vec3};
 
@@ -79,23 +79,21 @@ impl Target {
         }
     }
 
-    /// Parameter and face of entry of four rays (camera's frame, d_z = 1); a parameter of 0 or less, or a
-    /// very large one, for a ray that does not enter from outside. Not for meshes.
+    /// Parameter and face of entry of four rays (camera's frame, d_z = 1); a parameter of 0 or less for a ray
+    /// that does not enter from outside. Not for meshes.
     #[inline(always)]
     pub fn enter(&self, solid: &Solid, local_from_camera: &Mat3, eye: Vec3, d: V3) -> (F, F) {
         match self {
             Self::Facets(facets) => facets.enter(d),
-            Self::Round { eye, turn, .. } => {
-                let interval = unit_sphere(V3::splat(*eye), M3::splat(turn).turn(d));
-                (interval.enter, interval.face)
-            }
-            Self::Local => {
-                let interval = solid.interval(V3::splat(eye), M3::splat(local_from_camera).turn(d));
-                let hit = at_least(interval.leave, interval.enter);
-                (select(hit, interval.enter, splat(0.0)), interval.face)
-            }
+            Self::Round { eye, turn, .. } => entry_of(unit_sphere(V3::splat(*eye), M3::splat(turn).turn(d))),
+            Self::Local => entry_of(solid.interval(V3::splat(eye), M3::splat(local_from_camera).turn(d))),
         }
     }
+}
+
+#[inline(always)]
+fn entry_of(interval: Interval) -> (F, F) {
+    (select(at_least(interval.leave, interval.enter), interval.enter, splat(0.0)), interval.face)
 }
 
 impl Facets {

@@ -82,9 +82,12 @@ impl Tables {
 }
 
 static TABLES: LazyLock<Tables> = LazyLock::new(|| {
-    let threshold: [f32; 256] = std::array::from_fn(|code| {
-        if code == 255 { f32::INFINITY } else { decode((code as f64 + 0.5) / 255.0) as f32 }
-    });
+    let threshold: [f32; 256] =
+        std::array::from_fn(
+            |code| {
+                if code == 255 { f32::INFINITY } else { decode((code as f64 + 0.5) / 255.0) as f32 }
+            },
+        );
     let mut guess = [0; LOOKUP + 1];
     let mut code = 0u8;
     for (step, slot) in guess.iter_mut().enumerate() {
@@ -115,11 +118,8 @@ mod tests {
             let code = encode(x);
             assert!(code >= last, "encode({x}) = {code} after {last}");
             last = code;
-            let exact = if x <= 0.003_130_8 {
-                12.92 * f64::from(x)
-            } else {
-                1.055 * pow(f64::from(x), 1.0 / 2.4) - 0.055
-            };
+            let exact =
+                if x <= 0.003_130_8 { 12.92 * f64::from(x) } else { 1.055 * pow(f64::from(x), 1.0 / 2.4) - 0.055 };
             let error = (exact * 255.0 - f64::from(code)).abs();
             assert!(error <= 0.5 + 1e-3, "encode({x}) = {code}, exact value {}", exact * 255.0);
         }

@@ -52,7 +52,8 @@ impl Motion {
         let mut rows = [[0.0; 3]; 3];
         for (row, mine) in rows.iter_mut().zip(&self.rows) {
             for (column, cell) in row.iter_mut().enumerate() {
-                *cell = mine[0] * first.rows[0][column] + mine[1] * first.rows[1][column] + mine[2] * first.rows[2][column];
+                *cell =
+                    mine[0] * first.rows[0][column] + mine[1] * first.rows[1][column] + mine[2] * first.rows[2][column];
             }
         }
         let moved = rotate(&self.rows, first.shift);

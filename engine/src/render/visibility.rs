@@ -106,10 +106,10 @@ pub(super) fn view_normal(model: &RenderModel, placed: &[Placed], hit: &Hit, d: 
             if hit.face & 1 == 1 { axis } else { -axis }
         }
         (Target::Round { eye, turn, normals }, _) => normalised(*normals * (*eye + (*turn * d) * hit.t)),
-        _ => {
+        (_, Solid::Mesh(tree)) => {
             let local = at.local_from_camera * d;
-            let n = solid.normal(at.eye + local * hit.t, hit.face);
-            at.camera_from_local * if n.dot(local) > 0.0 { -n } else { n }
+            at.camera_from_local * tree.normal_against(at.eye + local * hit.t, hit.face, local)
         }
+        _ => at.camera_from_local * solid.normal(at.eye + (at.local_from_camera * d) * hit.t, hit.face),
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn finish(
 ) -> Result<RobotModel> {
     for (joint, place) in model.joints.iter().zip(joints) {
         let [low, high] = joint.limits;
-        if !(low <= high) {
+        if low.is_nan() || high.is_nan() || low > high {
             return Err(place.error(format!("its limits are inverted: {low} is above {high}")));
         }
         if joint.axis.length_squared() < 0.5 {
@@ -81,13 +81,13 @@ fn check_mass(link: &Link, place: &Element, notes: &mut Notes) -> Result<()> {
 
 /// Makes every mimic follow a joint that leads itself.
 fn resolve_mimics(model: &mut RobotModel, places: &[&Element]) -> Result<()> {
-    for i in 0..model.joints.len() {
+    for (i, place) in places.iter().enumerate() {
         let Some(mut mimic) = model.joints[i].mimic else { continue };
         let mut hops = 0;
         while let Some(next) = model.joints[mimic.joint].mimic {
             hops += 1;
             if hops > model.joints.len() || next.joint == i {
-                return Err(places[i].error("its mimic follows itself through other joints"));
+                return Err(place.error("its mimic follows itself through other joints"));
             }
             mimic = Mimic {
                 joint: next.joint,
@@ -96,7 +96,7 @@ fn resolve_mimics(model: &mut RobotModel, places: &[&Element]) -> Result<()> {
             };
         }
         if mimic.joint == i {
-            return Err(places[i].error("it mimics itself"));
+            return Err(place.error("it mimics itself"));
         }
         model.joints[i].mimic = Some(mimic);
     }

@@ -163,7 +163,7 @@ static TERRAIN_NOISE: Record = Record {
             "3",
             "Layers, each of half the size and half the height of the one before.",
         ),
-        default("cells", Type::List(&Type::Constant(&GRID)), "[64, 64]", "Cells of the grid along x and y."),
+        default("cells", Type::Vector(2, &GRID), "[64, 64]", "Cells of the grid along x and y."),
         default(
             "flat",
             Type::Number(&DISTANCE),

@@ -71,8 +71,8 @@ pub static COUNT: Quantity = Quantity::any("a number of copies", Dimension::NONE
 pub static TIMES: Quantity = Quantity::any("a number of times", Dimension::NONE).within(1.0, 1.0e6).whole();
 /// Octaves of noise.
 pub static OCTAVES: Quantity = Quantity::any("a number of octaves", Dimension::NONE).within(1.0, 12.0).whole();
-/// Points of a grid along an edge.
-pub static GRID: Quantity = Quantity::any("a number of points", Dimension::NONE).within(2.0, 1024.0).whole();
+/// Cells of a grid along an edge.
+pub static GRID: Quantity = Quantity::any("a number of cells", Dimension::NONE).within(1.0, 1024.0).whole();
 /// Steps of stairs.
 pub static STEPS: Quantity = Quantity::any("a number of steps", Dimension::NONE).within(1.0, 256.0).whole();
 /// Solver iterations.

@@ -3,12 +3,15 @@
 use super::bodies::CONTROLS;
 use super::placement::{
     ABOVE, AHEAD_OF, AT, AWAY, BEHIND, BELOW, FACING, FACING_TOWARD, IN, LEFT_OF, OFFSET_FIELD, ON, RIGHT_OF,
-    ROTATION_FIELD, WHERE,
+    ROTATION_FIELD,
 };
 use super::{
     ANGLE, ANY, DISTANCE, DURATION, FORCE, FREQUENCY, FRICTION, LENGTH, NOT_NEGATIVE, POSITIVE, SPEED, TIME, UNIT,
 };
 use crate::table::{Record, Refers, Type, at_most_one, default, one_of, optional, required};
+
+/// Keys that say where a robot stands.
+const WHERE_ROBOT: &[&str] = &["at", "in", "left_of", "right_of", "ahead_of", "behind", "above", "below", "offset"];
 
 /// A robot.
 pub static ROBOT: Record = Record {
@@ -16,7 +19,7 @@ pub static ROBOT: Record = Record {
     doc: "A robot from a URDF or MuJoCo file. `at` is the place of its base.",
     groups: &[
         one_of("a description file", &["urdf", "mjcf"]),
-        at_most_one("where it stands", WHERE),
+        at_most_one("where it stands", WHERE_ROBOT),
         at_most_one("what it stands on", AWAY),
         at_most_one("its heading", &["facing", "facing_toward"]),
     ],

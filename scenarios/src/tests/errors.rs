@@ -77,6 +77,7 @@ fn mistakes_are_refused_with_a_reason() {
         ("action: [force(bll)]\nobjects: {ball: {sphere: 1}}\n", &["no body called `bll`", "ball"]),
         ("labels: [depht]\n", &["`depht` is not one of", "depth"]),
         ("objects: {t: {heightfield: {size: [1, 1]}}}\n", &["its heights is missing"]),
+        ("objects: {t: {heightfield: {size: [1, 1], heights: [[1, 2], [3]]}}}\n", &["rows of equal length", "[2, 1]"]),
         ("objects: {a: {sphere: 1, spheer: 1}}\nobjects: {b: {sphere: 1}}\n", &["`objects` stands twice"]),
         ("name: again\n", &["`name` stands twice"]),
         ("objects: {<<: {a: 1}}\n", &["merge keys"]),

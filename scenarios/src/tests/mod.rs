@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{Sampled, Scenario};
 use worldloom_engine::assets::Assets;
 
+mod docs;
 mod errors;
 mod library;
 mod params;

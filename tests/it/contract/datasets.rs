@@ -1,4 +1,6 @@
 //! What a dataset promises: it reads back as recorded, and its bytes are a function of its episodes.
+// A failed `unwrap` is how a test fails.
+#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 
@@ -179,10 +181,35 @@ fn shards_merge_to_the_bytes_of_the_single_run() {
             }
             let out = dir.path().join(format!("merged{count}"));
             let backwards: Vec<_> = parts.iter().rev().cloned().collect();
-            let summary = merge(&out, &backwards).unwrap();
+            let summary = merge(&out, &backwards, Mode::Create).unwrap();
             assert_eq!(summary.missing, 0);
             assert_same_tree(&single, &out, &format!("{:?} from {count} shards", video.codec));
         }
+    }
+}
+
+#[test]
+fn files_that_roll_over_merge_alike_and_read_back() {
+    // Just above the cap of episodes in a data file.
+    const MANY: u64 = worldloom_datasets::layout::DATA_FILE_EPISODES + 12;
+    let dir = tempfile::tempdir().unwrap();
+    let plan = Plan { labels: Vec::new(), ..synthetic::plan(VideoSettings::h264()) };
+    let (single, out) = (dir.path().join("single"), dir.path().join("out"));
+    write(&single, plan.clone(), MANY);
+    let parts: Vec<_> = (0..2).map(|index| dir.path().join(format!("{index}"))).collect();
+    for (index, part) in parts.iter().enumerate() {
+        write(part, Plan { shard: Shard { index: index as u64, count: 2 }, ..plan.clone() }, MANY);
+    }
+    merge(&out, &parts, Mode::Create).unwrap();
+    assert_same_tree(&single, &out, "two shards of a run of several files");
+    assert!(single.join("data/chunk-000/file-001.parquet").exists());
+    let dataset = Dataset::open(&single).unwrap();
+    let last = *numbers(MANY).last().unwrap();
+    let index = dataset.episodes().len() as u64 - 1;
+    for (k, found) in dataset.frames(index).unwrap().map(Result::unwrap).enumerate() {
+        let expected = synthetic::frame(last, k as u64);
+        assert_eq!((&found.state, &found.action), (&expected.observation, &expected.action));
+        assert!(psnr(&expected.views[0].pixels.colour, &found.pictures[0].rgb) >= LEAST_PSNR);
     }
 }
 
@@ -200,12 +227,14 @@ fn a_merge_of_what_is_not_one_run_is_refused() {
     write(&b, plan(1, 1), 4);
     write(&other, plan(1, 2), 4);
     let out = dir.path().join("out");
-    let refused = |shards: &[_]| merge(&out, shards).unwrap_err().to_string();
-    assert!(refused(&[a.clone()]).contains("missing: 1/2"), "{}", refused(&[a.clone()]));
+    let refused = |shards: &[_]| merge(&out, shards, Mode::Create).unwrap_err().to_string();
+    assert!(refused(std::slice::from_ref(&a)).contains("missing: 1/2"), "{}", refused(std::slice::from_ref(&a)));
     assert!(refused(&[a.clone(), a.clone()]).contains("missing: 1/2"));
     assert!(refused(&[a.clone(), other.clone()]).contains("seed"), "{}", refused(&[a.clone(), other]));
-    assert!(merge(&a, &[a.clone(), b.clone()]).is_err(), "merging onto a shard");
-    merge(&out, &[b, a]).unwrap();
+    assert!(merge(&a, &[a.clone(), b.clone()], Mode::Overwrite).is_err(), "merging onto a shard");
+    merge(&out, &[b.clone(), a.clone()], Mode::Create).unwrap();
+    assert!(matches!(merge(&out, &[b.clone(), a.clone()], Mode::Create), Err(Error::NotEmpty { .. })));
+    merge(&out, &[b, a], Mode::Overwrite).unwrap();
 }
 
 #[test]
@@ -228,16 +257,7 @@ fn a_resumed_run_has_the_bytes_of_an_undisturbed_one() {
     synthetic::write(&stopped, plan.clone(), 10, Mode::Resume).unwrap();
     assert_same_tree(&whole, &stopped, "stopped twice");
 
-    // Finished with holes (Ctrl-C), then completed; finished short, then appended to.
-    let holes = dir.path().join("holes");
-    let writer = Writer::open(&holes, plan.clone(), 10, Mode::Create).unwrap();
-    [7, 2, 5].into_iter().for_each(|number| synthetic::record(&writer, number).unwrap());
-    let summary = writer.finish().unwrap();
-    assert_eq!((summary.episodes, summary.missing), (3, 7));
-    assert_eq!(Dataset::open(&holes).unwrap().episodes().len(), 3);
-    synthetic::write(&holes, plan.clone(), 10, Mode::Resume).unwrap();
-    assert_same_tree(&whole, &holes, "completed after holes");
-
+    // Finished short, then appended to.
     let appended = dir.path().join("appended");
     for episodes in [3, 4, 8, 10] {
         synthetic::write(&appended, plan.clone(), episodes, Mode::Resume).unwrap();
@@ -251,6 +271,31 @@ fn a_resumed_run_has_the_bytes_of_an_undisturbed_one() {
     synthetic::write(&appended, Plan { seed: 99, ..plan.clone() }, 2, Mode::Overwrite).unwrap();
     synthetic::write(&appended, plan, 10, Mode::Overwrite).unwrap();
     assert_same_tree(&whole, &appended, "overwritten");
+}
+
+#[test]
+fn a_run_finished_with_holes_is_a_dataset_and_completes_to_the_same_bytes() {
+    for video in [VideoSettings::h264(), VideoSettings::av1(), VideoSettings::png()] {
+        let dir = tempfile::tempdir().unwrap();
+        let (whole, holes) = (dir.path().join("whole"), dir.path().join("holes"));
+        let plan = synthetic::plan(video);
+        write(&whole, plan.clone(), 10);
+        let writer = Writer::open(&holes, plan.clone(), 10, Mode::Create).unwrap();
+        [7, 2, 5].into_iter().for_each(|number| synthetic::record(&writer, number).unwrap());
+        assert_eq!(writer.pending(), [0, 1, 3, 4, 6, 8, 9]);
+        let summary = writer.finish().unwrap();
+        assert_eq!((summary.episodes, summary.missing), (3, 7));
+        assert_eq!(Dataset::open(&holes).unwrap().episodes().len(), 3);
+        assert!(
+            merge(&dir.path().join("out"), std::slice::from_ref(&holes), Mode::Create)
+                .unwrap_err()
+                .to_string()
+                .contains("lacks 7")
+        );
+        let codec = plan.video.codec;
+        synthetic::write(&holes, plan, 10, Mode::Resume).unwrap();
+        assert_same_tree(&whole, &holes, &format!("{codec:?} completed after holes"));
+    }
 }
 
 #[test]

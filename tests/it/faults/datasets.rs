@@ -1,10 +1,12 @@
 //! Datasets under kill, full disk, damage and misuse.
+// A failed `unwrap` is how a test fails.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use worldloom_datasets::{Dataset, EpisodeInfo, Error, Mode, Plan, Result, VideoSettings, Writer};
+use worldloom_datasets::{Dataset, EpisodeInfo, Error, Mode, Plan, Result, Shard, VideoSettings, Writer, merge};
 use worldloom_engine::spec::Channel;
 use worldloom_engine::stream::Stream;
 
@@ -67,6 +69,43 @@ fn a_kill_at_every_step_of_publication_resumes_to_the_undisturbed_bytes() {
     assert_eq!(Dataset::open(&tidying).unwrap().episodes().len() as u64, EPISODES - 1);
     synthetic::write(&tidying, plan(), EPISODES, Mode::Resume).unwrap();
     assert_same_tree(&whole, &tidying, "killed while tidying");
+}
+
+#[test]
+fn a_merge_that_was_killed_begins_again_or_completes_to_the_single_runs_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = undisturbed(dir.path());
+    let shards: Vec<PathBuf> = (0..2).map(|index| dir.path().join(format!("shard{index}"))).collect();
+    for (index, shard) in shards.iter().enumerate() {
+        let plan = Plan { shard: Shard { index: index as u64, count: 2 }, ..plan() };
+        synthetic::write(shard, plan, EPISODES, Mode::Create).unwrap();
+    }
+    let names: Vec<String> = tree(&whole).into_keys().collect();
+    // None: killed while building.
+    for published in [None, Some(0), Some(names.len() / 2), Some(names.len())] {
+        let out = dir.path().join(format!("{published:?}"));
+        let build = out.join(".worldloom/build");
+        std::fs::create_dir_all(&build).unwrap();
+        std::fs::write(out.join(".worldloom/merge"), b"").unwrap();
+        if let Some(published) = published {
+            copy_tree(&whole, &build);
+            let list: String = names.iter().map(|name| format!("{name}\n")).collect();
+            std::fs::write(out.join(".worldloom/publish"), list).unwrap();
+            for name in &names[..published] {
+                std::fs::create_dir_all(out.join(name).parent().unwrap()).unwrap();
+                std::fs::rename(build.join(name), out.join(name)).unwrap();
+            }
+        } else {
+            std::fs::write(build.join("half"), b"half").unwrap();
+        }
+        let summary = merge(&out, &shards, Mode::Create).unwrap();
+        assert_eq!(summary.episodes, EPISODES - 1);
+        assert_same_tree(&whole, &out, &format!("merge killed after {published:?} renames"));
+    }
+    // What a writer has staged there is not a merge's to delete.
+    let busy = dir.path().join("busy");
+    drop(Writer::open(&busy, plan(), EPISODES, Mode::Create).unwrap());
+    assert!(matches!(error(merge(&busy, &shards, Mode::Create)), Error::NotEmpty { .. }));
 }
 
 #[test]
@@ -269,22 +308,29 @@ fn episodes_that_do_not_fit_the_dataset_are_refused_by_name() {
 }
 
 #[test]
-fn a_staged_episode_with_a_flipped_bit_is_named_and_not_assembled() {
+fn a_staged_episode_with_a_flipped_bit_is_never_assembled_and_is_made_again() {
     let dir = tempfile::tempdir().unwrap();
-    let staged = staged(dir.path());
+    let (whole, staged) = (undisturbed(dir.path()), staged(dir.path()));
     let bundle = staged.join(".worldloom/episodes/0000000004.episode");
     let good = std::fs::read(&bundle).unwrap();
     for place in [0, 9, 200, good.len() / 3, good.len() / 2, good.len() - 60, good.len() - 20, good.len() - 3] {
         let mut bad = good.clone();
         bad[place] ^= 0x10;
+        // Damaged while the run goes on: an error that names the file.
+        let writer = Writer::open(&staged, plan(), EPISODES, Mode::Resume).unwrap();
+        assert!(writer.pending().is_empty());
         std::fs::write(&bundle, &bad).unwrap();
-        let failed = error(Writer::open(&staged, plan(), EPISODES, Mode::Resume).and_then(Writer::finish));
+        let failed = error(writer.finish());
         let named = matches!(&failed, Error::Corrupt { path, .. } if *path == bundle);
         assert!(named, "bit flipped at {place} of {}: {failed}", good.len());
+        // Damaged when the run is resumed (a power failure): it is not done.
+        let writer = Writer::open(&staged, plan(), EPISODES, Mode::Resume).unwrap();
+        assert_eq!(writer.pending(), [4], "bit flipped at {place} of {}", good.len());
+        std::fs::write(&bundle, &good).unwrap();
     }
-    std::fs::remove_file(&bundle).unwrap();
+    std::fs::write(&bundle, &good[..good.len() / 2]).unwrap();
     synthetic::write(&staged, plan(), EPISODES, Mode::Resume).unwrap();
-    assert_same_tree(&undisturbed(dir.path()), &staged, "made again");
+    assert_same_tree(&whole, &staged, "made again");
 }
 
 /// Reads everything there is.

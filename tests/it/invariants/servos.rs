@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use worldloom_engine::assets::Assets;
 use worldloom_engine::maths::Vec3;
-use worldloom_engine::physics::PhysicsWorld;
+use worldloom_engine::physics::{PhysicsWorld, Substep};
 use worldloom_engine::state::JointState;
 use worldloom_engine::world::World;
 
@@ -178,47 +178,43 @@ fn a_floating_robot_cannot_push_itself() {
     assert!(turned > 0.5, "control: the arm swung by only {turned} rad");
 }
 
-/// What a probe saw of the shoulder's wrench and effort.
-#[derive(Clone, Default)]
-struct Seen(Arc<std::sync::Mutex<Vec<(Vec3, Vec3, Vec3, f32)>>>);
+/// A physics step seen from the shoulder: force and torque about its axis that it carries, and its motor's effort.
+type Load = (Vec3, Vec3, f32);
 
-impl worldloom_engine::physics::probe::Probe for Seen {
-    fn record(&mut self, sample: &worldloom_engine::physics::probe::Sample<'_>) -> worldloom_engine::Result<()> {
-        let upper = sample.catalog.body("arm.upper").expect("a link");
-        let wrench = sample.joint_wrenches.iter().find(|w| w.body == upper).expect("the shoulder's wrench");
-        let shoulder = sample.catalog.joint("arm.shoulder").expect("a joint");
-        let pivot = sample.state.bodies[upper].pose.translation;
-        let about_pivot = wrench.torque + (wrench.at - pivot).cross(wrench.force);
-        self.0.lock().expect("one thread").push((
-            wrench.force,
-            about_pivot,
-            pivot,
-            sample.state.joints[shoulder].effort,
-        ));
-        Ok(())
+/// Watches the shoulder through `secs` under `action`.
+fn loads(world: &mut PhysicsWorld, secs: f64, action: &[f32]) -> Vec<Load> {
+    let (links, inertias) = (world.links(), world.inertias());
+    let upper = world.catalog().body("arm.upper").expect("a link");
+    let shoulder = world.catalog().joint("arm.shoulder").expect("a joint");
+    let link = links.iter().position(|link| link.child == upper).expect("the shoulder's link");
+    let engine = world.scene().engine.clone();
+    let mut seen = Vec::new();
+    for _ in 0..(secs * f64::from(engine.control_rate)) as usize {
+        let mut look = |step: &Substep<'_>| {
+            let gravity = Vec3::from(engine.gravity.map(|g| g as f32));
+            let carried = step.wrenches(&links, &inertias, gravity, 1.0 / engine.physics_rate as f32)[link];
+            seen.push((carried.force_n, carried.torque_nm, step.after.joints[shoulder].effort));
+        };
+        world.step_watched(action, &mut look).expect("finite");
     }
+    seen
 }
 
 #[test]
 fn a_joint_transmits_the_weight_and_the_motors_torque() {
     let mut world = start(json!({}), 9.81);
     advance(&mut world, 1.0, &[0.0, 0.0, 0.0], "arm.shoulder");
-    let seen = Seen::default();
-    world.set_probe(Some(Box::new(seen.clone())));
-    advance(&mut world, 0.1, &[0.0, 0.0, 0.0], "arm.shoulder");
-    let resting = seen.0.lock().expect("one thread").clone();
+    let resting = loads(&mut world, 0.1, &[0.0, 0.0, 0.0]);
     assert_eq!(resting.len(), 50, "one sample a physics step at 500 Hz");
-    for (force, torque, _, effort) in &resting {
+    for (force, torque, effort) in &resting {
         assert!((*force - Vec3::Z * 3.1 * 9.81).length() < 0.3, "expected the weight of 3.1 kg, measured {force} N");
         assert_near("torque about the axis is the motor's", *effort, torque.y, 0.2);
     }
     // Control: in free fall nothing is transmitted but the motor's own reaction.
     let mut world = start(json!({"fixed_base": false, "controllers": [{"joints": ["finger_a"]}]}), 9.81);
-    seen.0.lock().expect("one thread").clear();
-    world.set_probe(Some(Box::new(seen.clone())));
-    advance(&mut world, 0.1, &[0.0], "arm.shoulder");
+    let falling = loads(&mut world, 0.1, &[0.0]);
     // The first step after a reset misses a substep's forces (see the physics header).
-    for (step, (force, torque, _, _)) in seen.0.lock().expect("one thread").iter().enumerate().skip(1) {
+    for (step, (force, torque, _)) in falling.iter().enumerate().skip(1) {
         assert!(force.length() < 0.3 && torque.length() < 0.2, "step {step} transmits {force} N and {torque} N·m");
     }
 }

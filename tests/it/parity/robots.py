@@ -248,7 +248,7 @@ def main():
     if site and importlib.util.find_spec("pybullet"):
         robots += [(bullet_robot, OURS, n) for n in sorted(os.listdir(OURS)) if n.endswith(".urdf")]
         for n in ["franka_panda/panda", "kuka_iiwa/model", "r2d2", "a1/a1", "laikago/laikago", "mini_cheetah/mini_cheetah",
-                  "husky/husky", "xarm/xarm6_with_gripper", "racecar/racecar", "humanoid/humanoid", "aliengo/aliengo",
+                  "husky/husky", "xarm/xarm6_with_gripper", "racecar/racecar", "aliengo/aliengo",
                   "quadruped/minitaur", "cartpole", "pr2_gripper"]:
             robots.append((bullet_robot, site, f"pybullet_data/{n}.urdf"))
     failed = 0

@@ -51,6 +51,9 @@ struct Look {
     texture: Option<String>,
 }
 
+/// Colour with alpha, and picture.
+type ColourAndPicture = (Option<[f32; 4]>, Option<Arc<Picture>>);
+
 /// What `<asset>` declares.
 pub(super) struct Library {
     meshes: BTreeMap<String, Element>,
@@ -301,7 +304,7 @@ impl Library {
         document: &Document<'_>,
         attributes: &Attributes<'_>,
         notes: &mut Notes,
-    ) -> Result<(Option<[f32; 4]>, Option<Arc<Picture>>)> {
+    ) -> Result<ColourAndPicture> {
         let own = rgba(attributes)?;
         let Some(name) = attributes.get("material") else { return Ok((own, None)) };
         let Some(material) = self.materials.get(name).cloned() else {
