@@ -6,15 +6,14 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use worldloom_engine::assets::Assets;
 use worldloom_engine::gbuffer::{Channels, GBuffer};
 use worldloom_engine::maths::Vec3;
-use worldloom_engine::physics::probe::{JointWrench, Probe, Sample};
-use worldloom_engine::physics::{BodyInertia, PhysicsWorld};
+use worldloom_engine::physics::{BodyInertia, Link, PhysicsWorld, Substep, Wrench};
 use worldloom_engine::rollout::Rollout;
 use worldloom_engine::scene::Scene;
 use worldloom_engine::spec::VectorSpec;
@@ -59,6 +58,8 @@ pub struct Header {
     pub joints: Vec<DofLine>,
     /// By channel of the action.
     pub action: Vec<ChannelLine>,
+    /// The tree that `wrenches` follow.
+    pub links: Vec<LinkLine>,
 }
 
 /// A body.
@@ -99,6 +100,20 @@ pub struct ChannelLine {
     pub unit: String,
 }
 
+/// A joint or weld through which a body hangs from another.
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkLine {
+    /// The joint's name, or the child's if they are welded.
+    pub name: String,
+    /// Index of the body it hangs from; null for the world.
+    pub parent: Option<usize>,
+    /// Index of the body that hangs.
+    pub child: usize,
+    /// Where the wrench is taken, in the child's frame, m.
+    pub anchor: [f32; 3],
+}
+
 /// The end of a physics step.
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -117,7 +132,7 @@ pub struct StepLine {
     pub applied: Vec<AppliedLine>,
     /// Contacts of the step.
     pub contacts: Vec<ContactLine>,
-    /// What links of robots and of jointed trees carry during the step. Empty at the reset.
+    /// By link of the header: what its parent put on the child during the step. Empty at the reset.
     pub wrenches: Vec<WrenchLine>,
 }
 
@@ -177,17 +192,13 @@ pub struct ContactLine {
     pub force_n: [f32; 3],
 }
 
-/// What the joint between a body and its parent carries: force and torque on the body.
+/// What a link carried.
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WrenchLine {
-    /// Index of the body.
-    pub body: usize,
-    /// Its centre of mass in the world, about which the torque counts, m.
-    pub at: [f32; 3],
     /// N.
     pub force_n: [f32; 3],
-    /// N·m.
+    /// About the link's anchor, N·m.
     pub torque_nm: [f32; 3],
 }
 
@@ -216,23 +227,21 @@ impl<'a> Exporter<'a> {
         let mut stage = Stage::new(self.assets.clone());
         let prepared = stage.prepare(self.scene, self.seed, self.number)?;
         let episode::Parts { world, mut policy } = prepared.into_parts();
-        let header = self.header(world.catalog(), &world.inertias());
-        let first = step_line(0, world.state(), &[], &[]);
-        let sink = Arc::new(Mutex::new(Sink { out, action: Vec::new(), failure: None }));
-        lock(&sink).put(&Line::Header(header));
-        lock(&sink).put(&Line::Step(first));
-        world.set_probe(Some(Box::new(Tap(sink.clone()))));
-        let mut watched = Watched { world, sink: sink.clone() };
+        let (links, inertias) = (world.links(), world.inertias());
+        let header = self.header(world.catalog(), &links, &inertias);
+        let first = step_line(0, None, world.state(), &[], &[]);
+        let mut watched = Watched { world, links, inertias, out, steps: 0, failure: None };
+        watched.put(&Line::Header(header));
+        watched.put(&Line::Step(first));
         let mut rollout = Rollout::new(&mut watched, policy.as_mut(), self.channels)?;
         while rollout.next_frame()?.is_some() {}
-        let mut sink = lock(&sink);
-        if let Err(error) = sink.out.flush() {
-            sink.failure.get_or_insert(error);
+        if let Err(error) = watched.out.flush() {
+            watched.failure.get_or_insert(error);
         }
-        sink.failure.as_ref().map_or(Ok(()), |error| Err(failed(error)))
+        watched.failure.map_or(Ok(()), |error| Err(failed(&error)))
     }
 
-    fn header(&self, catalog: &Catalog, inertias: &[BodyInertia]) -> Header {
+    fn header(&self, catalog: &Catalog, links: &[Link], inertias: &[BodyInertia]) -> Header {
         let body = |(info, own): (&worldloom_engine::state::BodyInfo, &BodyInertia)| BodyLine {
             name: info.name.clone(),
             class: info.class.clone(),
@@ -255,52 +264,45 @@ impl<'a> Exporter<'a> {
             bodies: catalog.bodies.iter().zip(inertias).map(body).collect(),
             joints: catalog.joints.iter().map(|j| DofLine { name: j.name.clone(), unit: j.unit.to_owned() }).collect(),
             action: channels(&catalog.action),
+            links: links
+                .iter()
+                .map(|link| LinkLine {
+                    name: link.name.clone(),
+                    parent: link.parent,
+                    child: link.child,
+                    anchor: link.anchor.to_array(),
+                })
+                .collect(),
         }
     }
 }
 
-/// Where the lines go.
-struct Sink {
+/// A world that writes every physics step and is otherwise the one it wraps.
+struct Watched<'a> {
+    world: &'a mut PhysicsWorld,
+    links: Vec<Link>,
+    inertias: Vec<BodyInertia>,
     out: BufWriter<File>,
-    action: Vec<f32>,
+    steps: u64,
     failure: Option<std::io::Error>,
 }
 
-impl Sink {
-    /// Writes a line unless an earlier one failed.
+impl Watched<'_> {
     fn put(&mut self, line: &Line) {
-        if self.failure.is_some() {
-            return;
-        }
-        let written = serde_json::to_writer(&mut self.out, line).map_err(std::io::Error::from);
-        if let Err(error) = written.and_then(|()| self.out.write_all(b"\n")) {
-            self.failure = Some(error);
-        }
+        put(&mut self.out, &mut self.failure, line);
     }
 }
 
-fn lock(sink: &Mutex<Sink>) -> MutexGuard<'_, Sink> {
-    sink.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Writes every physics step.
-struct Tap(Arc<Mutex<Sink>>);
-
-impl Probe for Tap {
-    fn record(&mut self, sample: &Sample<'_>) -> worldloom_engine::Result<()> {
-        let mut sink = lock(&self.0);
-        let mut line = step_line(sample.physics_step, sample.state, sample.applied, sample.joint_wrenches);
-        line.time_secs = sample.time_secs;
-        line.action = Some(sink.action.clone());
-        sink.put(&Line::Step(line));
-        Ok(())
+/// Writes a line unless an earlier one failed.
+fn put(out: &mut BufWriter<File>, failure: &mut Option<std::io::Error>, line: &Line) {
+    if failure.is_some() {
+        return;
     }
-}
-
-/// A world that notes each action for the lines, and is otherwise the one it wraps.
-struct Watched<'a> {
-    world: &'a mut PhysicsWorld,
-    sink: Arc<Mutex<Sink>>,
+    let written =
+        serde_json::to_writer(&mut *out, line).map_err(std::io::Error::from).and_then(|()| out.write_all(b"\n"));
+    if let Err(error) = written {
+        *failure = Some(error);
+    }
 }
 
 impl World for Watched<'_> {
@@ -325,8 +327,14 @@ impl World for Watched<'_> {
     }
 
     fn step(&mut self, action: &[f32]) -> worldloom_engine::Result<Step> {
-        lock(&self.sink).action = action.to_vec();
-        self.world.step(action)
+        let Self { world, links, inertias, out, steps, failure } = self;
+        let (gravity, rate_hz) = (world.scene().engine.gravity, world.scene().engine.physics_rate);
+        let gravity = Vec3::from_array(gravity.map(|g| g as f32));
+        world.step_watched(action, &mut |step: &Substep<'_>| {
+            *steps += 1;
+            let wrenches = step.wrenches(links, inertias, gravity, 1.0 / rate_hz as f32);
+            put(out, failure, &Line::Step(step_line(*steps, Some(action), step.after, step.forces, &wrenches)));
+        })
     }
 
     fn view(&self, camera: usize) -> View {
@@ -346,11 +354,17 @@ impl World for Watched<'_> {
     }
 }
 
-fn step_line(step: u64, state: &State, applied: &[(usize, Vec3)], wrenches: &[JointWrench]) -> StepLine {
+fn step_line(
+    step: u64,
+    action: Option<&[f32]>,
+    state: &State,
+    applied: &[(usize, Vec3)],
+    wrenches: &[Wrench],
+) -> StepLine {
     StepLine {
         step,
         time_secs: state.time_secs,
-        action: None,
+        action: action.map(<[f32]>::to_vec),
         bodies: state
             .bodies
             .iter()
@@ -382,12 +396,7 @@ fn step_line(step: u64, state: &State, applied: &[(usize, Vec3)], wrenches: &[Jo
             .collect(),
         wrenches: wrenches
             .iter()
-            .map(|wrench| WrenchLine {
-                body: wrench.body,
-                at: wrench.at.to_array(),
-                force_n: wrench.force.to_array(),
-                torque_nm: wrench.torque.to_array(),
-            })
+            .map(|wrench| WrenchLine { force_n: wrench.force_n.to_array(), torque_nm: wrench.torque_nm.to_array() })
             .collect(),
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::build::{Built, build};
 use super::camera::Rig;
 use super::effects;
-use super::probe::{Ledger, Probe, Sample};
 use super::sight::{Eyes, Look};
 use super::step::Scratch;
+use super::watch::Substep;
 use crate::assets::Assets;
 use crate::error::{Error, Result};
 use crate::events::{EventRunner, FaultBank, Fired};
@@ -25,8 +25,10 @@ use crate::world::{Snapshot, Step, World};
 pub struct PhysicsWorld {
     assets: Arc<Assets>,
     live: Option<Box<Live>>,
-    probe: Option<Box<dyn Probe>>,
 }
+
+/// Sees each physics step of a control step.
+pub(super) type Watch<'a> = &'a mut dyn FnMut(&Substep<'_>);
 
 /// What exists between a reset and the next.
 pub(super) struct Live {
@@ -38,7 +40,6 @@ pub(super) struct Live {
     pub faults: FaultBank,
     pub eyes: Eyes,
     pub scratch: Scratch,
-    pub ledger: Ledger,
     pub state: State,
     pub observation: Vec<f32>,
     pub action: Vec<f32>,
@@ -55,7 +56,7 @@ pub(super) struct Rules {
 impl PhysicsWorld {
     /// A world that finds its files in `assets`.
     pub fn new(assets: Arc<Assets>) -> Self {
-        Self { assets, live: None, probe: None }
+        Self { assets, live: None }
     }
 
     /// The models of the scene's robots, in order; empty before a reset.
@@ -66,11 +67,6 @@ impl PhysicsWorld {
     /// Every event that fired since the reset, in order.
     pub fn fired(&self) -> &[Fired] {
         self.live.as_ref().map_or(&[], |live| live.events.fired())
-    }
-
-    /// Shows every physics step to a probe from now on, or to none; a reset keeps it.
-    pub fn set_probe(&mut self, probe: Option<Box<dyn Probe>>) {
-        self.probe = probe;
     }
 
     /// What a renderer draws of the scene; empty before a reset.
@@ -85,6 +81,11 @@ impl PhysicsWorld {
             Some(live) => live,
             None => never_reset(),
         }
+    }
+
+    /// A control step, showing each physics step to `watch`.
+    pub(super) fn step_shown(&mut self, action: &[f32], watch: Option<Watch<'_>>) -> Result<Step> {
+        self.live_mut("step")?.step(action, watch)
     }
 
     fn live_mut(&mut self, operation: &'static str) -> Result<&mut Live> {
@@ -121,10 +122,7 @@ impl World for PhysicsWorld {
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Step> {
-        let mut probe = self.probe.take();
-        let result = self.live_mut("step").and_then(|live| live.step(action, &mut probe));
-        self.probe = probe;
-        result
+        self.step_shown(action, None)
     }
 
     fn view(&self, camera: usize) -> View {
@@ -164,8 +162,10 @@ impl Live {
         let mut built = build(scene, assets)?;
         let rigs = Rig::all(scene, &built.catalog)?;
         let rules = Rules::new(scene, &built.catalog)?;
-        built.catalog.observation =
-            ObservationSpec { state: VectorSpec { channels: rules.channels() }, cameras: cameras(scene) };
+        built.catalog.observation = ObservationSpec {
+            state: VectorSpec { channels: rules.channels() },
+            cameras: cameras(scene),
+        };
         let scratch = Scratch::default();
         let mut state = State::default();
         built.sim.read(&scratch, &mut state);
@@ -179,7 +179,6 @@ impl Live {
             rigs,
             eyes: Eyes::default(),
             scratch,
-            ledger: Ledger::default(),
             state,
             observation: Vec::new(),
             action: Vec::new(),
@@ -188,7 +187,7 @@ impl Live {
         Ok(live)
     }
 
-    fn step(&mut self, action: &[f32], probe: &mut Option<Box<dyn Probe>>) -> Result<Step> {
+    fn step(&mut self, action: &[f32], mut watch: Option<Watch<'_>>) -> Result<Step> {
         let spec = &self.built.catalog.action;
         if action.len() != spec.dim() {
             return Err(Error::Misuse {
@@ -206,12 +205,11 @@ impl Live {
         let mut pulsed = !self.built.sim.pulses.is_empty();
         self.built.sim.apply_forces();
         for _ in 0..self.scene.engine.substeps() {
-            if probe.is_some() {
-                self.ledger.open(&self.built.sim);
-            }
+            let before = watch.as_ref().map(|_| self.instant());
             self.built.sim.advance(&self.built.hooks, &self.built.catalog, &mut self.scratch)?;
-            if let Some(probe) = probe.as_mut() {
-                self.show(probe.as_mut())?;
+            if let (Some(watch), Some(before)) = (&mut watch, before) {
+                let after = self.instant();
+                watch(&Substep { before: &before, after: &after, forces: &self.built.sim.applied });
             }
             if std::mem::take(&mut pulsed) {
                 self.built.sim.apply_forces();
@@ -224,21 +222,6 @@ impl Live {
         let mut step = self.judge();
         step.terminated |= ended;
         Ok(step)
-    }
-
-    /// Shows the physics step just made to a probe.
-    fn show(&mut self, probe: &mut dyn Probe) -> Result<()> {
-        self.built.sim.read(&self.scratch, &mut self.state);
-        let sim = &self.built.sim;
-        self.ledger.close(sim, &self.state, &sim.applied);
-        probe.record(&Sample {
-            physics_step: sim.steps,
-            time_secs: sim.steps as f64 / f64::from(self.scene.engine.physics_rate),
-            catalog: &self.built.catalog,
-            state: &self.state,
-            applied: &sim.applied,
-            joint_wrenches: &self.ledger.wrenches,
-        })
     }
 
     /// Carries out the events of this instant; true if one of them ends the episode.
@@ -259,6 +242,14 @@ impl Live {
             }
         }
         Ok(ended)
+    }
+
+    /// The state now, between two physics steps.
+    fn instant(&mut self) -> State {
+        let mut state = State { step: self.state.step, ..State::default() };
+        self.built.sim.read(&self.scratch, &mut state);
+        state.time_secs = self.built.sim.steps as f64 / f64::from(self.scene.engine.physics_rate);
+        state
     }
 
     /// Refills the observation from the state.
