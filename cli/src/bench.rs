@@ -64,6 +64,8 @@ pub struct Measured {
 const PRIMITIVES: &str = include_str!("../../benches/scenes/primitives.yaml");
 /// The same scene falling: what the whole pipeline is compared on.
 const TUMBLE: &str = include_str!("../../benches/scenes/tumble.yaml");
+/// Frames or steps before the measured ones.
+const WARM_UP: u64 = 50;
 /// Frames, steps and episodes measured over where `--count` does not say.
 const RENDER_FRAMES: u64 = 2_000;
 const PIPELINE_FRAMES: u64 = 400;
@@ -148,7 +150,7 @@ fn render(args: &BenchArgs) -> Outcome<Measured> {
     let view = world.view(0);
     let mut pixels = GBuffer::default();
     let mut draw = || renderer.render(&model, &world.state().bodies, &view, channels, &mut pixels);
-    for _ in 0..20 {
+    for _ in 0..WARM_UP {
         draw();
     }
     let count = args.count.unwrap_or(RENDER_FRAMES);
@@ -172,26 +174,27 @@ fn physics(args: &BenchArgs) -> Outcome<Measured> {
     world.reset(&scene)?;
     let action = vec![0.0; world.catalog().action.dim()];
     let count = args.count.unwrap_or(PHYSICS_STEPS);
-    let mut usage = Usage::now();
-    let (mut steps, mut in_resets) = (0, 0.0);
-    while steps < count {
-        steps += 1;
+    let mut in_resets = 0.0;
+    let mut step = |in_resets: &mut f64| -> Outcome {
         if world.step(&action)?.done() {
             let reset = Usage::now();
             world.reset(&scene)?;
-            in_resets += reset.wall_since();
+            *in_resets += reset.wall_since();
         }
-        if steps == 50 {
-            // Warm from here on.
-            usage = Usage::now();
-            in_resets = 0.0;
-        }
+        Ok(())
+    };
+    for _ in 0..WARM_UP {
+        step(&mut in_resets)?;
     }
-    let counted = count.saturating_sub(50).max(1);
-    let mut result = measured("physics", source.scenario.name(), counted, &usage);
+    in_resets = 0.0;
+    let usage = Usage::now();
+    for _ in 0..count {
+        step(&mut in_resets)?;
+    }
+    let mut result = measured("physics", source.scenario.name(), count, &usage);
     let cpu = (result.cpu_seconds - in_resets).max(1e-3);
-    result.control_steps_per_cpu_second = Some(counted as f64 / cpu);
-    result.physics_steps_per_cpu_second = Some(counted as f64 * f64::from(scene.engine.substeps()) / cpu);
+    result.control_steps_per_cpu_second = Some(count as f64 / cpu);
+    result.physics_steps_per_cpu_second = Some(count as f64 * f64::from(scene.engine.substeps()) / cpu);
     result.settings = settings(json!({
         "physics_rate": scene.engine.physics_rate, "control_rate": scene.engine.control_rate,
         "solver_iterations": scene.engine.solver_iterations, "bodies": world.catalog().bodies.len(),

@@ -60,7 +60,7 @@ pub fn instance_colour(id: u16) -> [u8; 3] {
         return NOTHING;
     }
     let turn = f64::from(id) * GOLDEN;
-    let value = if id % 2 == 0 { 0.78 } else { 0.95 };
+    let value = if id.is_multiple_of(2) { 0.78 } else { 0.95 };
     hsv(turn - turn.floor(), 0.62, value)
 }
 

@@ -16,7 +16,7 @@ pub struct Clip {
 impl Clip {
     /// Begins an mp4 file of pictures of an even width and height.
     pub fn create(path: &Path, settings: &VideoSettings, width: u32, height: u32, fps: u32) -> Result<Self> {
-        if width % 2 != 0 || height % 2 != 0 {
+        if !width.is_multiple_of(2) || !height.is_multiple_of(2) {
             return Err(Error::invalid("clip", format!("{width}×{height}: video needs even sizes")));
         }
         let encoder = Encoder::open(settings, width, height, fps)?;
