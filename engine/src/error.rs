@@ -51,6 +51,18 @@ pub enum Error {
         /// What to do about it.
         hint: String,
     },
+    /// A robot description says something that no robot can be built from.
+    #[error("robot file `{file}` line {line}: {element}: {problem}")]
+    Robot {
+        /// Reference of the file.
+        file: String,
+        /// Line of the element, from 1.
+        line: u32,
+        /// The element, e.g. `<joint name="elbow">`.
+        element: String,
+        /// What was expected and what was found.
+        problem: String,
+    },
     /// The state of a world stopped being finite (or left any sensible range).
     #[error("diverged at physics step {step}: {what}")]
     Diverged {

@@ -14,6 +14,7 @@
 //! `engine/ARCHITECTURE.md` is the map.
 
 pub mod assets;
+pub mod digest;
 pub mod drivers;
 pub mod error;
 pub mod events;

@@ -3,6 +3,7 @@
 //! A [`Rollout`] yields [`Frame`]s one at a time, one step behind the world, because forward flow
 //! and its occlusion need the next instant. Memory is two frames, whatever the episode's length.
 
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::frame::{CameraFrame, EpisodeEnd, Frame, Outcome};
 use crate::gbuffer::{Channels, GBuffer};
@@ -18,8 +19,8 @@ pub struct Rollout<'a> {
     policy: &'a mut dyn Policy,
     channels: Channels,
     held: Option<Held>,
-    states: blake3::Hasher,
-    pixels: blake3::Hasher,
+    states: Digest,
+    pixels: Digest,
     frames: u64,
     end: Option<(Outcome, bool)>,
 }
@@ -38,8 +39,8 @@ impl<'a> Rollout<'a> {
             policy,
             channels,
             held: None,
-            states: blake3::Hasher::new(),
-            pixels: blake3::Hasher::new(),
+            states: Digest::default(),
+            pixels: Digest::default(),
             frames: 0,
             end: None,
         };
@@ -92,8 +93,8 @@ impl<'a> Rollout<'a> {
             frames: self.frames,
             outcome: outcome.clone(),
             success: *success,
-            state_digest: *self.states.finalize().as_bytes(),
-            pixel_digest: *self.pixels.finalize().as_bytes(),
+            state_digest: self.states.value(),
+            pixel_digest: self.pixels.value(),
         })
     }
 
@@ -144,15 +145,15 @@ impl<'a> Rollout<'a> {
     }
 
     fn digest(&mut self, frame: &Frame) {
-        digest_states(&mut self.states, frame);
+        self.states.add_frame(frame);
         for view in &frame.views {
-            digest_pixels(&mut self.pixels, &view.pixels);
+            self.pixels.add_pixels(&view.pixels);
         }
     }
 }
 
 /// The middle of each bounded channel, zero elsewhere.
-fn neutral_action(catalog: &Catalog) -> Vec<f32> {
+pub(crate) fn neutral_action(catalog: &Catalog) -> Vec<f32> {
     let middle = |low: f32, high: f32| if low.is_finite() && high.is_finite() { 0.5 * (low + high) } else { 0.0 };
     catalog.action.channels.iter().map(|channel| middle(channel.low, channel.high)).collect()
 }
@@ -162,57 +163,5 @@ fn clamp_action(catalog: &Catalog, action: &mut [f32]) {
     for (value, channel) in action.iter_mut().zip(&catalog.action.channels) {
         let finite = if value.is_nan() { 0.0 } else { *value };
         *value = finite.max(channel.low).min(channel.high);
-    }
-}
-
-fn digest_floats(hasher: &mut blake3::Hasher, values: &[f32]) {
-    for value in values {
-        hasher.update(&value.to_bits().to_le_bytes());
-    }
-}
-
-fn digest_states(hasher: &mut blake3::Hasher, frame: &Frame) {
-    for body in &frame.state.bodies {
-        digest_floats(hasher, &body.pose.translation.to_array());
-        digest_floats(hasher, &body.pose.rotation.to_array());
-        digest_floats(hasher, &body.velocity.to_array());
-        digest_floats(hasher, &body.angular_velocity.to_array());
-        hasher.update(&[u8::from(body.present)]);
-    }
-    for joint in &frame.state.joints {
-        digest_floats(hasher, &[joint.position, joint.velocity, joint.effort]);
-    }
-    for contact in &frame.state.contacts {
-        hasher.update(&contact.a.to_le_bytes());
-        hasher.update(&contact.b.to_le_bytes());
-        digest_floats(hasher, &contact.point.to_array());
-        digest_floats(hasher, &contact.normal.to_array());
-        digest_floats(hasher, &[contact.depth_m, contact.normal_force_n]);
-        digest_floats(hasher, &contact.friction_force_n.to_array());
-    }
-    digest_floats(hasher, &frame.observation);
-    digest_floats(hasher, &frame.action);
-    digest_floats(hasher, &[frame.reward]);
-    hasher.update(&[u8::from(frame.success), u8::from(frame.terminated), u8::from(frame.truncated)]);
-}
-
-fn digest_pixels(hasher: &mut blake3::Hasher, pixels: &GBuffer) {
-    hasher.update(&pixels.width.to_le_bytes());
-    hasher.update(&pixels.height.to_le_bytes());
-    hasher.update(&pixels.colour);
-    digest_floats(hasher, &pixels.depth_m);
-    for normal in &pixels.normal {
-        digest_floats(hasher, normal);
-    }
-    for id in &pixels.instance {
-        hasher.update(&id.to_le_bytes());
-    }
-    for field in [&pixels.flow_forward, &pixels.flow_backward] {
-        for displacement in &field.displacement {
-            digest_floats(hasher, displacement);
-        }
-        for occluded in &field.occluded {
-            hasher.update(&[u8::from(*occluded)]);
-        }
     }
 }

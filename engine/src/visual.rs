@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::assets::Assets;
+use crate::error::Result;
 use crate::maths::{Pose, Vec2, Vec3};
-use crate::scene::Material;
+use crate::robots::RobotModel;
+use crate::scene::{Image, Material, Robot, Texture};
 
 /// One drawn shape of a body.
 #[derive(Clone, Debug)]
@@ -63,4 +66,40 @@ pub struct Picture {
     pub height: u32,
     /// `[H, W, 3]` sRGB, row 0 at the top.
     pub rgb: Vec<u8>,
+}
+
+/// The drawn shape of an object's body.
+pub fn of_object(body: usize, material: &Material, shape: &VisualShape, assets: &Assets) -> Result<Visual> {
+    let image = match &material.texture {
+        Some(Texture::Image(image)) => Some(assets.picture(&image.file)?),
+        _ => None,
+    };
+    Ok(Visual { body, local: Pose::IDENTITY, shape: shape.clone(), material: material.clone(), image })
+}
+
+/// The drawn shapes of a robot's links; `first_body` is the body of link 0.
+pub fn of_robot(first_body: usize, robot: &Robot, model: &RobotModel) -> Vec<Visual> {
+    let mut out = Vec::new();
+    for (index, link) in model.links.iter().enumerate() {
+        for visual in &link.visuals {
+            let mut material = Material::default();
+            if let Some(colour) = visual.colour {
+                material.colour = colour.map(f64::from);
+            }
+            if let Some(colour) = robot.colour {
+                material.colour = colour;
+            }
+            if visual.picture.is_some() {
+                material.texture = Some(Texture::Image(Image { file: String::new(), repeat: [1.0; 2] }));
+            }
+            out.push(Visual {
+                body: first_body + index,
+                local: visual.local,
+                shape: visual.shape.clone(),
+                material,
+                image: visual.picture.clone(),
+            });
+        }
+    }
+    out
 }

@@ -1,1 +1,3 @@
 //! Every registered scenario, world and format keeps its contract.
+
+mod datasets;

@@ -1,1 +1,3 @@
-//! Kill, truncation, disk full, hostile files.
+//! Kill, truncation, full disk, NaN, hostile files: a clear error, and nothing lost.
+
+mod datasets;

@@ -1,18 +1,158 @@
 //! Scripted policies ([`crate::scene::Driver`]).
+//!
+//! [`scripted`] seats each robot's driver on that robot's channels of the action, then each of the
+//! scene's own drivers on the channels that no robot's driver holds, in the file's order. Every
+//! driver draws from a stream of its own, so that adding one does not disturb another.
+//!
+//! | file | drivers |
+//! |---|---|
+//! | `signals.rs` | `random`, `sine`, `velocity`, `feedback`: channel by channel |
+//! | `waypoints.rs`, `replay.rs` | given courses |
+//! | `push.rs`, `pick.rs` | arms: closed-loop experts over the inverse kinematics of `arm.rs` |
+//! | `wheels.rs`, `trot.rs` | mobile robots |
+//! | `strikes.rs` | `force`, `cue`: scenes without a robot |
+//! | `process/` | another program over a pipe |
+//!
+//! The experts look at the true state ([`PolicyInput::state`]), as demonstrators may; what they do is
+//! recorded beside what a policy would have seen.
 
+mod arm;
+mod extent;
+mod pick;
+mod process;
+mod push;
+mod replay;
+mod seat;
+mod signals;
+mod strikes;
+mod trot;
+mod waypoints;
+mod wheels;
+
+use std::sync::Arc;
+
+use crate::assets::Assets;
 use crate::error::Result;
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicyInput};
 use crate::robots::RobotModel;
-use crate::scene::Scene;
+use crate::scene::{Driver, Scene};
 use crate::state::Catalog;
+use crate::stream::Stream;
+
+use process::Connections;
+use seat::Seat;
 
 /// The policy that a scene's own drivers make: each robot's driver on its channels, then the scene's drivers.
 /// `robots` are the models of the scene's robots, in order. Channels that no driver drives stay neutral.
+///
+/// Another scene may be given to its `reset`, as long as the robots are the same.
 pub fn scripted(
-    _scene: &Scene,
-    _catalog: &Catalog,
-    _robots: &[std::sync::Arc<RobotModel>],
-    _assets: &crate::assets::Assets,
+    scene: &Scene,
+    catalog: &Catalog,
+    robots: &[Arc<RobotModel>],
+    assets: &Assets,
 ) -> Result<Box<dyn Policy>> {
-    Err(crate::error::Error::Unsupported { feature: "drivers".into(), hint: String::new() })
+    let mut policy = Scripted {
+        robots: robots.to_vec(),
+        assets: assets.clone(),
+        connections: Connections::default(),
+        parts: Vec::new(),
+        values: Vec::new(),
+    };
+    // Mistakes in the scene are found now rather than at the first reset.
+    policy.seat(scene, catalog, Stream::new(0, "unused", 0, 0))?;
+    Ok(Box::new(policy))
 }
+
+/// What a driver does, once seated.
+trait Drive: Send {
+    /// Sets the seat's channels, which come preset to neutral.
+    fn drive(&mut self, seat: &Seat, input: &PolicyInput<'_>, values: &mut [f32]) -> Result<()>;
+}
+
+struct Scripted {
+    robots: Vec<Arc<RobotModel>>,
+    assets: Assets,
+    connections: Connections,
+    parts: Vec<(Seat, Box<dyn Drive>)>,
+    values: Vec<f32>,
+}
+
+impl Scripted {
+    fn seat(&mut self, scene: &Scene, catalog: &Catalog, mut stream: Stream) -> Result<()> {
+        self.parts.clear();
+        let seats = Seat::all(scene, catalog, &self.robots)?;
+        for (index, (driver, seat)) in seats.into_iter().enumerate() {
+            let own = Stream::new(stream.bits(), "driver", index as u64, 0);
+            let drive = self.build(driver, scene, catalog, &seat, own)?;
+            self.parts.push((seat, drive));
+        }
+        Ok(())
+    }
+
+    fn build(
+        &mut self,
+        driver: &Driver,
+        scene: &Scene,
+        catalog: &Catalog,
+        seat: &Seat,
+        stream: Stream,
+    ) -> Result<Box<dyn Drive>> {
+        Ok(match driver {
+            Driver::Random { scale, smooth } => Box::new(signals::Random::new(*scale, *smooth, seat, stream)?),
+            Driver::Sine { amplitude, frequency, phase_step } => {
+                Box::new(signals::Sine::new(*amplitude, *frequency, *phase_step, seat))
+            }
+            Driver::Velocity(values) => Box::new(signals::Constant::new(values, seat)?),
+            Driver::Feedback { gains, target, noise } => {
+                Box::new(signals::Feedback::new(gains, target, *noise, seat, catalog, stream)?)
+            }
+            Driver::Waypoints { joints, points, frame, each, repeat } => {
+                Box::new(waypoints::Waypoints::new(joints, points, frame.as_deref(), *each, *repeat, seat, catalog)?)
+            }
+            Driver::Replay { file } => Box::new(replay::Replay::new(file, seat, &self.assets)?),
+            Driver::Force { on, value, from, duration } => {
+                Box::new(strikes::Force::new(on, *value, *from, *duration, seat, catalog)?)
+            }
+            Driver::Cue { ball, speed, angle, towards, at } => {
+                Box::new(strikes::Cue::new(ball, *speed, *angle, towards.as_deref(), *at, seat, catalog)?)
+            }
+            Driver::PushTo { object, goal, noise, speed } => {
+                Box::new(push::PushTo::new(object, *goal, *noise, *speed, seat, catalog, stream)?)
+            }
+            Driver::PickPlace { object, goal, noise, speed } => {
+                Box::new(pick::PickPlace::new(object, *goal, *noise, *speed, scene, seat, catalog, stream)?)
+            }
+            Driver::DriveTo { goal, avoid, noise, speed } => {
+                Box::new(wheels::DriveTo::new(*goal, avoid, *noise, *speed, seat, catalog, stream)?)
+            }
+            Driver::Trot { frequency, stride, lift, noise } => {
+                Box::new(trot::Trot::new(*frequency, *stride, *lift, *noise, seat, stream)?)
+            }
+            Driver::Process { command, timeout } => {
+                Box::new(process::Remote::new(command, *timeout, scene, catalog, seat, stream, &mut self.connections)?)
+            }
+        })
+    }
+}
+
+impl Policy for Scripted {
+    fn reset(&mut self, scene: &Scene, catalog: &Catalog, stream: Stream) -> Result<()> {
+        self.seat(scene, catalog, stream)
+    }
+
+    fn act(&mut self, input: &PolicyInput<'_>, action: &mut [f32]) -> Result<()> {
+        for (seat, drive) in &mut self.parts {
+            self.values.clear();
+            self.values.extend(seat.levers.iter().map(|lever| action[lever.channel]));
+            drive.drive(seat, input, &mut self.values)?;
+            for (lever, value) in seat.levers.iter().zip(&self.values) {
+                action[lever.channel] = *value;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,53 @@
 //! Robot description files read into one neutral model, which physics builds and kinematics solves.
 //!
 //! A [`RobotModel`] is a tree of links: link 0 is the base, and every other link hangs from an
-//! earlier one by its joint. Readers say what they could not represent in [`RobotModel::skipped`].
+//! earlier one by its joints. [`load`] reads URDF and MJCF (MuJoCo XML) from an [`Assets`] alone:
+//! no other file is ever opened. What a file says that the model cannot represent is listed in
+//! [`RobotModel::skipped`]; what makes no sense (a missing mesh, a negative mass, inverted limits, a
+//! cycle) is an error that names the element and its line.
+//!
+//! With joint positions `q`, a link stands at
+//!
+//! ```text
+//! world_from_link = world_from_parent · parent_from_link · Π_k J_k(q_k)      over Link::joints, in order
+//! J(q) = translate(anchor) · rotate(axis, q) · translate(−anchor)            revolute
+//! J(q) = translate(axis · q)                                                 prismatic
+//! ```
+//!
+//! which is MuJoCo's rule for a body with several joints, and URDF's with one joint whose anchor is 0.
 
+mod finish;
+mod inertia;
+pub mod kinematics;
+mod mjcf;
+mod shapes;
+mod urdf;
+mod xml;
+
+pub(crate) use xml::nesting;
+
+use std::sync::Arc;
+
+use crate::assets::Assets;
+use crate::error::Result;
 use crate::maths::{Mat3, Pose, Vec3};
-use crate::visual::VisualShape;
+use crate::scene::{Control, RobotSource};
+use crate::visual::{Picture, VisualShape};
+
+/// Reads a robot description and everything it refers to.
+///
+/// # Errors
+/// [`Error::Asset`](crate::Error::Asset) for a file that is missing, escapes its folder, or is not what its name says;
+/// [`Error::Robot`](crate::Error::Robot) for a description that no robot can be built from.
+pub fn load(source: &RobotSource, assets: &Assets) -> Result<RobotModel> {
+    match source {
+        RobotSource::Urdf(reference) => urdf::load(reference, assets),
+        RobotSource::Mjcf(reference) => mjcf::load(reference, assets),
+    }
+}
 
 /// A robot as its file describes it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct RobotModel {
     /// Name in the file.
     pub name: String,
@@ -17,26 +57,34 @@ pub struct RobotModel {
     pub joints: Vec<RobotJoint>,
     /// True if the base is bolted to the world unless the scene says otherwise.
     pub fixed_base: bool,
-    /// Pairs of links (by index) that the file excludes from collision.
+    /// Link that holds what the file bolts to the world (MJCF floors and walls), if it has any. It
+    /// has no parent, no joint and no mass, and never moves, whatever `fixed_base` is. It is link 0
+    /// if the file's moving parts hang from the world itself (a cart on a rail).
+    pub world_link: Option<usize>,
+    /// Named frames that the file declares (MJCF sites).
+    pub frames: Vec<RobotFrame>,
+    /// Pairs of links (by index, smaller first) that the file excludes from collision.
     pub excluded_pairs: Vec<(usize, usize)>,
-    /// What the file says that this reader cannot represent, one line each.
+    /// What the file says that this reader cannot represent, and what it assumed, one line each.
     pub skipped: Vec<String>,
-    /// Every file that was read, as references that [`crate::assets::Assets`] resolves.
+    /// Every file that was read, as references that [`Assets`] resolves.
     pub files: Vec<String>,
 }
 
 /// A rigid link. Its frame is the file's link (URDF) or body (MJCF) frame.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Link {
     /// Name in the file.
     pub name: String,
-    /// Parent link; `None` for the base.
+    /// Parent link; `None` for the base and the world link.
     pub parent: Option<usize>,
-    /// Parent link from this link, at zero joint positions.
+    /// Parent link from this link, at zero joint positions. For a link without a parent: the file's
+    /// world from this link (identity in URDF; an MJCF robot stands where its file puts it, above
+    /// its floor, when the scene puts the file's world at the robot's pose).
     pub parent_from_link: Pose,
     /// Joints (indices) between the parent and this link, applied in order; empty if welded.
     pub joints: Vec<usize>,
-    /// Mass, kg.
+    /// Mass, kg; 0 for a frame that is welded to a link with mass.
     pub mass_kg: f32,
     /// Centre of mass in the link's frame, metres.
     pub centre_of_mass: Vec3,
@@ -51,16 +99,38 @@ pub struct Link {
 /// A collision shape of a link.
 #[derive(Clone)]
 pub struct LinkCollider {
-    /// Geometry.
+    /// Geometry. Meshes and ellipsoids are convex hulls, as in MuJoCo.
     pub shape: rapier3d::geometry::SharedShape,
     /// Link from shape.
     pub local: Pose,
     /// Coulomb friction, if the file says.
     pub friction: Option<f32>,
+    /// MuJoCo's `contype`: two shapes of one file touch if `a.contype & b.conaffinity` or
+    /// `b.contype & a.conaffinity` is not 0. 1 in URDF.
+    pub contype: u32,
+    /// MuJoCo's `conaffinity`, see `contype`. 1 in URDF.
+    pub conaffinity: u32,
+}
+
+impl LinkCollider {
+    /// True if the file lets these two shapes touch.
+    pub fn may_touch(&self, other: &Self) -> bool {
+        self.contype & other.conaffinity != 0 || other.contype & self.conaffinity != 0
+    }
+}
+
+impl std::fmt::Debug for LinkCollider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LinkCollider")
+            .field("shape", &self.shape.shape_type())
+            .field("local", &self.local)
+            .field("friction", &self.friction)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A drawn shape of a link.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct LinkVisual {
     /// Geometry.
     pub shape: VisualShape,
@@ -68,6 +138,19 @@ pub struct LinkVisual {
     pub local: Pose,
     /// sRGB, if the file says.
     pub colour: Option<[f32; 3]>,
+    /// Picture over the shape's texture coordinates, if the file says; multiplies the colour.
+    pub picture: Option<Arc<Picture>>,
+}
+
+/// A named point of a link.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RobotFrame {
+    /// Name in the file.
+    pub name: String,
+    /// Link that carries it.
+    pub link: usize,
+    /// Link from frame.
+    pub local: Pose,
 }
 
 /// One degree of freedom.
@@ -83,6 +166,9 @@ pub struct RobotJoint {
     pub anchor: Vec3,
     /// Lower and upper limit, rad or m; infinite if continuous.
     pub limits: [f32; 2],
+    /// Position in which the file starts the robot, unless the scene says otherwise, rad or m: a
+    /// keyframe named `home`, else the reference position (MJCF); 0 or the nearest limit (URDF).
+    pub rest: f32,
     /// Largest motor torque or force, N·m or N; infinite if the file gives none.
     pub max_effort: f32,
     /// Largest speed, rad/s or m/s; infinite if the file gives none.
@@ -97,8 +183,27 @@ pub struct RobotJoint {
     pub armature: f32,
     /// Follows another joint: `position = multiplier · other + offset`.
     pub mimic: Option<Mimic>,
-    /// True if the file gives it an actuator (MJCF), or it is not fixed (URDF).
+    /// True if the file gives it an actuator (MJCF), or it is not fixed (URDF). Never for a mimic joint.
     pub actuated: bool,
+    /// The actuator, if the file describes one (MJCF).
+    pub actuator: Option<Actuator>,
+}
+
+/// An MJCF actuator on one joint: what its control input means and does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Actuator {
+    /// Name in the file.
+    pub name: String,
+    /// Torque (`motor`), position or velocity servo.
+    pub control: Control,
+    /// Joint effort per unit of actuator force.
+    pub gear: f32,
+    /// Bounds of the control input, in its own unit; infinite if unlimited.
+    pub range: [f32; 2],
+    /// Position gain of a position servo, actuator force per unit of length (length = gear · position).
+    pub stiffness: f32,
+    /// Velocity gain of a servo.
+    pub damping: f32,
 }
 
 /// How a joint moves.
@@ -110,7 +215,7 @@ pub enum Motion {
     Prismatic,
 }
 
-/// See [`RobotJoint::mimic`].
+/// See [`RobotJoint::mimic`]. The leading joint never follows another one itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mimic {
     /// Index of the leading joint.
@@ -119,4 +224,60 @@ pub struct Mimic {
     pub multiplier: f32,
     /// Offset, rad or m.
     pub offset: f32,
+}
+
+/// A set of links that are welded together, and so move as one rigid body ([`RobotModel::rigid_parts`]).
+#[derive(Clone, Debug, PartialEq)]
+pub struct RigidPart {
+    /// The link that the others are welded to, directly or not; its frame is the part's frame.
+    pub root: usize,
+    /// Every link of the part with its pose in the root's frame, the root first.
+    pub members: Vec<(usize, Pose)>,
+    /// Mass of all of them, kg.
+    pub mass_kg: f32,
+    /// Their centre of mass in the root's frame, metres.
+    pub centre_of_mass: Vec3,
+    /// Their inertia about it, axes of the root's frame, kg·m².
+    pub inertia: Mat3,
+}
+
+impl RobotModel {
+    /// Index of a link by name.
+    pub fn link(&self, name: &str) -> Option<usize> {
+        self.links.iter().position(|link| link.name == name)
+    }
+
+    /// Index of a joint by name.
+    pub fn joint(&self, name: &str) -> Option<usize> {
+        self.joints.iter().position(|joint| joint.name == name)
+    }
+
+    /// The bodies that a simulator needs: welded links lumped together, parents before children.
+    /// The world link is a part of its own.
+    pub fn rigid_parts(&self) -> Vec<RigidPart> {
+        finish::rigid_parts(self)
+    }
+}
+
+impl RobotJoint {
+    /// A joint that nothing limits, brakes or drives.
+    fn free(name: String, motion: Motion) -> Self {
+        Self {
+            name,
+            motion,
+            axis: Vec3::Z,
+            anchor: Vec3::ZERO,
+            limits: [f32::NEG_INFINITY, f32::INFINITY],
+            rest: 0.0,
+            max_effort: f32::INFINITY,
+            max_velocity: f32::INFINITY,
+            damping: 0.0,
+            friction: 0.0,
+            spring: None,
+            armature: 0.0,
+            mimic: None,
+            actuated: false,
+            actuator: None,
+        }
+    }
 }

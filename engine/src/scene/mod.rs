@@ -59,8 +59,8 @@ pub struct Scene {
     /// Cameras, by name.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub cameras: IndexMap<String, Camera>,
-    /// Lights, by name.
-    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    /// Lights, by name. Always written: a scenario without the key gets a sun.
+    #[serde(default)]
     pub lights: IndexMap<String, Light>,
     /// What is behind everything.
     #[serde(default)]
@@ -72,8 +72,9 @@ pub struct Scene {
     /// A robot's own driver stands in [`Robot::driver`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drivers: Vec<Driver>,
-    /// What a policy may set: `<robot>.controllers`, `motor(<joint>)`, `force(<body>)`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// What a policy may set: `<robot>.controllers`, `motor(<joint>)`, `force(<body>)`. Always written: a
+    /// scenario without the key gets the controllers of its robots.
+    #[serde(default)]
     pub action: Vec<String>,
     /// The state vector: signal expressions, scalars or vectors, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

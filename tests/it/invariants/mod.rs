@@ -4,3 +4,4 @@ mod drivers;
 mod physics;
 mod render;
 mod robots;
+mod servos;

@@ -1,0 +1,102 @@
+"""What the side-by-side scripts share: the machine, Worldloom's half, pairs and medians, the table."""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SCENES = ROOT / "benches" / "scenes"
+
+
+def arguments(description, **numbers):
+    """Command line: --json FILE, --pairs N, and one integer option for each keyword with its default."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", metavar="FILE", help="also write the result here")
+    parser.add_argument("--peer-only", action="store_true", help="measure the other tool alone")
+    for name, (default, text) in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} (default {default})")
+    return parser.parse_args()
+
+
+def cpu_seconds():
+    """User and system time of this process with all its threads, and of the children it has waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def worldloom(*words):
+    """Runs `worldloom … --json` and returns what it printed, parsed."""
+    binary = os.environ.get("WORLDLOOM", str(ROOT / "target" / "release" / "worldloom"))
+    done = subprocess.run([binary, *map(str, words), "--json"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(map(str, words))}: exit status {done.returncode}\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def machine():
+    """Processor, cores and system, for the head of every result."""
+    model = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), model)
+    except OSError:
+        pass
+    return {"cpu": model, "cores": os.cpu_count(), "system": f"{platform.system()} {platform.release()}"}
+
+
+def versions(*distributions):
+    """Versions of Python packages."""
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in distributions}}
+
+
+def median(values):
+    """Median of the values that are there; None for none."""
+    values = [value for value in values if value is not None]
+    return statistics.median(values) if values else None
+
+
+def pairs(count, ours, theirs):
+    """Runs the two measurements alternately `count` times, so that both see the same noise of the machine."""
+    results = []
+    for _ in range(count):
+        other = theirs()
+        own = ours() if ours else None
+        results.append((own, other))
+    return results
+
+
+def conclude(args, title, settings, packages, rows, ratio=None, target=None):
+    """Prints the table, writes the JSON, and returns the exit status: 1 if the target was missed."""
+    result = {
+        "title": title,
+        "machine": machine(),
+        "versions": versions(*packages),
+        "settings": settings,
+        "rows": rows,
+        "ratio": ratio,
+        "target": target,
+    }
+    print(title)
+    print(f"  machine   {result['machine']['cpu']}, {result['machine']['cores']} cores, {result['machine']['system']}")
+    print(f"  versions  {', '.join(f'{name} {version}' for name, version in result['versions'].items())}")
+    for name, value in settings.items():
+        print(f"  {name:<9} {value}")
+    width = max(len(name) for name in rows)
+    for name, value in rows.items():
+        shown = "–" if value is None else f"{value:,.1f}" if isinstance(value, float) else value
+        print(f"  {name:<{width}}  {shown}")
+    if ratio is not None:
+        verdict = "" if target is None else f" (wanted: {target})"
+        print(f"  ratio: {ratio:.1f}{verdict}")
+    if args.json:
+        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.json).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return int(ratio is not None and target is not None and ratio < target)

@@ -1,0 +1,290 @@
+//! `worldloom inspect`: what a dataset holds, Worldloom's or anyone's LeRobot v3.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use worldloom_datasets::{Codec, Dataset, Manifest, VideoSettings};
+use worldloom_engine::frame::Outcome as EpisodeOutcome;
+
+use crate::args::InspectArgs;
+use crate::failure::{Failure, Outcome};
+use crate::generate::label_name;
+use crate::terminal::{self, human_bytes, human_secs};
+
+/// Output of `inspect --json`.
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Inspection {
+    /// Version of this format.
+    pub format_version: u32,
+    /// Folder.
+    pub dataset: String,
+    /// LeRobot's format, e.g. `v3.0`.
+    pub codebase_version: String,
+    /// Robot, if there is one.
+    pub robot_type: Option<String>,
+    /// Frames a second.
+    pub fps: f64,
+    /// Episodes with frames.
+    pub episodes: u64,
+    /// Frames.
+    pub frames: u64,
+    /// Size of all files, bytes.
+    pub bytes: u64,
+    /// What a frame holds.
+    pub features: Vec<FeatureLine>,
+    /// Where it comes from; null if Worldloom did not write it.
+    pub origin: Option<Origin>,
+}
+
+/// A feature.
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureLine {
+    /// Its key.
+    pub key: String,
+    /// numpy's name of a number type, `bool`, `string`, `image` or `video`.
+    pub dtype: String,
+    /// Of one frame's value.
+    pub shape: Vec<usize>,
+    /// Names of its channels, as the dataset has them.
+    pub names: Value,
+}
+
+/// Where a dataset of ours comes from.
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// BLAKE3 of its text and overrides, hexadecimal.
+    pub scenario_digest: String,
+    /// `--set` of the run, as `path=value`.
+    pub overrides: Vec<String>,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Part of the run, as `[index, count]`.
+    pub shard: [u64; 2],
+    /// Episodes of the whole run, over all shards.
+    pub run_episodes: u64,
+    /// Episodes of this shard that are still to be made.
+    pub missing_episodes: u64,
+    /// Labels written.
+    pub labels: Vec<String>,
+    /// How pictures are stored.
+    pub video: String,
+    /// Versions of what decides the bytes.
+    pub versions: std::collections::BTreeMap<String, String>,
+    /// Files bundled.
+    pub assets: u64,
+    /// Episodes whose success held at the last frame.
+    pub successes: u64,
+    /// Episodes ended by the scenario's `terminate` or an event.
+    pub terminated: u64,
+    /// Episodes that reached their full duration.
+    pub truncated: u64,
+    /// Episodes whose state stopped being finite.
+    pub diverged: Vec<Diverged>,
+    /// Accepted draws over all draws.
+    pub acceptance_rate: f64,
+}
+
+/// An episode whose state stopped being finite.
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Diverged {
+    /// Number in the run.
+    pub episode: u64,
+    /// Frames before that.
+    pub frames: u64,
+    /// Physics step.
+    pub step: u64,
+    /// Which body or joint.
+    pub what: String,
+}
+
+/// Diverged episodes listed: what goes wrong often is clear from these.
+const MOST_LISTED: usize = 100;
+
+/// Runs the command.
+pub fn run(args: &InspectArgs) -> Outcome {
+    let dataset = Dataset::open(&args.dataset)?;
+    let info = dataset.info();
+    let features = info.features.iter().map(|(key, feature)| FeatureLine {
+        key: key.clone(),
+        dtype: feature.dtype.clone(),
+        shape: feature.shape.clone(),
+        names: feature.names.clone(),
+    });
+    let inspection = Inspection {
+        format_version: 1,
+        dataset: args.dataset.display().to_string(),
+        codebase_version: info.codebase_version.clone(),
+        robot_type: info.robot_type.clone(),
+        fps: info.fps,
+        episodes: info.total_episodes,
+        frames: info.total_frames,
+        bytes: size_of(&args.dataset)?,
+        features: features.collect(),
+        origin: dataset.manifest().map(|manifest| origin(&dataset, manifest)).transpose()?,
+    };
+    if args.json { terminal::print_json(&inspection) } else { terminal::print(&text(&inspection)) }
+}
+
+fn origin(dataset: &Dataset, manifest: &Manifest) -> Outcome<Origin> {
+    let plan = &manifest.plan;
+    let mut origin = Origin {
+        scenario: plan.scenario_name.clone(),
+        scenario_digest: plan.scenario_digest.clone(),
+        overrides: plan.overrides.iter().map(|(path, value)| format!("{path}={value}")).collect(),
+        seed: plan.seed,
+        shard: [plan.shard.index, plan.shard.count],
+        run_episodes: manifest.episodes,
+        missing_episodes: manifest.missing,
+        labels: plan.labels.iter().map(|label| label_name(*label).to_owned()).collect(),
+        video: video_text(&plan.video),
+        versions: manifest.versions.clone(),
+        assets: manifest.assets.len() as u64,
+        successes: 0,
+        terminated: 0,
+        truncated: 0,
+        diverged: Vec::new(),
+        acceptance_rate: 1.0,
+    };
+    let (mut episodes, mut draws) = (0u64, 0u64);
+    for record in dataset.records()? {
+        let record = record?;
+        episodes += 1;
+        draws += 1 + record.attempts;
+        origin.successes += u64::from(record.success);
+        match record.outcome {
+            EpisodeOutcome::Terminated => origin.terminated += 1,
+            EpisodeOutcome::Truncated => origin.truncated += 1,
+            EpisodeOutcome::Diverged { step, what } if origin.diverged.len() < MOST_LISTED => {
+                origin.diverged.push(Diverged { episode: record.number, frames: record.frames, step, what });
+            }
+            EpisodeOutcome::Diverged { .. } => {}
+        }
+    }
+    if draws > 0 {
+        origin.acceptance_rate = episodes as f64 / draws as f64;
+    }
+    Ok(origin)
+}
+
+/// `H.264 veryfast crf 16`.
+pub fn video_text(video: &VideoSettings) -> String {
+    match video.codec {
+        Codec::H264 => format!("H.264 {} crf {}", video.preset, video.crf),
+        Codec::Av1 => format!("AV1 preset {} crf {}", video.preset, video.crf),
+        Codec::Png => "PNG, lossless".to_owned(),
+    }
+}
+
+/// Bytes of all files below a folder.
+pub fn size_of(folder: &Path) -> Outcome<u64> {
+    let failed = |error: &std::io::Error| Failure::io("read", folder, error);
+    let mut bytes = 0;
+    for entry in folder.read_dir().map_err(|error| failed(&error))? {
+        let entry = entry.map_err(|error| failed(&error))?;
+        let kind = entry.file_type().map_err(|error| failed(&error))?;
+        bytes += if kind.is_dir() {
+            size_of(&entry.path())?
+        } else {
+            entry.metadata().map_err(|error| failed(&error))?.len()
+        };
+    }
+    Ok(bytes)
+}
+
+fn text(inspection: &Inspection) -> String {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
+    row("format", format!("LeRobot {}", inspection.codebase_version));
+    row("episodes", inspection.episodes.to_string());
+    row(
+        "frames",
+        format!(
+            "{} at {} fps, {}",
+            inspection.frames,
+            inspection.fps,
+            human_secs(inspection.frames as f64 / inspection.fps)
+        ),
+    );
+    row("size", human_bytes(inspection.bytes));
+    if let Some(robot) = &inspection.robot_type {
+        row("robot", robot.clone());
+    }
+    if let Some(origin) = &inspection.origin {
+        row("scenario", format!("{}, seed {}", origin.scenario, origin.seed));
+        if !origin.overrides.is_empty() {
+            row("overrides", origin.overrides.join(", "));
+        }
+        if origin.shard[1] > 1 {
+            row("shard", format!("{}/{} of {} episodes", origin.shard[0], origin.shard[1], origin.run_episodes));
+        }
+        if origin.missing_episodes > 0 {
+            row("missing", format!("{} episodes; go on with generate --resume", origin.missing_episodes));
+        }
+        row("labels", if origin.labels.is_empty() { "none".to_owned() } else { origin.labels.join(", ") });
+        row("pictures", origin.video.clone());
+        row(
+            "ends",
+            format!(
+                "{} full length, {} terminated, {} diverged",
+                origin.truncated,
+                origin.terminated,
+                origin.diverged.len()
+            ),
+        );
+        row("success", format!("{} of {} episodes", origin.successes, inspection.episodes));
+        if origin.acceptance_rate < 1.0 {
+            row("accepted", format!("{:.1} % of draws", 100.0 * origin.acceptance_rate));
+        }
+        let versions: Vec<String> = origin.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        row("made with", versions.join(", "));
+    }
+    let mut text = format!("{}\n{}\n", inspection.dataset, terminal::table(&rows, &[]));
+    let mut features = vec![vec!["feature".to_owned(), "type".to_owned(), "shape".to_owned(), "channels".to_owned()]];
+    // Sampled values are many and alike; `--json` lists them.
+    let sampled = |feature: &&FeatureLine| feature.key.starts_with("params.");
+    for feature in inspection.features.iter().filter(|feature| !sampled(feature)) {
+        features.push(vec![
+            feature.key.clone(),
+            feature.dtype.clone(),
+            format!("{:?}", feature.shape),
+            names(&feature.names),
+        ]);
+    }
+    let params = inspection.features.iter().filter(sampled).count();
+    if params > 0 {
+        features.push(vec!["params.*".into(), "float32".into(), String::new(), format!("{params} sampled values")]);
+    }
+    text += &terminal::table(&features, &[]);
+    if let Some(origin) = &inspection.origin {
+        for diverged in &origin.diverged {
+            text += &format!(
+                "episode {} diverged at physics step {} after {} frames: {}\n",
+                diverged.episode, diverged.step, diverged.frames, diverged.what
+            );
+        }
+    }
+    text
+}
+
+/// Channel names on one line, cut where the line would get long.
+fn names(names: &Value) -> String {
+    const WIDTH: usize = 72;
+    let list = match names {
+        Value::Array(list) => list
+            .iter()
+            .map(|name| name.as_str().map_or_else(|| name.to_string(), str::to_owned))
+            .collect::<Vec<_>>()
+            .join(", "),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    if list.chars().count() <= WIDTH { list } else { list.chars().take(WIDTH - 1).chain(['…']).collect() }
+}

@@ -1,0 +1,73 @@
+//! `worldloom report`: one self-contained HTML page about datasets.
+//!
+//! Videos are the dataset's own packets, cut out per episode; labels and signals are read back from
+//! its files, so that the page shows what is on disk.
+
+mod chart;
+mod gather;
+mod html;
+mod page;
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::args::ReportArgs;
+use crate::failure::{Failure, Outcome};
+use crate::terminal::{self, human_bytes};
+
+/// Output of `report --json`.
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reported {
+    /// Version of this format.
+    pub format_version: u32,
+    /// Page written.
+    pub out: String,
+    /// Its size, bytes.
+    pub bytes: u64,
+    /// Datasets on it.
+    pub datasets: u64,
+    /// Episodes on it.
+    pub episodes: u64,
+}
+
+/// Runs the command.
+pub fn run(args: &ReportArgs) -> Outcome {
+    let out = args.out.clone().unwrap_or_else(|| default_out(&args.datasets[0]));
+    let mut shown = Vec::with_capacity(args.datasets.len());
+    for folder in &args.datasets {
+        shown.push(gather::dataset(folder, args.episodes, args.verify)?);
+    }
+    let html = page::page(&args.title, &shown);
+    if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(|error| Failure::io("create", parent, &error))?;
+    }
+    std::fs::write(&out, &html).map_err(|error| Failure::io("write", &out, &error))?;
+    let reported = Reported {
+        format_version: 1,
+        out: out.display().to_string(),
+        bytes: html.len() as u64,
+        datasets: shown.len() as u64,
+        episodes: shown.iter().map(|dataset| dataset.shown.len() as u64).sum(),
+    };
+    if args.json {
+        return terminal::print_json(&reported);
+    }
+    terminal::print(&format!(
+        "wrote {} ({}): {} episode{} of {} dataset{}\n",
+        reported.out,
+        human_bytes(reported.bytes),
+        reported.episodes,
+        if reported.episodes == 1 { "" } else { "s" },
+        reported.datasets,
+        if reported.datasets == 1 { "" } else { "s" },
+    ))
+}
+
+/// `report-NAME.html` beside the dataset: inside it, the page would be part of what `merge` compares.
+fn default_out(dataset: &Path) -> PathBuf {
+    let name = dataset.file_name().map_or_else(|| "dataset".into(), |name| name.to_string_lossy());
+    dataset.with_file_name(format!("report-{name}.html"))
+}

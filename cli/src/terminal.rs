@@ -1,0 +1,153 @@
+//! The two streams: results on stdout (quiet when its reader is gone), progress on stderr when it is a terminal.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use crate::failure::{Failure, Outcome};
+
+/// Writes text to stdout as it is.
+pub fn print(text: &str) -> Outcome {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(stdout_failure)
+}
+
+/// Writes a value to stdout as indented JSON and a newline.
+pub fn print_json<T: Serialize>(value: &T) -> Outcome {
+    let text = serde_json::to_string_pretty(value).map_err(json_failure)?;
+    print(&(text + "\n"))
+}
+
+/// A value as JSON on one line, with a newline.
+pub fn json_line<T: Serialize>(value: &T) -> Outcome<String> {
+    serde_json::to_string(value).map(|text| text + "\n").map_err(json_failure)
+}
+
+/// Says something on stderr that is neither a result nor a failure.
+pub fn note(text: &str) {
+    // Nowhere is left to say that stderr is closed.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+fn stdout_failure(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
+        _ => Failure::failed(format!("cannot write to stdout: {error}"), ""),
+    }
+}
+
+fn json_failure(error: serde_json::Error) -> Failure {
+    Failure::failed(format!("cannot write JSON: {error}"), "")
+}
+
+/// A progress line with rate and time left; nothing at all when stderr is not a terminal.
+pub struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// Begins to count to `total` of `unit`.
+    pub fn new(total: u64, unit: &str) -> Self {
+        let target =
+            if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(total), target);
+        let template = format!("{{bar:28}} {{pos}}/{{len}} {unit} {{msg}}, {{elapsed}} gone, {{eta}} left");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Self { bar }
+    }
+
+    /// Counts one more; `message` stands behind the count.
+    pub fn advance(&self, message: String) {
+        self.bar.set_message(message);
+        self.bar.inc(1);
+    }
+
+    /// Takes the line away.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// `1.4 MB`: decimal units, three figures.
+pub fn human_bytes(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for larger in ["kB", "MB", "GB", "TB", "PB"] {
+        if value < 999.5 {
+            break;
+        }
+        value /= 1000.0;
+        unit = larger;
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{} {unit}", three_figures(value)) }
+}
+
+/// Three significant figures, without an exponent below a million.
+pub fn three_figures(value: f64) -> String {
+    match value.abs() {
+        size if !(0.001..1e6).contains(&size) && value != 0.0 => format!("{value:.2e}"),
+        size if size >= 99.95 => format!("{value:.0}"),
+        size if size >= 9.995 => format!("{value:.1}"),
+        size if size >= 0.9995 || value == 0.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// `3 minutes`, `1.2 s`.
+pub fn human_secs(secs: f64) -> String {
+    if secs < 100.0 {
+        format!("{} s", three_figures(secs))
+    } else {
+        HumanDuration(Duration::from_secs_f64(secs)).to_string()
+    }
+}
+
+/// Columns that line up, two spaces apart; `right` names the columns aligned to the right.
+pub fn table(rows: &[Vec<String>], right: &[usize]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let pad = " ".repeat(widths[column] - cell.chars().count());
+            if right.contains(&column) {
+                line += &pad;
+                line += cell;
+            } else {
+                line += cell;
+                line += &pad;
+            }
+            line += "  ";
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_three_figures() {
+        for (bytes, expected) in
+            [(0, "0 B"), (999, "999 B"), (1_000, "1.00 kB"), (12_345_678, "12.3 MB"), (999_600, "1.00 MB")]
+        {
+            assert_eq!(human_bytes(bytes), expected);
+        }
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = vec![vec!["a".into(), "10".into()], vec!["long".into(), "5".into()]];
+        assert_eq!(table(&rows, &[1]), "a     10\nlong   5\n");
+    }
+}

@@ -1,0 +1,114 @@
+//! `worldloom validate`: every problem of every file.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use worldloom_scenarios::Diagnostics;
+
+use crate::args::ValidateArgs;
+use crate::failure::{BAD_INPUT, Failure, Outcome};
+use crate::source::{Origin, overrides};
+use crate::terminal;
+
+/// Output of `validate --json`.
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Validation {
+    /// Version of this format.
+    pub format_version: u32,
+    /// True if no file has a problem.
+    pub valid: bool,
+    /// By file, in the order of the arguments.
+    pub files: Vec<FileReport>,
+}
+
+/// One file.
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileReport {
+    /// As given.
+    pub file: String,
+    /// Name of the scenario; null if it has problems.
+    pub name: Option<String>,
+    /// BLAKE3 of the text and overrides, hexadecimal; null if it has problems.
+    pub digest: Option<String>,
+    /// Its problems, in the order of its lines.
+    pub problems: Vec<Problem>,
+}
+
+/// One problem.
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Problem {
+    /// File, or `--set path` for an override.
+    pub origin: String,
+    /// Line, from 1; 0 if the problem has no place in the text.
+    pub line: usize,
+    /// Column in characters, from 1; 0 if the problem has no place in the text.
+    pub column: usize,
+    /// Characters from there that are at fault.
+    pub length: usize,
+    /// Path of the value, e.g. `objects.mug.mass`; empty for the whole file.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it; empty if there is nothing to say.
+    pub help: String,
+}
+
+/// Runs the command.
+pub fn run(args: &ValidateArgs) -> Outcome {
+    let overrides = overrides(&args.set)?;
+    let mut files = Vec::new();
+    let mut total = 0;
+    for file in &args.files {
+        let checked = check(file, &overrides, args);
+        let (name, digest, problems) = match checked {
+            Ok((name, digest)) => (Some(name), Some(digest), Diagnostics::default()),
+            Err(problems) => (None, None, problems),
+        };
+        if !args.json {
+            match &name {
+                Some(name) => terminal::print(&format!("{file}: ok ({name})\n"))?,
+                None => terminal::note(&format!("{problems}\n")),
+            }
+        }
+        total += problems.0.len();
+        files.push(FileReport {
+            file: file.clone(),
+            name,
+            digest,
+            problems: problems.0.into_iter().map(problem).collect(),
+        });
+    }
+    let wrong = files.iter().filter(|file| file.name.is_none()).count();
+    if args.json {
+        terminal::print_json(&Validation { format_version: 1, valid: wrong == 0, files })?;
+    } else if wrong > 0 {
+        let plural = |n: usize| if n == 1 { "" } else { "s" };
+        terminal::note(&format!("{total} problem{} in {wrong} file{}", plural(total), plural(wrong)));
+    }
+    if wrong > 0 { Err(Failure::Reported(BAD_INPUT)) } else { Ok(()) }
+}
+
+/// Validates one file, and samples its first scene, so that missing meshes and impossible requirements show too.
+fn check(
+    file: &str,
+    overrides: &[worldloom_scenarios::Override],
+    args: &ValidateArgs,
+) -> Result<(String, String), Diagnostics> {
+    let of_file = |failure: Failure| match failure {
+        Failure::BadInput(message) | Failure::Failed(message) => Diagnostics::of_file(file, message.what, message.help),
+        other => Diagnostics::of_file(file, other.to_string(), ""),
+    };
+    let origin = Origin::find(file).map_err(of_file)?;
+    let assets = origin.assets(&args.assets).map_err(of_file)?;
+    let scenario = origin.load(overrides)?;
+    let sampled = scenario.sample(0, 0, &assets).map_err(|error| of_file(error.into()))?;
+    crate::episode::dry_run(&sampled.scene, &assets).map_err(of_file)?;
+    Ok((scenario.name().to_owned(), crate::hex(&scenario.digest())))
+}
+
+fn problem(found: worldloom_scenarios::Diagnostic) -> Problem {
+    let worldloom_scenarios::Diagnostic { origin, line, column, length, path, message, help, .. } = found;
+    Problem { origin, line, column, length, path, message, help }
+}

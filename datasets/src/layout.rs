@@ -1,0 +1,40 @@
+//! Names of files and folders.
+
+/// Version of the files beside LeRobot's own: `worldloom.json`, `worldloom/`, `annotations/`, staging.
+pub const FORMAT_VERSION: u32 = 1;
+/// LeRobot's format.
+pub const CODEBASE_VERSION: &str = "v3.0";
+/// Files in a chunk folder.
+pub const CHUNK_FILES: u64 = 1000;
+/// LeRobot's cap for data and metadata files, megabytes; ours for label files too.
+pub const DATA_FILE_MB: u64 = 100;
+/// LeRobot's cap for video files, megabytes.
+pub const VIDEO_FILE_MB: u64 = 200;
+/// Episodes in a data file: a row group each, whose descriptions a writer and every reader hold in memory.
+pub const DATA_FILE_EPISODES: u64 = 250;
+/// Frames in a video file: its index is held in memory, and LeRobot's float32 times stay exact to 10⁻⁴ s.
+pub const VIDEO_FILE_FRAMES: u64 = 36_000;
+
+pub(crate) const VIDEO_EXTENSION: &str = "mp4";
+/// Staging, in the output folder, gone when the dataset is finished.
+pub(crate) const STAGING: &str = ".worldloom";
+pub(crate) const MANIFEST: &str = "worldloom.json";
+pub(crate) const INFO: &str = "meta/info.json";
+pub(crate) const STATS: &str = "meta/stats.json";
+pub(crate) const TASKS: &str = "meta/tasks.parquet";
+pub(crate) const EPISODES: &str = "meta/episodes";
+pub(crate) const RECORDS: &str = "worldloom/episodes";
+pub(crate) const CARD: &str = "README.md";
+pub(crate) const DATA_PATH: &str = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet";
+pub(crate) const VIDEO_PATH: &str = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4";
+
+/// `chunk-000/file-007.parquet` of the file number `file`.
+pub(crate) fn numbered(file: u64, extension: &str) -> String {
+    let (chunk, file) = chunk_and_file(file);
+    format!("chunk-{chunk:03}/file-{file:03}.{extension}")
+}
+
+/// Chunk index and file index of the file number `file`.
+pub(crate) fn chunk_and_file(file: u64) -> (u64, u64) {
+    (file / CHUNK_FILES, file % CHUNK_FILES)
+}

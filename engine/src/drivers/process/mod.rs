@@ -1,0 +1,183 @@
+//! `process`: another program answers observations with actions.
+//!
+//! The program is started once, without a shell, and speaks JSON lines: it reads stdin and answers
+//! on stdout; what it writes to stderr is passed through. Each episode begins with one line that
+//! wants no answer,
+//!
+//! ```text
+//! {"type":"reset","protocol":1,"scene":"cartpole","task":"balance","seed":1234,"control_rate":50,
+//!  "action":[{"name":"slider","unit":"N","low":-10.0,"high":10.0}],
+//!  "observation":["joint(slider)","joint(hinge)"]}
+//! ```
+//!
+//! and each control step is one line, answered by one line within the timeout: a JSON array of
+//! finite numbers, one for each channel, or an object with such an array as `action`.
+//!
+//! ```text
+//! {"type":"step","step":0,"time":0.0,"observation":[0.0,0.1]}
+//! [2.5]
+//! ```
+//!
+//! A bound that is infinite, and an observed number that is not finite, are `null`. The program
+//! should draw any randomness from `seed`, and forget the episode before at a reset: then an episode
+//! stays a function of its seed. Its stdin is closed and it is killed when the driver is dropped.
+//! A scene with this driver runs the program that it names: treat foreign ones with care.
+
+mod pipe;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Drive;
+use super::seat::Seat;
+use crate::error::{Error, Result};
+use crate::policy::PolicyInput;
+use crate::scene::Scene;
+use crate::spec::Channel;
+use crate::state::Catalog;
+use crate::stream::Stream;
+
+use pipe::Pipe;
+
+/// Version of the lines; a program may refuse what it does not know.
+const PROTOCOL: u32 = 1;
+
+/// A program that may already run.
+type Slot = Arc<Mutex<Option<Pipe>>>;
+
+/// Programs that live from one episode to the next.
+#[derive(Default)]
+pub(super) struct Connections(Vec<(String, Vec<String>, Slot)>);
+
+impl Connections {
+    fn slot(&mut self, field: &str, command: &[String]) -> Slot {
+        if let Some((.., slot)) = self.0.iter().find(|(f, c, _)| f == field && c == command) {
+            return slot.clone();
+        }
+        let slot = Slot::default();
+        self.0.push((field.to_owned(), command.to_vec(), slot.clone()));
+        slot
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Line<'a> {
+    Reset {
+        protocol: u32,
+        scene: &'a str,
+        task: Option<&'a str>,
+        seed: u64,
+        control_rate: u32,
+        action: Vec<Channel>,
+        observation: Vec<&'a str>,
+    },
+    Step {
+        step: u64,
+        time: f64,
+        observation: &'a [f32],
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    Bare(Vec<f32>),
+    Named { action: Vec<f32> },
+}
+
+pub(super) struct Remote {
+    command: Vec<String>,
+    timeout: Duration,
+    greeting: String,
+    greeted: bool,
+    slot: Slot,
+}
+
+impl Remote {
+    pub fn new(
+        command: &[String],
+        timeout_secs: f64,
+        scene: &Scene,
+        catalog: &Catalog,
+        seat: &Seat,
+        mut stream: Stream,
+        connections: &mut Connections,
+    ) -> Result<Self> {
+        if command.first().is_none_or(String::is_empty) {
+            return Err(seat.fail("command needs a program and its arguments"));
+        }
+        let timeout = Duration::try_from_secs_f64(timeout_secs).ok().filter(|timeout| !timeout.is_zero());
+        let timeout = timeout.ok_or_else(|| seat.fail("timeout is more than 0 seconds"))?;
+        // 53 bits survive any JSON reader.
+        let seed = stream.bits() >> 11;
+        let channels = seat.levers.iter().map(|lever| catalog.action.channels[lever.channel].clone());
+        let greeting = Line::Reset {
+            protocol: PROTOCOL,
+            scene: &scene.name,
+            task: scene.meta.task.as_deref(),
+            seed,
+            control_rate: scene.engine.control_rate,
+            action: channels.collect(),
+            observation: catalog.observation.state.names().collect(),
+        };
+        let greeting = serde_json::to_string(&greeting).map_err(|error| seat.fail(error.to_string()))?;
+        let slot = connections.slot(&seat.field, command);
+        Ok(Self { command: command.to_vec(), timeout, greeting, greeted: false, slot })
+    }
+
+    fn fail(&self, problem: impl Into<String>) -> Error {
+        Error::Process { command: self.command.join(" "), problem: problem.into() }
+    }
+
+    fn ask(&mut self, seat: &Seat, input: &PolicyInput<'_>) -> Result<Vec<f32>, String> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let pipe = match &mut *slot {
+            Some(pipe) => pipe,
+            empty => empty.insert(Pipe::start(&self.command)?),
+        };
+        if !self.greeted {
+            pipe.send(&self.greeting)?;
+        }
+        let state = input.state;
+        let line = Line::Step { step: state.step, time: state.time_secs, observation: input.observation };
+        pipe.send(&serde_json::to_string(&line).map_err(|error| error.to_string())?)?;
+        let text = pipe.receive(self.timeout)?;
+        understand(&text, seat)
+    }
+}
+
+/// Reads an answer, or says what is wrong with it.
+fn understand(text: &str, seat: &Seat) -> Result<Vec<f32>, String> {
+    const SHOWN: usize = 120;
+    let shown: String = text.chars().take(SHOWN).collect();
+    let (Answer::Bare(action) | Answer::Named { action }) = serde_json::from_str(text)
+        .map_err(|_| format!("answered `{shown}`, expected a JSON array of numbers or an object with `action`"))?;
+    if action.len() != seat.levers.len() {
+        let names: Vec<&str> = seat.levers.iter().map(|lever| lever.name.as_str()).collect();
+        return Err(format!("answered {} numbers, expected {}: {}", action.len(), seat.levers.len(), names.join(", ")));
+    }
+    if action.iter().any(|value| !value.is_finite()) {
+        return Err(format!("answered `{shown}`, which is not finite"));
+    }
+    Ok(action)
+}
+
+impl Drive for Remote {
+    fn drive(&mut self, seat: &Seat, input: &PolicyInput<'_>, values: &mut [f32]) -> Result<()> {
+        match self.ask(seat, input) {
+            Ok(action) => {
+                self.greeted = true;
+                values.copy_from_slice(&action);
+                Ok(())
+            }
+            Err(problem) => {
+                // Its next line would answer another question: the next episode starts it afresh.
+                *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                Err(self.fail(problem))
+            }
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! Runs a scene's events: triggers, schedules, sensor faults.

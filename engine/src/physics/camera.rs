@@ -1,0 +1,115 @@
+//! Where cameras stand: fixed, mounted, tracking.
+
+use super::geometry::quat;
+use super::shapes::vec3;
+use crate::error::{Error, Result};
+use crate::maths::{Mat3, Pose, Quat, Vec3};
+use crate::scene::{Camera, Scene};
+use crate::state::{Catalog, State};
+use crate::view::View;
+
+/// A camera of the scene with its names resolved.
+#[derive(Clone, Debug)]
+pub struct Rig {
+    resolution: [u32; 2],
+    intrinsics: [f32; 4],
+    local: Pose,
+    mount: Option<Anchor>,
+    track: Option<Anchor>,
+}
+
+/// What a camera is carried by or turns to.
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    body: usize,
+    local: Pose,
+}
+
+impl Rig {
+    /// Resolves every camera of a scene, in its order.
+    pub fn all(scene: &Scene, catalog: &Catalog) -> Result<Vec<Self>> {
+        scene.cameras.iter().map(|(name, camera)| Self::new(name, camera, catalog)).collect()
+    }
+
+    fn new(name: &str, camera: &Camera, catalog: &Catalog) -> Result<Self> {
+        let field = format!("cameras.{name}");
+        let [width, height] = camera.resolution;
+        if width == 0 || height == 0 {
+            return Err(Error::scene(format!("{field}.resolution"), "must be at least one pixel each way"));
+        }
+        let intrinsics = camera.intrinsics().map(|k| k as f32);
+        if !intrinsics.iter().all(|k| k.is_finite()) || intrinsics[0] <= 0.0 || intrinsics[1] <= 0.0 {
+            return Err(Error::scene(field, "its focal length must be positive and finite"));
+        }
+        let local = Pose::from_parts(vec3(camera.at), quat(camera.rotation));
+        if !local.is_finite() {
+            return Err(Error::scene(field, "its pose is not finite"));
+        }
+        let anchor = |what: &str, wanted: &str| anchor(catalog, wanted, &format!("{field}.{what}"));
+        Ok(Self {
+            resolution: camera.resolution,
+            intrinsics,
+            local,
+            mount: camera.mount.as_ref().map(|mount| anchor("mount", &mount.0)).transpose()?,
+            track: camera.track.as_deref().map(|track| anchor("track", track)).transpose()?,
+        })
+    }
+
+    /// Where the camera stands in a state.
+    pub fn view(&self, state: &State) -> View {
+        let place = |anchor: &Anchor| state.bodies[anchor.body].pose * anchor.local;
+        let mut pose = self.mount.as_ref().map_or(self.local, |mount| place(mount) * self.local);
+        if let Some(track) = &self.track
+            && let Some(rotation) = looking_at(pose.translation, place(track).translation)
+        {
+            pose.rotation = rotation;
+        }
+        View {
+            width: self.resolution[0],
+            height: self.resolution[1],
+            intrinsics: self.intrinsics,
+            world_from_camera: pose,
+        }
+    }
+}
+
+fn anchor(catalog: &Catalog, name: &str, field: &str) -> Result<Anchor> {
+    if let Some(body) = catalog.body(name) {
+        return Ok(Anchor { body, local: Pose::IDENTITY });
+    }
+    if let Some(frame) = catalog.frame(name) {
+        let frame = &catalog.frames[frame];
+        return Ok(Anchor { body: frame.body, local: frame.local });
+    }
+    let names: Vec<&str> = catalog.bodies.iter().map(|body| body.name.as_str()).collect();
+    Err(Error::UnknownName {
+        field: field.into(),
+        kind: "body or frame",
+        name: name.into(),
+        hint: format!("bodies: {}", names.join(", ")),
+    })
+}
+
+/// Rotation of a camera (x right, y down, z forward) at `eye` that looks at `target` with the world's
+/// z up in the picture; `None` if they coincide.
+pub fn looking_at(eye: Vec3, target: Vec3) -> Option<Quat> {
+    let forward = (target - eye).try_normalize()?;
+    // Straight up or down has no right: the world's x is as good as any.
+    let right = forward.cross(Vec3::Z).try_normalize().unwrap_or(Vec3::X);
+    let down = forward.cross(right);
+    Some(Quat::from_mat3(&Mat3::from_cols(right, down, forward)).normalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_camera_that_looks_along_x_has_its_right_towards_minus_y_and_down_towards_minus_z() {
+        let q = looking_at(Vec3::ZERO, Vec3::X).expect("distinct points");
+        for (axis, expected) in [(Vec3::X, -Vec3::Y), (Vec3::Y, -Vec3::Z), (Vec3::Z, Vec3::X)] {
+            assert!((q * axis - expected).length() < 1.0e-6, "{axis} went to {}", q * axis);
+        }
+        assert!(looking_at(Vec3::ONE, Vec3::ONE).is_none());
+    }
+}

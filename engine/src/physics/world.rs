@@ -1,0 +1,328 @@
+//! [`PhysicsWorld`]: a scene under rapier.
+
+use std::sync::Arc;
+
+use super::build::{Built, build};
+use super::camera::Rig;
+use super::effects;
+use super::sight::{Eyes, Look};
+use super::step::Scratch;
+use super::watch::Substep;
+use crate::assets::Assets;
+use crate::error::{Error, Result};
+use crate::events::{EventRunner, FaultBank, Fired};
+use crate::expr::Program;
+use crate::gbuffer::{Channels, GBuffer};
+use crate::robots::RobotModel;
+use crate::scene::Scene;
+use crate::spec::{CameraSpec, Channel, ObservationSpec, VectorSpec};
+use crate::state::{Catalog, State};
+use crate::view::View;
+use crate::visual::Visual;
+use crate::world::{Snapshot, Step, World};
+
+/// A world simulated by rapier3d.
+pub struct PhysicsWorld {
+    assets: Arc<Assets>,
+    live: Option<Box<Live>>,
+}
+
+/// Sees each physics step of a control step.
+pub(super) type Watch<'a> = &'a mut dyn FnMut(&Substep<'_>);
+
+/// What exists between a reset and the next.
+pub(super) struct Live {
+    pub scene: Arc<Scene>,
+    pub built: Built,
+    pub rules: Rules,
+    pub rigs: Vec<Rig>,
+    pub events: EventRunner,
+    pub faults: FaultBank,
+    pub eyes: Eyes,
+    pub scratch: Scratch,
+    pub state: State,
+    pub observation: Vec<f32>,
+    pub action: Vec<f32>,
+}
+
+/// The scene's expressions, compiled.
+pub(super) struct Rules {
+    observation: Vec<Program>,
+    success: Option<Program>,
+    reward: Option<Program>,
+    terminate: Option<Program>,
+}
+
+impl PhysicsWorld {
+    /// A world that finds its files in `assets`.
+    pub fn new(assets: Arc<Assets>) -> Self {
+        Self { assets, live: None }
+    }
+
+    /// The models of the scene's robots, in order; empty before a reset.
+    pub fn robots(&self) -> &[Arc<RobotModel>] {
+        self.live.as_ref().map_or(&[], |live| &live.built.models)
+    }
+
+    /// Every event that fired since the reset, in order.
+    pub fn fired(&self) -> &[Fired] {
+        self.live.as_ref().map_or(&[], |live| live.events.fired())
+    }
+
+    /// What a renderer draws of the scene; empty before a reset.
+    pub fn visuals(&self) -> &[Visual] {
+        self.live.as_ref().map_or(&[], |live| &live.built.visuals)
+    }
+}
+
+impl PhysicsWorld {
+    pub(super) fn live(&self) -> &Live {
+        match &self.live {
+            Some(live) => live,
+            None => never_reset(),
+        }
+    }
+
+    /// A control step, showing each physics step to `watch`.
+    pub(super) fn step_shown(&mut self, action: &[f32], watch: Option<Watch<'_>>) -> Result<Step> {
+        self.live_mut("step")?.step(action, watch)
+    }
+
+    fn live_mut(&mut self, operation: &'static str) -> Result<&mut Live> {
+        self.live.as_deref_mut().ok_or_else(|| Error::Misuse {
+            operation,
+            expected: "a world that has been reset to a scene".into(),
+            found: "a world that was never reset".into(),
+        })
+    }
+}
+
+impl World for PhysicsWorld {
+    fn reset(&mut self, scene: &Arc<Scene>) -> Result<()> {
+        // The old world goes first: a failed reset leaves none.
+        self.live = None;
+        self.live = Some(Box::new(Live::new(scene, &self.assets)?));
+        Ok(())
+    }
+
+    fn scene(&self) -> &Arc<Scene> {
+        &self.live().scene
+    }
+
+    fn catalog(&self) -> &Catalog {
+        &self.live().built.catalog
+    }
+
+    fn state(&self) -> &State {
+        &self.live().state
+    }
+
+    fn observation(&self) -> &[f32] {
+        &self.live().observation
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Step> {
+        self.step_shown(action, None)
+    }
+
+    fn view(&self, camera: usize) -> View {
+        let live = self.live();
+        live.rigs[camera].view(&live.state)
+    }
+
+    fn render(&mut self, camera: usize, channels: Channels, out: &mut GBuffer) -> Result<()> {
+        let live = self.live_mut("render")?;
+        let Some(rig) = live.rigs.get(camera) else {
+            return Err(Error::Misuse {
+                operation: "render",
+                expected: format!("a camera index below {}", live.rigs.len()),
+                found: camera.to_string(),
+            });
+        };
+        let view = rig.view(&live.state);
+        live.eyes.draw(&live.scene, &live.built.visuals, &live.state.bodies, &view, channels, out);
+        if channels.colour && !live.faults.spares_camera(camera) {
+            live.faults.picture(camera, live.state.step, &mut out.colour);
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Snapshot> {
+        let live = self.live.as_ref().ok_or_else(|| Error::Snapshot { problem: "the world was never reset".into() })?;
+        super::snapshot::take(live)
+    }
+
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
+        super::snapshot::put_back(self.live_mut("restore")?, snapshot)
+    }
+}
+
+impl Live {
+    fn new(scene: &Arc<Scene>, assets: &Assets) -> Result<Self> {
+        let mut built = build(scene, assets)?;
+        let rigs = Rig::all(scene, &built.catalog)?;
+        let rules = Rules::new(scene, &built.catalog)?;
+        built.catalog.observation =
+            ObservationSpec { state: VectorSpec { channels: rules.channels() }, cameras: cameras(scene) };
+        let scratch = Scratch::default();
+        let mut state = State::default();
+        built.sim.read(&scratch, &mut state);
+        let dims: Vec<usize> = rules.observation.iter().map(Program::dim).collect();
+        let mut live = Self {
+            scene: scene.clone(),
+            events: EventRunner::new(scene, &built.catalog)?,
+            faults: FaultBank::new(scene, &dims),
+            built,
+            rules,
+            rigs,
+            eyes: Eyes::default(),
+            scratch,
+            state,
+            observation: Vec::new(),
+            action: Vec::new(),
+        };
+        live.observe();
+        Ok(live)
+    }
+
+    fn step(&mut self, action: &[f32], mut watch: Option<Watch<'_>>) -> Result<Step> {
+        let spec = &self.built.catalog.action;
+        if action.len() != spec.dim() {
+            return Err(Error::Misuse {
+                operation: "step",
+                expected: format!("an action of {} numbers", spec.dim()),
+                found: format!("{} numbers", action.len()),
+            });
+        }
+        self.action.clear();
+        let clamped = action.iter().zip(&spec.channels).map(|(value, channel)| clamp(*value, channel));
+        self.action.extend(clamped);
+        self.built.sim.forces.clear();
+        let ended = self.happen()?;
+        self.built.actions.apply(&self.action, &mut self.built.sim);
+        let mut pulsed = !self.built.sim.pulses.is_empty();
+        self.built.sim.apply_forces();
+        for _ in 0..self.scene.engine.substeps() {
+            let before = watch.as_ref().map(|_| self.instant());
+            self.built.sim.advance(&self.built.hooks, &self.built.catalog, &mut self.scratch)?;
+            if let (Some(watch), Some(before)) = (&mut watch, before) {
+                let after = self.instant();
+                watch(&Substep { before: &before, after: &after, forces: &self.built.sim.applied });
+            }
+            if std::mem::take(&mut pulsed) {
+                self.built.sim.apply_forces();
+            }
+        }
+        self.built.sim.read(&self.scratch, &mut self.state);
+        self.state.step += 1;
+        self.state.time_secs = self.state.step as f64 / f64::from(self.scene.engine.control_rate);
+        self.observe();
+        let mut step = self.judge();
+        step.terminated |= ended;
+        Ok(step)
+    }
+
+    /// Carries out the events of this instant; true if one of them ends the episode.
+    fn happen(&mut self) -> Result<bool> {
+        let mut look = Look {
+            eyes: &mut self.eyes,
+            scene: &self.scene,
+            visuals: &self.built.visuals,
+            rigs: &self.rigs,
+            state: &self.state,
+        };
+        let mut ended = false;
+        for effect in self.events.tick(&self.state, &self.built.catalog, &mut look) {
+            match effects::carry_out(&mut self.built, effect)? {
+                effects::Outcome::Done => {}
+                effects::Outcome::Terminate => ended = true,
+                effects::Outcome::Fault(fault) => self.faults.start(fault),
+            }
+        }
+        Ok(ended)
+    }
+
+    /// The state now, between two physics steps.
+    fn instant(&mut self) -> State {
+        let mut state = State { step: self.state.step, ..State::default() };
+        self.built.sim.read(&self.scratch, &mut state);
+        state.time_secs = self.built.sim.steps as f64 / f64::from(self.scene.engine.physics_rate);
+        state
+    }
+
+    /// Refills the observation from the state.
+    fn observe(&mut self) {
+        self.observation.clear();
+        let mut look = Look {
+            eyes: &mut self.eyes,
+            scene: &self.scene,
+            visuals: &self.built.visuals,
+            rigs: &self.rigs,
+            state: &self.state,
+        };
+        for program in &self.rules.observation {
+            program.extend(&self.state, &self.built.catalog, &mut look, &mut self.observation);
+        }
+        self.faults.observe(self.state.step, &mut self.observation);
+    }
+
+    /// Evaluates the scene's verdicts on the state.
+    fn judge(&mut self) -> Step {
+        let mut look = Look {
+            eyes: &mut self.eyes,
+            scene: &self.scene,
+            visuals: &self.built.visuals,
+            rigs: &self.rigs,
+            state: &self.state,
+        };
+        let (state, catalog) = (&self.state, &self.built.catalog);
+        let reward = self.rules.reward.as_ref().map_or(0.0, |program| program.number(state, catalog, &mut look));
+        let success = self.rules.success.as_ref().is_some_and(|program| program.holds(state, catalog, &mut look));
+        let terminated = self.rules.terminate.as_ref().is_some_and(|program| program.holds(state, catalog, &mut look));
+        Step { reward: reward as f32, success, terminated, truncated: state.step >= self.scene.engine.steps() }
+    }
+}
+
+impl Rules {
+    fn new(scene: &Scene, catalog: &Catalog) -> Result<Self> {
+        let cameras: Vec<&str> = scene.cameras.keys().map(String::as_str).collect();
+        let mut observation = Vec::with_capacity(scene.observation.len());
+        for (index, expr) in scene.observation.iter().enumerate() {
+            observation.push(Program::new(expr, catalog, &cameras, &format!("observation[{index}]"))?);
+        }
+        let condition = |expr: &Option<crate::expr::Expr>, field: &str| {
+            expr.as_ref().map(|expr| Program::condition(expr, catalog, &cameras, field)).transpose()
+        };
+        Ok(Self {
+            observation,
+            success: condition(&scene.success, "success")?,
+            reward: scene.reward.as_ref().map(|e| Program::scalar(e, catalog, &cameras, "reward")).transpose()?,
+            terminate: condition(&scene.terminate, "terminate")?,
+        })
+    }
+
+    fn channels(&self) -> Vec<Channel> {
+        self.observation.iter().flat_map(|program| program.channels().to_vec()).collect()
+    }
+}
+
+fn cameras(scene: &Scene) -> Vec<CameraSpec> {
+    let spec = |(name, camera): (&String, &crate::scene::Camera)| CameraSpec {
+        name: name.clone(),
+        width: camera.resolution[0],
+        height: camera.resolution[1],
+    };
+    scene.cameras.iter().map(spec).collect()
+}
+
+/// Clamps to the bounds; what is not a number becomes the nearest bound to zero.
+fn clamp(value: f32, channel: &Channel) -> f32 {
+    let finite = if value.is_nan() { 0.0 } else { value };
+    finite.max(channel.low).min(channel.high)
+}
+
+/// The accessors of [`World`] cannot fail, and have nothing to show before a reset.
+#[expect(clippy::panic, reason = "a broken precondition of the trait, not an input")]
+fn never_reset() -> ! {
+    panic!("a PhysicsWorld was used before its first successful reset")
+}

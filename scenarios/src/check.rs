@@ -1,0 +1,173 @@
+//! Checks that need the whole file: names that must exist, limits, what `action` lists.
+
+use worldloom_engine::expr::near;
+
+use crate::decode::{Decoder, NameUse};
+use crate::plan::{BodyKind, Plan};
+use crate::table::Refers;
+use crate::tree::{Plain, Tree};
+use crate::yaml::Span;
+
+/// Names of a plan, by what they may stand for.
+struct Names {
+    bodies: Vec<String>,
+    robots: Vec<String>,
+    placed: Vec<String>,
+    joints: Vec<String>,
+    cameras: Vec<String>,
+    events: Vec<String>,
+    observation: Vec<String>,
+}
+
+/// Reports every name that refers to nothing, and every inverted limit.
+pub fn check(plan: &Plan, uses: &[NameUse], decoder: &mut Decoder<'_>) {
+    let names = Names::new(plan);
+    let mut uses = uses.to_vec();
+    // `$name` stands for every word that the parameter may become.
+    for used in uses.clone() {
+        let param = used.name.strip_prefix('$').and_then(|name| plan.params.find(name));
+        let words = param.map(|index| plan.params.get(index).words()).unwrap_or_default();
+        uses.extend(words.into_iter().map(|name| NameUse { name, ..used.clone() }));
+    }
+    for name in uses.iter().filter(|used| !used.name.starts_with('$')) {
+        if let Some((what, known)) = names.missing(name) {
+            let message = format!("there is no {what} called `{}`", name.name);
+            let help = if known.is_empty() {
+                format!("the file has no {what}")
+            } else {
+                near::suggestion(&name.name, known.iter().map(|name| name.as_str()))
+            };
+            decoder.report(name.span, &name.path, message, help);
+        }
+    }
+    action_terms(plan, &names, decoder);
+    for (key, section) in &plan.sections {
+        limits(section, key, decoder);
+    }
+    for body in &plan.bodies {
+        limits(&body.tree, &body.thing.path, decoder);
+    }
+}
+
+impl Names {
+    fn new(plan: &Plan) -> Self {
+        let of = |kinds: &[BodyKind]| {
+            let bodies = plan.bodies.iter().filter(|body| kinds.contains(&body.kind));
+            bodies.map(|body| body.thing.name.clone()).collect::<Vec<_>>()
+        };
+        let events = match plan.section("events") {
+            Some(Tree::List(events)) => events
+                .iter()
+                .enumerate()
+                .map(|(i, event)| match event.get("name") {
+                    Some(Tree::Plain(Plain::Text(name))) => name.clone(),
+                    _ => format!("event{i}"),
+                })
+                .collect(),
+            _ => Vec::new(),
+        };
+        let observation = match plan.section("observation") {
+            Some(Tree::List(items)) => items
+                .iter()
+                .filter_map(|item| match item {
+                    Tree::Expr(expr) => Some(expr.to_string()),
+                    _ => None,
+                })
+                .collect(),
+            _ => Vec::new(),
+        };
+        Self {
+            bodies: of(&[BodyKind::Object, BodyKind::Spawned]),
+            robots: of(&[BodyKind::Robot]),
+            placed: of(&[BodyKind::Object, BodyKind::Robot]),
+            joints: match plan.section("joints") {
+                Some(Tree::Map(entries)) => entries.iter().map(|(name, _)| name.clone()).collect(),
+                _ => Vec::new(),
+            },
+            cameras: plan.cameras.iter().map(|camera| camera.name.clone()).collect(),
+            events,
+            observation,
+        }
+    }
+
+    /// What a name should have been, and the names that exist; `None` if it exists.
+    fn missing(&self, used: &NameUse) -> Option<(&'static str, Vec<&String>)> {
+        let name = used.name.as_str();
+        let is = |list: &[String]| list.iter().any(|known| known == name);
+        // Links, frames and joints inside a robot are known only when its file is read.
+        let inside = || name.split_once('.').is_some_and(|(robot, _)| self.robots.iter().any(|known| known == robot));
+        let both = || self.bodies.iter().chain(&self.robots).collect();
+        match used.refers {
+            Refers::Body | Refers::Anything => {
+                (!is(&self.bodies) && !is(&self.robots) && !inside()).then(|| ("body or robot", both()))
+            }
+            Refers::Placed => (!is(&self.placed)).then(|| ("object or robot", self.placed.iter().collect())),
+            Refers::Joint => (!is(&self.joints) && !is(&self.robots) && !inside())
+                .then(|| ("joint or robot", self.joints.iter().chain(&self.robots).collect())),
+            Refers::Camera => (!is(&self.cameras)).then(|| ("camera", self.cameras.iter().collect())),
+            Refers::Event => (!is(&self.events)).then(|| ("event", self.events.iter().collect())),
+            Refers::Sensor => (!is(&self.cameras) && !is(&self.observation))
+                .then(|| ("camera or entry of `observation`", self.cameras.iter().chain(&self.observation).collect())),
+        }
+    }
+}
+
+/// `<robot>.controllers`, `motor(<joint>)`, `force(<body>)`.
+fn action_terms(plan: &Plan, names: &Names, decoder: &mut Decoder<'_>) {
+    let Some(terms) = plan.section("action").and_then(Tree::plain) else { return };
+    for (i, term) in terms.list().unwrap_or_default().iter().enumerate() {
+        let text = term.text().unwrap_or_default();
+        let argument = |function: &str| text.strip_prefix(function)?.strip_prefix('(')?.strip_suffix(')');
+        let missing = if let Some(robot) = text.strip_suffix(".controllers") {
+            (!names.robots.iter().any(|known| known == robot)).then_some(("robot", robot, &names.robots))
+        } else if let Some(joint) = argument("motor") {
+            (!names.joints.iter().any(|known| known == joint)).then_some(("joint", joint, &names.joints))
+        } else if let Some(body) = argument("force") {
+            (!names.bodies.iter().any(|known| known == body)).then_some(("body", body, &names.bodies))
+        } else {
+            let span = place(decoder, "action");
+            let help = "write `<robot>.controllers`, `motor(<joint>)` or `force(<body>)`";
+            decoder.report(span, &format!("action.{i}"), format!("`{text}` is nothing that a policy can set"), help);
+            continue;
+        };
+        if let Some((what, name, known)) = missing {
+            let span = place(decoder, "action");
+            let help = near::suggestion(name, known.iter().map(String::as_str));
+            decoder.report(span, &format!("action.{i}"), format!("there is no {what} called `{name}`"), help);
+        }
+    }
+}
+
+/// Inverted `limits` and `range`, wherever they stand.
+fn limits(tree: &Tree, path: &str, decoder: &mut Decoder<'_>) {
+    match tree {
+        Tree::Map(entries) => {
+            for (key, inner) in entries {
+                let path = format!("{path}.{key}");
+                let pair = inner.plain().and_then(|plain| plain.numbers());
+                match (key.as_str(), pair.as_deref()) {
+                    ("limits" | "range", Some([low, high])) if low > high => {
+                        let span = place(decoder, &path);
+                        let message = format!("the {key} are inverted: {low} is above {high}");
+                        decoder.report(span, &path, message, format!("write `[{high}, {low}]`"));
+                    }
+                    ("revolute" | "prismatic" | "direction", Some([0.0, 0.0, 0.0])) => {
+                        let span = place(decoder, &path);
+                        decoder.report(span, &path, "a vector of zeros is no direction", "");
+                    }
+                    _ => limits(inner, &path, decoder),
+                }
+            }
+        }
+        Tree::List(items) => {
+            for (i, inner) in items.iter().enumerate() {
+                limits(inner, &format!("{path}.{i}"), decoder);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn place(decoder: &Decoder<'_>, path: &str) -> Span {
+    decoder.places.get(path).copied().unwrap_or(Span { line: 1, ..Span::default() })
+}

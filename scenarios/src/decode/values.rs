@@ -1,0 +1,359 @@
+//! Leaves: words, names, expressions, numbers with units, vectors, colours.
+
+use worldloom_engine::Error;
+use worldloom_engine::expr::units::{self, Dimension};
+use worldloom_engine::expr::{Expr, Signal, Value as Constant, near};
+
+use super::words::{constant, distribution, join, listed, suits, unbounded, wanted};
+use super::{Decoder, Element, NameUse, SIGNALS_STAND};
+use crate::language::{self, DISTRIBUTION};
+use crate::table::{Quantity, Refers, Type};
+use crate::tree::{Plain, Shape, Slot, Source, Tree};
+use crate::yaml::{Node, Span, Value};
+
+impl Decoder<'_> {
+    pub(super) fn word(&mut self, node: &Node, words: &[&str], path: &str) -> Option<Tree> {
+        match &node.value {
+            Value::Text(text) if words.contains(&text.as_str()) => Some(Tree::Plain(Plain::Text(text.clone()))),
+            Value::Text(text) => {
+                let help = near::suggestion(text, words.iter().copied());
+                self.report(node.span, path, format!("`{text}` is not one of {}", listed(words)), help);
+                None
+            }
+            _ => self.wrong(node, &format!("one of {}", listed(words)), path),
+        }
+    }
+
+    pub(super) fn name(&mut self, node: &Node, refers: Refers, path: &str) -> Option<Tree> {
+        let used = |name: &str| NameUse { name: name.to_owned(), refers, path: path.to_owned(), span: node.span };
+        // Chance may choose what is acted on, but not what something is placed by: placement has a fixed order.
+        let by_chance = matches!(refers, Refers::Body | Refers::Joint);
+        match &node.value {
+            Value::Text(name) if name.starts_with('$') && by_chance => {
+                self.names.push(used(name));
+                self.formula(node, name, Shape::Text, path)
+            }
+            Value::Text(name) if name.starts_with('$') => {
+                self.report(node.span, path, "a parameter cannot choose a name here", "write the name out");
+                None
+            }
+            Value::Text(name) => {
+                self.names.push(used(name));
+                Some(Tree::Plain(Plain::Text(name.clone())))
+            }
+            Value::Map(_) if distribution(node) && by_chance => {
+                let tree = self.inline(node, Element::Text, Shape::Text, path)?;
+                if let Tree::Slot(slot) = &tree
+                    && let Source::Param(index) = slot.source
+                {
+                    let options = self.params.get(index).words();
+                    self.names.extend(options.iter().map(|name| used(name)));
+                }
+                Some(tree)
+            }
+            _ => self.wrong(node, "a name", path),
+        }
+    }
+
+    pub(super) fn text(&mut self, node: &Node, path: &str) -> Option<Tree> {
+        match &node.value {
+            Value::Text(text) if text.starts_with('$') => self.formula(node, text, Shape::Text, path),
+            Value::Text(text) => Some(Tree::Plain(Plain::Text(text.clone()))),
+            Value::Map(_) if distribution(node) => self.inline(node, Element::Text, Shape::Text, path),
+            _ => self.wrong(node, "text", path),
+        }
+    }
+
+    /// A signal expression.
+    pub(super) fn expr(&mut self, node: &Node, path: &str) -> Option<Tree> {
+        let text = match &node.value {
+            Value::Text(text) => text.clone(),
+            Value::Number(x) if x.is_finite() => return Some(Tree::Expr(Box::new(Expr::Number(*x)))),
+            Value::Bool(value) => return Some(Tree::Expr(Box::new(Expr::Bool(*value)))),
+            _ => return self.wrong(node, "an expression such as `dist(a, b) < 5 cm`", path),
+        };
+        let expr = self.parse(node, &text, path)?;
+        self.signal_names(&expr, node.span, path);
+        Some(Tree::Expr(Box::new(expr)))
+    }
+
+    /// Notes every body, joint and camera that an expression names.
+    pub(super) fn signal_names(&mut self, expr: &Expr, span: Span, path: &str) {
+        let mut uses = Vec::new();
+        expr.walk(&mut |part| {
+            if let Expr::Signal(signal, places) = part {
+                for (i, place) in places.iter().enumerate().filter(|(_, place)| !place.param) {
+                    let refers = match signal {
+                        Signal::Visible if i == 1 => Refers::Camera,
+                        Signal::Joint | Signal::Jointvel | Signal::Effort => Refers::Joint,
+                        _ => Refers::Anything,
+                    };
+                    uses.push((place.name.clone(), refers));
+                }
+            }
+        });
+        self.names.extend(uses.into_iter().map(|(name, refers)| NameUse { name, refers, path: path.to_owned(), span }));
+    }
+
+    /// Parses an expression, checks its parameters, and fills `$index` and `$count` in.
+    pub(super) fn parse(&mut self, node: &Node, text: &str, path: &str) -> Option<Expr> {
+        let expr = match Expr::parse(text) {
+            Ok(expr) => expr,
+            Err(error) => {
+                let (message, offset) = match error {
+                    Error::Expression { problem, offset, .. } => (problem, offset),
+                    other => (other.to_string(), 0),
+                };
+                let span = self.inside(node.span, text, offset);
+                self.report(span, path, message, "");
+                return None;
+            }
+        };
+        let copy = self.copy;
+        let expr = expr.substitute(&|name| match (name, copy) {
+            ("index", Some((index, _))) => Some(Expr::Number(index as f64)),
+            ("count", Some((_, count))) => Some(Expr::Number(count as f64)),
+            _ => None,
+        });
+        let unknown: Vec<String> = expr
+            .params()
+            .iter()
+            .filter(|name| self.params.find(name).is_none())
+            .map(|name| (*name).to_owned())
+            .collect();
+        for name in &unknown {
+            let help = if self.params.is_empty() {
+                format!("declare it: `params: {{{name}: …}}`")
+            } else {
+                near::suggestion(name, self.params.declared_names())
+            };
+            self.report(node.span, path, format!("unknown parameter `${name}`"), help);
+        }
+        unknown.is_empty().then_some(expr)
+    }
+
+    /// The place of a byte of a scalar's text, if the scalar stands on one line.
+    pub(super) fn inside(&self, span: Span, text: &str, offset: usize) -> Span {
+        let characters = text.get(..offset).map_or(0, |before| before.chars().count()) as u32;
+        let quoted = span.length as usize > text.chars().count();
+        let column = span.column + characters + u32::from(quoted);
+        if column < span.column + span.length { Span { column, length: 1, ..span } } else { span }
+    }
+
+    /// A text with `$` in it where a value is wanted.
+    pub(super) fn formula(&mut self, node: &Node, text: &str, shape: Shape, path: &str) -> Option<Tree> {
+        let expr = self.parse(node, text, path)?;
+        if expr.has_signals() {
+            self.report(node.span, path, "a value of the scene cannot depend on a signal", SIGNALS_STAND);
+            return None;
+        }
+        let source = match &expr {
+            Expr::Param(name) => match self.params.find(name) {
+                Some(index) => {
+                    self.same_dimension(node, name, index, shape, path);
+                    Source::Param(index)
+                }
+                None => return None,
+            },
+            _ => {
+                if let Some(value) = expr.constant() {
+                    let plain = match value {
+                        Constant::Scalar(x) => Plain::Number(x),
+                        Constant::Vector(items) => Plain::List(items.into_iter().map(Plain::Number).collect()),
+                        Constant::Bool(value) => Plain::Bool(value),
+                    };
+                    if let Err(problem) = shape.check(&plain) {
+                        self.report(node.span, path, problem, "");
+                        return None;
+                    }
+                    return Some(Tree::Plain(plain));
+                }
+                Source::Formula(expr)
+            }
+        };
+        Some(Tree::Slot(Box::new(Slot { source, shape, path: path.to_owned() })))
+    }
+
+    /// `mass: $angle` is a mistake that units can tell.
+    pub(super) fn same_dimension(&mut self, node: &Node, name: &str, index: usize, shape: Shape, path: &str) {
+        let (Shape::Number(quantity) | Shape::Vector(_, quantity)) = shape else { return };
+        let (Some(wanted), Some(found)) = (quantity.dimension, self.params.get(index).dimension) else { return };
+        if !suits(wanted, found) {
+            let message = format!("expected {}, but `${name}` is in {found}", quantity.what);
+            self.report(node.span, path, message, "");
+        }
+    }
+
+    pub(super) fn number(&mut self, node: &Node, quantity: &'static Quantity, path: &str) -> Option<Tree> {
+        match &node.value {
+            Value::Text(text) if text.contains('$') => self.formula(node, text, Shape::Number(quantity), path),
+            Value::Map(_) if distribution(node) => {
+                self.inline(node, Element::Number(quantity), Shape::Number(quantity), path)
+            }
+            _ => self.constant(node, quantity, path),
+        }
+    }
+
+    pub(super) fn constant(&mut self, node: &Node, quantity: &'static Quantity, path: &str) -> Option<Tree> {
+        let value = match &node.value {
+            Value::Number(x) => *x,
+            Value::Text(text) if text.contains('$') => {
+                let tree = self.formula(node, text, Shape::Number(quantity), path)?;
+                if matches!(tree, Tree::Plain(_)) {
+                    return Some(tree);
+                }
+                self.report(node.span, path, "must be the same in every episode, so no parameter may stand here", "");
+                return None;
+            }
+            Value::Text(text) => self.literal(node, text, quantity, path)?,
+            Value::Map(_) if distribution(node) => {
+                self.report(
+                    node.span,
+                    path,
+                    "must be the same in every episode, so no distribution may stand here",
+                    "",
+                );
+                return None;
+            }
+            Value::Map(entries) if entries.len() == 1 && !matches!(entries[0].1.value, Value::Map(_)) => {
+                let (key, _) = &entries[0];
+                let names = DISTRIBUTION.fields.iter().map(|field| field.key);
+                let message = format!("unknown distribution `{}`", key.text);
+                self.report(key.span, path, message, near::suggestion(&key.text, names));
+                return None;
+            }
+            _ => return self.wrong(node, &wanted(quantity), path),
+        };
+        if let Some(problem) = quantity.problem(value) {
+            self.report(node.span, path, problem, "");
+            return None;
+        }
+        Some(Tree::Plain(Plain::Number(value)))
+    }
+
+    /// A number with a unit, or constant arithmetic such as `1/3`.
+    pub(super) fn literal(&mut self, node: &Node, text: &str, quantity: &'static Quantity, path: &str) -> Option<f64> {
+        match units::parse_quantity(text) {
+            Ok((value, dimension)) => {
+                if dimension != Dimension::NONE {
+                    self.dimension = Some(dimension);
+                }
+                if let Some(needed) = quantity.dimension.filter(|needed| !suits(*needed, dimension)) {
+                    let unit = if needed == Dimension::NONE { String::new() } else { format!(" in {needed}") };
+                    let message = format!("expected {}{unit}, found `{text}`, which is in {dimension}", quantity.what);
+                    self.report(node.span, path, message, "");
+                    return None;
+                }
+                Some(value)
+            }
+            Err(error) => {
+                let expr = Expr::parse(text).ok();
+                if let Some(Constant::Scalar(value)) = expr.as_ref().and_then(Expr::constant) {
+                    return Some(value);
+                }
+                if expr.is_some_and(|expr| expr.has_signals()) {
+                    self.report(node.span, path, "a value of the scene cannot depend on a signal", SIGNALS_STAND);
+                    return None;
+                }
+                let help = match error {
+                    Error::Expression { problem, .. } if problem.contains("unit") => problem,
+                    _ if text.chars().all(|c| c.is_alphanumeric() || c == '_') && self.params.find(text).is_some() => {
+                        format!("write `${text}` for the parameter")
+                    }
+                    _ => String::new(),
+                };
+                self.wrong_with(node, &wanted(quantity), &help, path);
+                None
+            }
+        }
+    }
+
+    pub(super) fn vector(&mut self, node: &Node, n: usize, quantity: &'static Quantity, path: &str) -> Option<Tree> {
+        let shape = Shape::Vector(n, quantity);
+        match &node.value {
+            Value::List(items) if crate::tree::fits(n, items.len()) => {
+                let item = |(i, item): (usize, &Node)| self.number(item, quantity, &join(path, i));
+                let trees: Vec<Option<Tree>> = items.iter().enumerate().map(item).collect();
+                trees.into_iter().collect::<Option<_>>().map(Tree::List)
+            }
+            Value::Text(text) if text.contains('$') => self.formula(node, text, shape, path),
+            Value::Map(_) if distribution(node) => self.inline(node, Element::Vector(n, quantity), shape, path),
+            _ => {
+                let count = if n == 0 { "2 or 3".to_owned() } else { n.to_string() };
+                self.wrong(node, &format!("a list of {count} numbers ({} each)", quantity.what), path)
+            }
+        }
+    }
+
+    pub(super) fn colour(&mut self, node: &Node, path: &str) -> Option<Tree> {
+        let Value::Text(text) = &node.value else { return self.vector(node, 3, &language::UNIT, path) };
+        let Some(digits) = text.strip_prefix('#') else {
+            if text.contains('$') {
+                return self.vector(node, 3, &language::UNIT, path);
+            }
+            return self.wrong_with(node, "a colour `[r, g, b]` from 0 to 1, or `\"#rrggbb\"`", "", path);
+        };
+        let channel = |i: usize| digits.get(i..i + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match (digits.len(), channel(0), channel(2), channel(4)) {
+            (6, Some(r), Some(g), Some(b)) => {
+                let numbers = [r, g, b].map(|c| Plain::Number(f64::from(c) / 255.0));
+                Some(Tree::Plain(Plain::List(numbers.to_vec())))
+            }
+            _ => self.wrong(node, "six hexadecimal digits after `#`", path),
+        }
+    }
+
+    pub(super) fn element(&mut self, node: &Node, path: &str) -> Option<Tree> {
+        match self.element {
+            Element::Number(quantity) => self.number(node, unbounded(quantity), path),
+            // A scalar argument holds for every component: `normal: {mean: [0, 0, 1], sd: 0.1}`.
+            Element::Vector(_, quantity) if matches!(node.value, Value::Number(_) | Value::Text(_)) => {
+                self.number(node, unbounded(quantity), path)
+            }
+            Element::Vector(n, quantity) => self.vector(node, n, unbounded(quantity), path),
+            Element::Text => self.text(node, path),
+            Element::Any => self.any(node, path),
+        }
+    }
+
+    /// A parameter's value: a number of any unit, a text, a list of numbers, or a distribution.
+    pub(super) fn any(&mut self, node: &Node, path: &str) -> Option<Tree> {
+        match &node.value {
+            Value::Number(_) => self.constant(node, &language::ANY, path),
+            Value::Text(text) if text.contains('$') => self.formula(node, text, Shape::Any, path),
+            Value::Text(text) => match units::parse_quantity(text) {
+                Ok(_) => self.constant(node, &language::ANY, path),
+                // `1/3` is arithmetic, `red` and `pi` are words.
+                Err(_) if text.contains(|c: char| c.is_ascii_digit()) && constant(text) => {
+                    self.constant(node, &language::ANY, path)
+                }
+                Err(_) => Some(Tree::Plain(Plain::Text(text.clone()))),
+            },
+            Value::List(_) => self.list(node, &Type::Number(&language::ANY), path),
+            Value::Map(_) => {
+                if !distribution(node) {
+                    return self.record(node, &DISTRIBUTION, path);
+                }
+                self.inline(node, Element::Any, Shape::Any, path)
+            }
+            _ => self.wrong(node, "a number, a word, a list of numbers or a distribution", path),
+        }
+    }
+
+    /// A point on a link, as the pair that the engine reads.
+    pub(super) fn frame(&mut self, node: &Node, path: &str) -> Option<Tree> {
+        let zero = || Tree::Plain(Plain::List(vec![Plain::Number(0.0); 3]));
+        let pair = match &node.value {
+            Value::Text(_) => [self.decode(node, &Type::Literal, path)?, zero()],
+            Value::List(items) if items.len() == 2 => {
+                let link = self.decode(&items[0], &Type::Literal, &join(path, 0));
+                [link?, self.vector(&items[1], 3, &language::LENGTH, &join(path, 1))?]
+            }
+            _ => {
+                let mut record = self.record(node, &language::FRAME_RECORD, path)?;
+                [record.take("link")?, record.take("at").unwrap_or_else(zero)]
+            }
+        };
+        Some(Tree::List(pair.to_vec()))
+    }
+}

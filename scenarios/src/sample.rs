@@ -1,0 +1,349 @@
+//! One episode's scene: parameters drawn, things placed, settled, checked, and drawn again if rejected.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde::de::DeserializeOwned;
+use worldloom_engine::assets::Assets;
+use worldloom_engine::expr::{Expr, Function, Place, Signal};
+use worldloom_engine::physics::PhysicsWorld;
+use worldloom_engine::physics::settle::{Settled, Unsettled, settle};
+use worldloom_engine::scene::{Camera, LANGUAGE_VERSION, Object, ParamValue, Robot, Scene, Sky};
+use worldloom_engine::stream::Stream;
+use worldloom_engine::world::World;
+
+use crate::params::Drawn;
+use crate::placement::{Placed, Placer, Unplaced, root};
+use crate::plan::{BodyKind, BodyPlan, Plan};
+use crate::sampled::{SampleError, Sampled};
+use crate::space::{Extent, IDENTITY, Vector, rotate, sub};
+use crate::terrain;
+use crate::tree::{BadValue, Plain, Tree, Values, substitute};
+
+/// Attempts before a scenario counts as impossible: an acceptance of 1 % fails once in 20,000 episodes.
+pub const MAX_ATTEMPTS: u32 = 1_000;
+
+/// Why an attempt gave no scene.
+enum Rejected {
+    /// To be drawn again.
+    Again,
+    /// Nothing helps.
+    Failed(SampleError),
+}
+
+impl From<SampleError> for Rejected {
+    fn from(error: SampleError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// See [`Scenario::sample`](crate::Scenario::sample).
+pub fn sample(plan: &Plan, seed: u64, index: u64, assets: &Arc<Assets>) -> Result<Sampled, SampleError> {
+    let mut rejections: IndexMap<String, u32> = IndexMap::new();
+    let mut sampler = Sampler { plan, seed, index, attempt: 0, assets, world: None };
+    for attempt in 0..MAX_ATTEMPTS {
+        sampler.attempt = u64::from(attempt);
+        match sampler.attempt(&mut rejections) {
+            Ok((scene, drawn)) => {
+                let draws = drawn.into_draws().collect();
+                return Ok(Sampled { scene, draws, attempts: attempt + 1, rejections });
+            }
+            Err(Rejected::Again) => {}
+            Err(Rejected::Failed(error)) => return Err(error),
+        }
+    }
+    Err(SampleError::Impossible { index, attempts: MAX_ATTEMPTS, report: report(&rejections) })
+}
+
+/// Requirements by how many attempts they rejected, tightest first.
+fn report(rejections: &IndexMap<String, u32>) -> String {
+    let mut sorted: Vec<(&String, &u32)> = rejections.iter().collect();
+    sorted.sort_by(|a, b| b.1.cmp(a.1));
+    let line = |(text, count): (&String, &u32)| {
+        format!("`{text}` rejected {:.1} %", 100.0 * f64::from(*count) / f64::from(MAX_ATTEMPTS))
+    };
+    format!("acceptance 0 of {MAX_ATTEMPTS}; {}", sorted.into_iter().map(line).collect::<Vec<_>>().join(", "))
+}
+
+struct Sampler<'a> {
+    plan: &'a Plan,
+    seed: u64,
+    index: u64,
+    attempt: u64,
+    assets: &'a Arc<Assets>,
+    /// Made when a requirement first needs one.
+    world: Option<PhysicsWorld>,
+}
+
+impl<'a> Sampler<'a> {
+    fn bad(&self, path: &str, problem: impl Into<String>) -> SampleError {
+        SampleError::Value { index: self.index, path: path.to_owned(), problem: problem.into() }
+    }
+
+    fn engine(&self, source: worldloom_engine::Error) -> SampleError {
+        SampleError::Engine { index: self.index, source: Box::new(source) }
+    }
+
+    fn fill(&self, tree: &Tree, values: &dyn Values, spawned: &[Plain]) -> Result<Plain, SampleError> {
+        tree.fill(values, spawned).map_err(|BadValue { path, problem }| self.bad(&path, problem))
+    }
+
+    fn read<T: DeserializeOwned>(&self, plain: &Plain, path: &str) -> Result<T, SampleError> {
+        plain.read().map_err(|error| self.bad(path, error.to_string()))
+    }
+
+    fn attempt(&mut self, rejections: &mut IndexMap<String, u32>) -> Result<(Scene, Drawn<'a>), Rejected> {
+        let mut reject = |text: String| {
+            *rejections.entry(text).or_insert(0) += 1;
+            Rejected::Again
+        };
+        let plan = self.plan;
+        let mut drawn = plan
+            .params
+            .draw(self.seed, self.index, self.attempt)
+            .map_err(|(param, problem)| Rejected::Failed(self.bad(&plan.params.get(param).name, problem)))?;
+        let bodies = match self.place_all(&mut drawn)? {
+            Ok(bodies) => bodies,
+            Err(text) => return Err(reject(text)),
+        };
+        let mut scene = self.assemble(&drawn, bodies)?;
+        if let Some(max_secs) = plan.settle {
+            match settle(&scene, self.assets, max_secs).map_err(|error| self.engine(error))? {
+                Settled::AtRest(settled) => scene = *settled,
+                Settled::Failed(why) => return Err(reject(settle_label(&why))),
+            }
+        }
+        scene.cameras = self.cameras(&drawn, &scene)?;
+        let failed = self.unsatisfied(&drawn, &scene)?;
+        match failed.into_iter().map(reject).last() {
+            Some(rejected) => Err(rejected),
+            None => Ok((scene, drawn)),
+        }
+    }
+
+    /// Every body in its place, in the file's order, or what there was no room for.
+    fn place_all(&self, drawn: &mut Drawn<'a>) -> Result<Result<Vec<Body>, String>, SampleError> {
+        let plan = self.plan;
+        let mut placed: Vec<Placed> = Vec::with_capacity(plan.bodies.len());
+        let mut done: BTreeMap<usize, Body> = BTreeMap::new();
+        for &at in &plan.order {
+            let body = &plan.bodies[at];
+            let thing = &body.thing;
+            let mut plain = self.fill(&body.tree, drawn, &[])?;
+            let extent = match body.kind {
+                BodyKind::Robot => None,
+                BodyKind::Object | BodyKind::Spawned => {
+                    plain = self.complete(body, plain)?;
+                    let object: Object = self.read(&with_pose(&plain, [0.0; 3], IDENTITY), &thing.path)?;
+                    Some(Extent::of(&object.shape, self.assets).map_err(|error| self.engine(error))?)
+                }
+            };
+            let new = Placed {
+                name: thing.name.clone(),
+                at: [0.0; 3],
+                rotation: IDENTITY,
+                extent,
+                solid: plain.get("collides") != Some(&Plain::Bool(false)) && body.kind != BodyKind::Spawned,
+                ground: plain.get("plane").is_some() || plain.get("heightfield").is_some(),
+            };
+            let place = self.fill(&thing.place, drawn, &[])?;
+            let mut placer =
+                Placer { drawn: &mut *drawn, placed: &placed, seed: (self.seed, self.index, self.attempt) };
+            let here = match placer.place(thing, &place, new) {
+                Ok(here) => here,
+                Err(Unplaced::Bad(problem)) => return Err(self.bad(&thing.path, problem)),
+                Err(Unplaced::NoRoom) => return Ok(Err(format!("{}.scatter", thing.path))),
+            };
+            done.insert(at, Body { plain: with_pose(&plain, here.at, here.rotation), name: thing.name.clone() });
+            placed.push(here);
+        }
+        Ok(Ok(done.into_values().collect()))
+    }
+
+    /// An object's tree as the engine reads it: terrain grown, short forms of the look written out.
+    fn complete(&self, body: &BodyPlan, plain: Plain) -> Result<Plain, SampleError> {
+        let Plain::Map(entries) = plain else { return Ok(plain) };
+        let mut look: Vec<(String, Plain)> = Vec::new();
+        let mut out: Vec<(String, Plain)> = Vec::with_capacity(entries.len() + 2);
+        for (key, value) in entries {
+            match key.as_str() {
+                "colour" | "texture" => look.push((key, value)),
+                "heightfield" => {
+                    let name = format!("terrain/{}", body.thing.name);
+                    let mut stream = Stream::new(self.seed, &name, self.index, self.attempt);
+                    let grown = terrain::grow(&value, &mut stream).map_err(|why| self.bad(&body.thing.path, why))?;
+                    out.push((key, grown));
+                }
+                _ => out.push((key, value)),
+            }
+        }
+        if !look.is_empty() {
+            if look.iter().all(|(key, _)| key != "colour") {
+                look.push(("colour".to_owned(), Plain::List(vec![Plain::Number(0.7); 3])));
+            }
+            out.push(("material".to_owned(), Plain::Map(look)));
+        }
+        Ok(Plain::Map(out))
+    }
+
+    fn assemble(&self, drawn: &Drawn<'_>, bodies: Vec<Body>) -> Result<Scene, SampleError> {
+        let plan = self.plan;
+        let mut objects = IndexMap::new();
+        let mut robots = IndexMap::new();
+        let mut spawned = Vec::new();
+        for (body, made) in plan.bodies.iter().zip(bodies) {
+            match body.kind {
+                BodyKind::Object => {
+                    objects.insert(made.name, self.read::<Object>(&made.plain, &body.thing.path)?);
+                }
+                BodyKind::Robot => {
+                    robots.insert(made.name, self.read::<Robot>(&made.plain, &body.thing.path)?);
+                }
+                BodyKind::Spawned => spawned.push(made.plain),
+            }
+        }
+        let gravity = self.fill(&plan.gravity, drawn, &[])?;
+        let engine = worldloom_engine::scene::Engine {
+            gravity: gravity.vector3().unwrap_or(plan.engine.gravity),
+            ..plan.engine.clone()
+        };
+        let declared = plan.params.iter().enumerate().filter(|(_, param)| param.declared);
+        let params: IndexMap<String, ParamValue> =
+            declared.filter_map(|(i, param)| Some((param.name.clone(), drawn.value(i)?.clone()))).collect();
+        Ok(Scene {
+            worldloom: LANGUAGE_VERSION,
+            name: plan.name.clone(),
+            meta: self.section(drawn, "meta", &[])?,
+            engine,
+            params,
+            objects,
+            joints: self.section(drawn, "joints", &[])?,
+            robots,
+            cameras: IndexMap::new(),
+            lights: self.section(drawn, "lights", &[])?,
+            sky: self.section::<Option<Sky>>(drawn, "sky", &[])?.unwrap_or_default(),
+            events: self.section(drawn, "events", &spawned)?,
+            drivers: self.section(drawn, "drivers", &[])?,
+            action: self.section(drawn, "action", &[])?,
+            observation: self.section(drawn, "observation", &[])?,
+            success: self.section(drawn, "success", &[])?,
+            reward: self.section(drawn, "reward", &[])?,
+            terminate: self.section(drawn, "terminate", &[])?,
+            labels: self.section(drawn, "labels", &[])?,
+        })
+    }
+
+    fn section<T: DeserializeOwned + Default>(
+        &self,
+        drawn: &Drawn<'_>,
+        key: &str,
+        spawned: &[Plain],
+    ) -> Result<T, SampleError> {
+        match self.plan.section(key) {
+            Some(tree) => self.read(&self.fill(tree, drawn, spawned)?, key),
+            None => Ok(T::default()),
+        }
+    }
+
+    fn cameras(&mut self, drawn: &Drawn<'_>, scene: &Scene) -> Result<IndexMap<String, Camera>, SampleError> {
+        let plan = self.plan;
+        let mut cameras = IndexMap::new();
+        for camera in &plan.cameras {
+            let path = format!("cameras.{}", camera.name);
+            let plain = self.fill(&camera.tree, drawn, &[])?;
+            let aim = self.fill(&camera.aim, drawn, &[])?;
+            // What a frame's place is, or where things are in the frame of a mount, only a world tells.
+            let mount = plain.get("mount").and_then(Plain::text);
+            let mut frames = BTreeMap::new();
+            let tracked = plain.get("track").filter(|_| mount.is_none());
+            for target in [aim.get("look_at"), tracked].into_iter().flatten().filter_map(Plain::text) {
+                if target.contains('.') || mount.is_some() {
+                    frames.insert(target.to_owned(), self.frame(scene, target, mount)?);
+                }
+            }
+            let find = |name: &str| {
+                let frame = frames.get(name).copied();
+                let object = || scene.objects.get(name).map(|object| object.at);
+                frame.or_else(object).or_else(|| scene.robots.get(name).map(|robot| robot.at))
+            };
+            let (at, rotation) = camera.aim(&aim, &plain, drawn, &find).map_err(|why| self.bad(&path, why))?;
+            cameras.insert(camera.name.clone(), self.read(&with_pose(&plain, at, rotation), &path)?);
+        }
+        Ok(cameras)
+    }
+
+    /// Position of a body, link or frame at the start of a scene: in the world, or in the frame of `mount`.
+    fn frame(&mut self, scene: &Scene, name: &str, mount: Option<&str>) -> Result<Vector, SampleError> {
+        let signal = |signal: Signal, name: &str| {
+            Expr::Signal(signal, vec![Place { name: name.to_owned(), param: false, edge: false }])
+        };
+        let mut signals = vec![signal(Signal::Pos, name)];
+        signals.extend(mount.map(|mount| signal(Signal::Pose, mount)));
+        let found: Vec<f64> = self.measure(scene, signals)?.into_iter().map(f64::from).collect();
+        match found[..] {
+            [x, y, z] => Ok([x, y, z]),
+            [x, y, z, a, b, c, i, j, k, w] => Ok(rotate([-i, -j, -k, w], sub([x, y, z], [a, b, c]))),
+            _ => Err(self.bad(root(name), format!("`{name}` has no position"))),
+        }
+    }
+
+    /// Values of signals at the start of a scene.
+    fn measure(&mut self, scene: &Scene, signals: Vec<Expr>) -> Result<Vec<f32>, SampleError> {
+        let (index, assets) = (self.index, self.assets);
+        let world = self.world.get_or_insert_with(|| PhysicsWorld::new(Arc::clone(assets)));
+        // The world evaluates what it observes, with its eyes if it must look; what happens later does not matter here.
+        let mut probe = Scene { observation: signals, success: None, reward: None, terminate: None, ..scene.clone() };
+        probe.events.clear();
+        probe.action.clear();
+        world.reset(&Arc::new(probe)).map_err(|source| SampleError::Engine { index, source: Box::new(source) })?;
+        Ok(world.observation().to_vec())
+    }
+
+    /// Texts of the requirements that a scene does not satisfy.
+    fn unsatisfied(&mut self, drawn: &Drawn<'_>, scene: &Scene) -> Result<Vec<String>, SampleError> {
+        let plan = self.plan;
+        let mut stream = Stream::new(self.seed, "require", self.index, self.attempt);
+        // Every requirement takes its draw, so that adding a certain one does not shift the others.
+        let asked: Vec<_> = plan.require.iter().filter(|requirement| stream.unit() < requirement.p).collect();
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let as_number = |expr: &Expr| {
+            let condition = substitute(expr, drawn);
+            Expr::Call(Function::If, vec![condition, Expr::Number(1.0), Expr::Number(0.0)])
+        };
+        let values = self.measure(scene, asked.iter().map(|requirement| as_number(&requirement.expr)).collect())?;
+        let failed = asked.iter().zip(values).filter(|(_, value)| *value != 1.0);
+        Ok(failed.map(|(requirement, _)| requirement.text.clone()).collect())
+    }
+}
+
+/// A body ready for the engine.
+struct Body {
+    name: String,
+    plain: Plain,
+}
+
+/// Adds position and rotation to a map.
+fn with_pose(plain: &Plain, at: Vector, rotation: [f64; 4]) -> Plain {
+    let numbers = |items: &[f64]| Plain::List(items.iter().map(|x| Plain::Number(*x)).collect());
+    let mut entries = match plain {
+        Plain::Map(entries) => entries.clone(),
+        _ => Vec::new(),
+    };
+    entries.push(("at".to_owned(), numbers(&at)));
+    entries.push(("rotation".to_owned(), numbers(&rotation)));
+    Plain::Map(entries)
+}
+
+/// One label for every way of not settling, without the numbers that differ each time.
+fn settle_label(why: &Unsettled) -> String {
+    match why {
+        Unsettled::Interpenetrates { a, b, .. } => format!("settle: {a} and {b} interpenetrate"),
+        Unsettled::Tips { body, .. } => format!("settle: {body} tips over"),
+        Unsettled::Leaves { body, .. } => format!("settle: {body} leaves its place"),
+        Unsettled::Moves { body, .. } => format!("settle: {body} does not come to rest"),
+        other => format!("settle: {other}"),
+    }
+}

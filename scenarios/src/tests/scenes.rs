@@ -1,0 +1,93 @@
+//! A scene is itself a scenario.
+
+use worldloom_engine::scene::Scene;
+
+use super::{assets, parse, sample};
+use crate::Scenario;
+
+/// Uses every section, driver, action, shape and joint that needs no file.
+const EVERYTHING: &str = include_str!("everything.yaml");
+
+/// Scene → JSON → scenario → scene.
+fn again(scene: &Scene) -> (String, Scene) {
+    let text = serde_json::to_string(scene).expect("a scene is JSON");
+    let scenario = Scenario::parse(&text, "scene.json", &[]).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+    assert!(scenario.params().iter().all(|param| !param.distribution.contains("uniform")), "chance is left in {text}");
+    let scene = scenario.sample(99, 99, &assets()).unwrap_or_else(|error| panic!("{error}")).scene;
+    (text, scene)
+}
+
+#[test]
+fn a_scene_read_as_a_scenario_is_the_same_scene_bit_for_bit() {
+    let scenario = Scenario::parse(EVERYTHING, "everything.yaml", &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    for index in 0..5 {
+        let sampled = scenario.sample(42, index, &assets()).unwrap_or_else(|error| panic!("{error}"));
+        let (text, scene) = again(&sampled.scene);
+        assert_eq!(scene, sampled.scene);
+        // Equality of floats takes −0 for 0; the text does not.
+        assert_eq!(serde_json::to_string(&scene).expect("JSON"), text);
+    }
+}
+
+#[test]
+fn the_same_episode_is_the_same_scene_and_another_is_not() {
+    let scenario = Scenario::parse(EVERYTHING, "everything.yaml", &[]).expect("legal");
+    let json =
+        |index| serde_json::to_string(&scenario.sample(42, index, &assets()).expect("legal").scene).expect("JSON");
+    assert_eq!(json(3), json(3));
+    assert_ne!(json(3), json(4));
+}
+
+#[test]
+fn empty_lights_and_actions_stay_empty() {
+    let scene = sample("lights: {}\naction: []\n", 0).scene;
+    assert!(scene.lights.is_empty());
+    assert!(again(&scene).1.lights.is_empty());
+    assert_eq!(sample("", 0).scene.lights.len(), 1);
+}
+
+#[test]
+fn negative_zero_and_extreme_numbers_survive() {
+    let body = "objects: {a: {sphere: 1, at: [-0.0, 1e-300, 0.1], velocity: [1.7976931348623157e308, 5e-324, 0.30000000000000004]}}\n";
+    let (text, scene) = again(&sample(body, 0).scene);
+    assert_eq!(scene.objects["a"].at[0].to_bits(), (-0.0f64).to_bits(), "{text}");
+    assert_eq!(scene.objects["a"].velocity, [f64::MAX, 5e-324, 0.1 + 0.2]);
+}
+
+#[test]
+fn a_robot_brings_its_controllers_into_the_action() {
+    let scene = sample(
+        "robots: {arm: {urdf: arm.urdf, at: [0, 0, 1], frames: {tip: hand, eye: {link: head, at: [0, 0, 5 cm]}}}}\n",
+        0,
+    )
+    .scene;
+    assert_eq!(scene.action, ["arm.controllers"]);
+    assert_eq!(scene.robots["arm"].frames["tip"], ("hand".to_owned(), [0.0; 3]));
+    assert_eq!(scene.robots["arm"].frames["eye"], ("head".to_owned(), [0.0, 0.0, 0.05]));
+    assert_eq!(again(&scene).1, scene);
+}
+
+#[test]
+fn one_of_several_actions_is_chosen_by_the_episode() {
+    let body = "objects: {ball: {sphere: 1}}\nevents:\n  - {at: 1 s, do: {one_of: [{remove: ball}, terminate, {wait: 1 s}]}}\n";
+    let scenario = parse(body);
+    let mut seen = std::collections::BTreeSet::new();
+    for index in 0..40 {
+        let sampled = scenario.sample(1, index, &assets()).expect("legal");
+        assert!(sampled.draws.contains_key("events.0.do.one_of"), "{:?}", sampled.draws.keys());
+        seen.insert(serde_json::to_string(&sampled.scene.events[0].action).expect("JSON"));
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [r#""terminate""#, r#"{"remove":"ball"}"#, r#"{"wait":1.0}"#]);
+}
+
+#[test]
+fn settled_things_rest_and_a_misplaced_one_is_reported() {
+    let body = "objects:\n  floor: {plane: 5}\n  a: {box: [0.1, 0.1, 0.1], mass: 1, at: [{uniform: [-0.2, 0.2]}, 0, 0.06]}\nsettle: {max: 2 s}\n";
+    let scene = sample(body, 0).scene;
+    let height = scene.objects["a"].at[2];
+    // Fallen by the centimetre that it hung above the floor, within the solver's allowed overlap of a millimetre.
+    assert!((height - 0.05).abs() < 2e-3, "rests at {height}");
+    let tower = "objects:\n  floor: {plane: 5}\n  a: {box: [0.1, 0.1, 0.1], at: [0, 0, 0.05]}\n  b: {box: [0.1, 0.1, 0.1], at: [0.02, 0, 0.08]}\nsettle: {}\n";
+    let error = parse(tower).sample(0, 0, &assets()).expect_err("they overlap").to_string();
+    assert!(error.contains("settle: a and b interpenetrate"), "{error}");
+}
