@@ -37,7 +37,9 @@ pub fn run(args: &PreviewArgs) -> Outcome {
         }
     };
     let at = match args.at {
-        Some(_) if clip => return Err(Failure::bad_input("--at draws one picture, and a clip has many", "write a .png")),
+        Some(_) if clip => {
+            return Err(Failure::bad_input("--at draws one picture, and a clip has many", "write a .png"));
+        }
         Some(at) if !(at >= 0.0 && at.is_finite()) => {
             return Err(Failure::bad_input(format!("--at {at}: a time is 0 or more seconds"), ""));
         }

@@ -21,11 +21,17 @@ const EPISODES: u64 = 3;
 /// Fewest different colours of a picture with anything in it.
 const COLOURS: usize = 50;
 /// Sections of a header, in this order.
-const SECTIONS: [&str; 6] =
-    ["Action space", "Observation space", "Rewards", "Starting state", "Episode end", "Driver"];
+const SECTIONS: [&str; 6] = ["Action space", "Observation space", "Rewards", "Starting state", "Episode end", "Driver"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/library")
+}
+
+/// A scenario's file as it stands in the folder.
+fn written(name: &str) -> (PathBuf, String) {
+    let file = folder().join(format!("{name}.yaml"));
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    (file, text)
 }
 
 fn assets() -> Arc<Assets> {
@@ -102,8 +108,7 @@ fn the_tables_in_every_header_are_the_spaces_of_the_world() {
     let assets = assets();
     let mut wrong = Vec::new();
     for entry in library::entries() {
-        let file = folder().join(format!("{}.yaml", entry.name));
-        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let (file, text) = written(entry.name);
         let header = header(&text);
         for index in 0..EPISODES {
             let mut world = PhysicsWorld::new(Arc::clone(&assets));
@@ -134,7 +139,7 @@ fn the_tables_in_every_header_are_the_spaces_of_the_world() {
 #[test]
 fn every_header_has_its_sections_in_order() {
     for entry in library::entries() {
-        let header = header(entry.text);
+        let header = header(&written(entry.name).1);
         let found: Vec<&str> =
             header.iter().filter(|line| ends_section(line)).map(|line| line.trim_end_matches(':')).collect();
         assert_eq!(found, SECTIONS, "{}", entry.name);
@@ -168,13 +173,9 @@ fn every_scenario_makes_a_finite_episode_with_pictures_under_its_own_driver() {
         let scene = scene(entry.text, name, &short, 0, &assets);
         let mut world = PhysicsWorld::new(Arc::clone(&assets));
         world.reset(&scene).unwrap_or_else(|error| fail(error));
-        let mut policy =
-            scripted(&scene, world.catalog(), world.robots(), &assets).unwrap_or_else(|error| fail(error));
-        policy
-            .reset(&scene, world.catalog(), Stream::new(1, "policy", 0, 0))
-            .unwrap_or_else(|error| fail(error));
-        let mut rollout =
-            Rollout::new(&mut world, &mut *policy, Channels::COLOUR).unwrap_or_else(|error| fail(error));
+        let mut policy = scripted(&scene, world.catalog(), world.robots(), &assets).unwrap_or_else(|error| fail(error));
+        policy.reset(&scene, world.catalog(), Stream::new(1, "policy", 0, 0)).unwrap_or_else(|error| fail(error));
+        let mut rollout = Rollout::new(&mut world, &mut *policy, Channels::COLOUR).unwrap_or_else(|error| fail(error));
         let mut frames = 0;
         while let Some(frame) = rollout.next_frame().unwrap_or_else(|error| fail(error)) {
             frames += 1;
