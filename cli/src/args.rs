@@ -192,6 +192,9 @@ pub struct PreviewArgs {
     /// Draw only this camera.
     #[arg(long, value_name = "NAME")]
     pub camera: Option<String>,
+    /// Draw only the colour pictures at this time of the episode, in seconds (its last frame, if it ends before); PNG only.
+    #[arg(long, value_name = "SECONDS")]
+    pub at: Option<f64>,
 }
 
 /// Arguments of `inspect`.

@@ -9,7 +9,7 @@ use worldloom_engine::assets::Assets;
 use worldloom_engine::expr::{Expr, Function, Place, Signal};
 use worldloom_engine::physics::PhysicsWorld;
 use worldloom_engine::physics::settle::{Settled, Unsettled, settle};
-use worldloom_engine::scene::{Camera, LANGUAGE_VERSION, Object, ParamValue, Robot, Scene, Sky};
+use worldloom_engine::scene::{Camera, LANGUAGE_VERSION, Object, Observed, ParamValue, Robot, Scene, Sky};
 use worldloom_engine::stream::Stream;
 use worldloom_engine::world::World;
 
@@ -292,8 +292,9 @@ impl<'a> Sampler<'a> {
     fn measure(&mut self, scene: &Scene, signals: Vec<Expr>) -> Result<Vec<f32>, SampleError> {
         let (index, assets) = (self.index, self.assets);
         let world = self.world.get_or_insert_with(|| PhysicsWorld::new(Arc::clone(assets)));
+        let observation = signals.into_iter().map(Observed::from).collect();
         // The world evaluates what it observes, with its eyes if it must look; what happens later does not matter here.
-        let mut probe = Scene { observation: signals, success: None, reward: None, terminate: None, ..scene.clone() };
+        let mut probe = Scene { observation, success: None, reward: None, terminate: None, ..scene.clone() };
         probe.events.clear();
         probe.action.clear();
         world.reset(&Arc::new(probe)).map_err(|source| SampleError::Engine { index, source: Box::new(source) })?;

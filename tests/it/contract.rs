@@ -1,3 +1,4 @@
 //! Every registered scenario, world and format keeps its contract.
 
 mod datasets;
+mod library;

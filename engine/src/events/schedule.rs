@@ -1,7 +1,7 @@
 //! An action unrolled into starts.
 
 use crate::error::{Error, Result};
-use crate::expr::{Expr, body_named, near, unknown_body};
+use crate::expr::{body_named, near, unknown_body};
 use crate::maths::Vec3;
 use crate::scene::{EventAction, FaultKind, Object, Scene};
 use crate::state::Catalog;
@@ -166,8 +166,7 @@ impl Unroller<'_> {
         if let Some(camera) = self.scene.cameras.get_index_of(name) {
             return Ok(Sensor::Camera(camera));
         }
-        let written = Expr::parse(name).ok();
-        let entry = self.scene.observation.iter().position(|entry| Some(entry) == written.as_ref());
+        let entry = self.scene.observation.iter().position(|entry| entry.is_called(name));
         entry.map(Sensor::Observation).ok_or_else(|| {
             let entries: Vec<String> = self.scene.observation.iter().map(ToString::to_string).collect();
             let cameras = self.scene.cameras.keys().map(String::as_str);

@@ -287,8 +287,12 @@ impl Rules {
     fn new(scene: &Scene, catalog: &Catalog) -> Result<Self> {
         let cameras: Vec<&str> = scene.cameras.keys().map(String::as_str).collect();
         let mut observation = Vec::with_capacity(scene.observation.len());
-        for (index, expr) in scene.observation.iter().enumerate() {
-            observation.push(Program::new(expr, catalog, &cameras, &format!("observation[{index}]"))?);
+        for (index, entry) in scene.observation.iter().enumerate() {
+            let program = Program::new(&entry.expr, catalog, &cameras, &format!("observation[{index}]"))?;
+            observation.push(match &entry.name {
+                Some(name) => program.named(name),
+                None => program,
+            });
         }
         let condition = |expr: &Option<crate::expr::Expr>, field: &str| {
             expr.as_ref().map(|expr| Program::condition(expr, catalog, &cameras, field)).transpose()
