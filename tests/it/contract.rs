@@ -1,3 +1,5 @@
 //! Every registered scenario, world and format keeps its contract.
 
 mod datasets;
+mod files;
+mod process;
