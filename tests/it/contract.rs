@@ -2,3 +2,5 @@
 
 mod datasets;
 mod library;
+mod files;
+mod process;

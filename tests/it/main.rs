@@ -11,6 +11,7 @@ mod invariants;
 mod language;
 mod parity;
 mod program;
+mod rig;
 mod stage;
 mod synthetic;
 mod tidy;

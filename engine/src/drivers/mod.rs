@@ -129,9 +129,16 @@ impl Scripted {
             Driver::Trot { frequency, stride, lift, noise } => {
                 Box::new(trot::Trot::new(*frequency, *stride, *lift, *noise, seat, stream)?)
             }
-            Driver::Process { command, timeout } => {
-                Box::new(process::Remote::new(command, *timeout, scene, catalog, seat, stream, &mut self.connections)?)
-            }
+            Driver::Process { command, timeout, pictures } => Box::new(process::Remote::new(
+                command,
+                *timeout,
+                *pictures,
+                scene,
+                catalog,
+                seat,
+                stream,
+                &mut self.connections,
+            )?),
         })
     }
 }

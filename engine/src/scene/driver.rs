@@ -148,6 +148,9 @@ pub enum Driver {
         /// Seconds that it may take for one answer.
         #[serde(default = "patience")]
         timeout: f64,
+        /// True to send it what the cameras see too.
+        #[serde(default)]
+        pictures: bool,
     },
 }
 

@@ -323,5 +323,6 @@ static PROCESS: Record = Record {
     fields: &[
         required("command", Type::List(&Type::Literal), "Program and its arguments."),
         optional("timeout", Type::Number(&DURATION), "10 s", "Time that it may take for one answer."),
+        optional("pictures", Type::Bool, "false", "True to send it what the cameras see too, as base64 PNG by camera."),
     ],
 };

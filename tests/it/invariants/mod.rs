@@ -1,7 +1,12 @@
 //! Laws that must hold, each with a negative control.
 
 mod drivers;
+mod effects;
+mod geometry;
 mod physics;
 mod render;
 mod robots;
+mod sensors;
 mod servos;
+mod settle;
+mod terrain;

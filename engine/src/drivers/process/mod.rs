@@ -18,16 +18,28 @@
 //! [2.5]
 //! ```
 //!
+//! With `pictures: true` the reset also lists the cameras in order, and each step has what they see, as
+//! base64 (RFC 4648, padded) of an 8-bit RGB PNG by camera, sensor faults included:
+//!
+//! ```text
+//! {"type":"reset",…,"cameras":[{"name":"front","width":128,"height":96}]}
+//! {"type":"step","step":0,"time":0.0,"observation":[0.0,0.1],"pictures":{"front":"iVBORw0KGgo…"}}
+//! ```
+//!
+//! The pictures are those that the run draws anyway: a run that draws none, or no colour, is an error.
+//!
 //! A bound that is infinite, and an observed number that is not finite, are `null`. The program
 //! should draw any randomness from `seed`, and forget the episode before at a reset: then an episode
 //! stays a function of its seed. Its stdin is closed and it is killed when the driver is dropped.
 //! A scene with this driver runs the program that it names: treat foreign ones with care.
 
+mod picture;
 mod pipe;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::Drive;
@@ -35,7 +47,7 @@ use super::seat::Seat;
 use crate::error::{Error, Result};
 use crate::policy::PolicyInput;
 use crate::scene::Scene;
-use crate::spec::Channel;
+use crate::spec::{CameraSpec, Channel};
 use crate::state::Catalog;
 use crate::stream::Stream;
 
@@ -73,11 +85,15 @@ enum Line<'a> {
         control_rate: u32,
         action: Vec<Channel>,
         observation: Vec<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cameras: Option<&'a [CameraSpec]>,
     },
     Step {
         step: u64,
         time: f64,
         observation: &'a [f32],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pictures: Option<IndexMap<&'a str, String>>,
     },
 }
 
@@ -91,6 +107,7 @@ enum Answer {
 pub(super) struct Remote {
     command: Vec<String>,
     timeout: Duration,
+    pictures: bool,
     greeting: String,
     greeted: bool,
     slot: Slot,
@@ -100,6 +117,7 @@ impl Remote {
     pub fn new(
         command: &[String],
         timeout_secs: f64,
+        pictures: bool,
         scene: &Scene,
         catalog: &Catalog,
         seat: &Seat,
@@ -111,6 +129,10 @@ impl Remote {
         }
         let timeout = Duration::try_from_secs_f64(timeout_secs).ok().filter(|timeout| !timeout.is_zero());
         let timeout = timeout.ok_or_else(|| seat.fail("timeout is more than 0 seconds"))?;
+        let cameras = &catalog.observation.cameras;
+        if pictures && cameras.is_empty() {
+            return Err(seat.fail("pictures need a camera, and the scene has none"));
+        }
         // 53 bits survive any JSON reader.
         let seed = stream.bits() >> 11;
         let channels = seat.levers.iter().map(|lever| catalog.action.channels[lever.channel].clone());
@@ -122,10 +144,11 @@ impl Remote {
             control_rate: scene.engine.control_rate,
             action: channels.collect(),
             observation: catalog.observation.state.names().collect(),
+            cameras: pictures.then_some(cameras),
         };
         let greeting = serde_json::to_string(&greeting).map_err(|error| seat.fail(error.to_string()))?;
         let slot = connections.slot(&seat.field, command);
-        Ok(Self { command: command.to_vec(), timeout, greeting, greeted: false, slot })
+        Ok(Self { command: command.to_vec(), timeout, pictures, greeting, greeted: false, slot })
     }
 
     fn fail(&self, problem: impl Into<String>) -> Error {
@@ -142,7 +165,8 @@ impl Remote {
             pipe.send(&self.greeting)?;
         }
         let state = input.state;
-        let line = Line::Step { step: state.step, time: state.time_secs, observation: input.observation };
+        let pictures = self.pictures.then(|| picture::by_camera(input)).transpose()?;
+        let line = Line::Step { step: state.step, time: state.time_secs, observation: input.observation, pictures };
         pipe.send(&serde_json::to_string(&line).map_err(|error| error.to_string())?)?;
         let text = pipe.receive(self.timeout)?;
         understand(&text, seat)
