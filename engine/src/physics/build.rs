@@ -55,7 +55,7 @@ pub(super) fn build(scene: &Scene, assets: &Assets) -> Result<Built> {
         built.spawned.push((body, object.clone()));
     }
     for (index, (name, robot)) in scene.robots.iter().enumerate() {
-        robots::add_robot(&mut built, scene, index, name, robot, assets)?;
+        robots::add_robot(&mut built, index, name, robot, assets)?;
     }
     // Joints come first in the catalog, but may hang from links: robots' joints were put aside.
     let robot_joints = std::mem::take(&mut built.catalog.joints);
