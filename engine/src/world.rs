@@ -13,7 +13,7 @@ use crate::view::View;
 
 /// A simulated world.
 pub trait World: Send {
-    /// Starts `scene` from its beginning.
+    /// Starts `scene` from its beginning. If that fails, the world stays in its last scene as it was.
     fn reset(&mut self, scene: &Arc<Scene>) -> Result<()>;
 
     /// The scene of the last reset.

@@ -123,7 +123,7 @@ impl Unroller<'_> {
                 Start::Friction { body: self.body(of)?, coefficient: *value as f32 }
             }
             EventAction::BreakJoint(name) => Start::BreakJoint(self.joint(name)?),
-            EventAction::KillMotor(name) => Start::KillMotor(self.joint(name)?),
+            EventAction::KillMotor(name) => Start::KillMotor(self.motor(name)?),
             EventAction::Fault(fault) => {
                 length_secs = self.duration(fault.duration.unwrap_or(0.0))?;
                 if let FaultKind::Delay(secs) = fault.kind {
@@ -160,6 +160,23 @@ impl Unroller<'_> {
         let of_scene = self.scene.joints.keys().map(String::as_str);
         let all = of_scene.chain(self.catalog.joints.iter().map(|joint| joint.name.as_str()));
         Err(self.unknown("joint", name, all))
+    }
+
+    /// A joint that something drives.
+    fn motor(&self, name: &str) -> Result<String> {
+        let name = self.joint(name)?;
+        let driven = self.catalog.joint(&name).is_some_and(|joint| {
+            let info = &self.catalog.joints[joint];
+            info.actuated || self.listed(info.robot, &name)
+        });
+        if driven { Ok(name) } else { Err(self.fail(&format!("joint `{name}` has no motor"))) }
+    }
+
+    /// True if a controller of the robot names the joint, actuated in its file or not.
+    fn listed(&self, robot: Option<usize>, name: &str) -> bool {
+        let Some((owner, robot)) = robot.and_then(|index| self.scene.robots.get_index(index)) else { return false };
+        let own = name.strip_prefix(owner.as_str()).and_then(|rest| rest.strip_prefix('.'));
+        robot.controllers.iter().flat_map(|group| &group.joints).any(|joint| Some(joint.as_str()) == own)
     }
 
     fn sensor(&self, name: &str) -> Result<Sensor> {

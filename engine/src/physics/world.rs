@@ -99,8 +99,7 @@ impl PhysicsWorld {
 
 impl World for PhysicsWorld {
     fn reset(&mut self, scene: &Arc<Scene>) -> Result<()> {
-        // The old world goes first: a failed reset leaves none.
-        self.live = None;
+        // Built before the old one goes: a failed reset leaves the world as it was.
         self.live = Some(Box::new(Live::new(scene, &self.assets)?));
         Ok(())
     }
