@@ -67,7 +67,7 @@ pub struct GenerateArgs {
     /// Which scenario.
     #[command(flatten)]
     pub scenario: ScenarioArgs,
-    /// Episodes of the whole run, over all shards.
+    /// Episodes of the whole run, over all shards; at most 10,000,000.
     #[arg(long, value_name = "N")]
     pub episodes: u64,
     /// Seed of the run: everything that chance decides follows from it.

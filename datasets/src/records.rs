@@ -14,7 +14,7 @@ use worldloom_engine::frame::Outcome;
 use crate::error::{Error, Result};
 use crate::layout::{RECORDS, numbered};
 use crate::record::{Draw, EpisodeRecord, Extent};
-use crate::source::open_parquet;
+use crate::source::{open_parquet, parquet_builder, rows_of};
 
 /// Where an episode's rows of a table begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -238,6 +238,31 @@ impl<'a> Columns<'a> {
             places: files.into_iter().zip(rows).map(|(file, row)| Place { file, row }).collect(),
         })
     }
+}
+
+/// The row of an episode by its number in the run. Only the column of numbers is read on the way to
+/// it: scenes are by far the largest part.
+pub(crate) fn find(root: &Path, number: u64) -> Result<Option<Stored>> {
+    for file in 0.. {
+        let path = root.join(RECORDS).join(numbered(file, "parquet"));
+        if !path.exists() {
+            break;
+        }
+        let damaged = |source: arrow::error::ArrowError| Error::corrupt(&path, source.to_string());
+        let rows = parquet_builder(&path)?.metadata().file_metadata().num_rows().max(0) as u64;
+        let mut first = 0;
+        for batch in rows_of(&path, 0, rows, 8192, |column| column == "number")? {
+            let batch = batch.map_err(damaged)?;
+            let numbers: &Int64Array = Columns { batch: &batch, path: &path }.get("number")?;
+            if let Some(at) = numbers.values().iter().position(|value| u64::try_from(*value) == Ok(number)) {
+                let mut row = rows_of(&path, first + at as u64, 1, 1, |_| true)?;
+                let batch = row.next().ok_or_else(|| Error::corrupt(&path, "ends early"))?.map_err(damaged)?;
+                return Columns { batch: &batch, path: &path }.row(0).map(Some);
+            }
+            first += batch.num_rows() as u64;
+        }
+    }
+    Ok(None)
 }
 
 /// Reads the rows one after the other.

@@ -59,6 +59,11 @@ impl Layout {
         Ok(Self { state: names(&catalog.observation.state), action: names(&catalog.action), cameras })
     }
 
+    /// Names and sizes of cameras that were read, not made here.
+    pub(crate) fn check_cameras(&self, codec: Codec) -> Result<()> {
+        self.cameras.iter().try_for_each(|camera| check_camera(&camera.name, camera.width, camera.height, codec))
+    }
+
     /// Says where another episode's layout differs.
     pub(crate) fn check(&self, episode: u64, other: &Self) -> Result<()> {
         let differs = |what: &str, expected: String, found: String| {

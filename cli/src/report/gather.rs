@@ -96,7 +96,8 @@ fn camera(
     let name = key.strip_prefix(CAMERA_PREFIX).unwrap_or(key);
     let stills: Vec<u64> = evenly(entry.length);
     let mut rows: Vec<LabelRow> = Vec::new();
-    if manifest.plan.channels().depth || manifest.plan.channels().normal || manifest.plan.channels().instance {
+    // Boxes alone draw instances and store no picture of them.
+    if manifest.tables.iter().any(|table| *table == format!("annotations/cameras/{name}")) {
         for row in dataset.labels(entry.index, name)? {
             let row = row?;
             if stills.contains(&row.frame) {
