@@ -87,6 +87,10 @@ pub struct Origin {
     pub truncated: u64,
     /// Episodes whose state stopped being finite.
     pub diverged: Vec<Diverged>,
+    /// Episodes of which no draw met the requirements.
+    pub impossible: u64,
+    /// How often each requirement rejected, in the first of them.
+    pub impossible_report: Option<String>,
     /// Accepted draws over all draws.
     pub acceptance_rate: f64,
 }
@@ -151,13 +155,16 @@ fn origin(dataset: &Dataset, manifest: &Manifest) -> Outcome<Origin> {
         terminated: 0,
         truncated: 0,
         diverged: Vec::new(),
+        impossible: 0,
+        impossible_report: None,
         acceptance_rate: 1.0,
     };
     let (mut episodes, mut draws) = (0u64, 0u64);
     for record in dataset.records()? {
         let record = record?;
-        episodes += 1;
-        draws += 1 + record.attempts;
+        let possible = !matches!(record.outcome, EpisodeOutcome::Impossible { .. });
+        episodes += u64::from(possible);
+        draws += u64::from(possible) + record.attempts;
         origin.successes += u64::from(record.success);
         match record.outcome {
             EpisodeOutcome::Terminated => origin.terminated += 1,
@@ -166,6 +173,10 @@ fn origin(dataset: &Dataset, manifest: &Manifest) -> Outcome<Origin> {
                 origin.diverged.push(Diverged { episode: record.number, frames: record.frames, step, what });
             }
             EpisodeOutcome::Diverged { .. } => {}
+            EpisodeOutcome::Impossible { report } => {
+                origin.impossible += 1;
+                origin.impossible_report.get_or_insert(report);
+            }
         }
     }
     if draws > 0 {

@@ -10,7 +10,7 @@ use worldloom_engine::scene::{Lens, Scene};
 
 use crate::args::PreviewArgs;
 use crate::colour::{self, Picture};
-use crate::episode::Stage;
+use crate::episode::{Origin, Stage};
 use crate::failure::{Failure, Outcome};
 use crate::source::Source;
 use crate::terminal::{self, Progress};
@@ -43,7 +43,7 @@ pub fn run(args: &PreviewArgs) -> Outcome {
     }
     let cameras = cameras(&scene, args.camera.as_deref())?;
     let scene = Arc::new(scene);
-    let job = Job { scene, cameras, stage: Stage::new(assets), seed: args.seed, number: args.episode };
+    let job = Job { scene, cameras, stage: Stage::new(assets, Origin::of(args.allow_process)), seed: args.seed, number: args.episode };
     let frames = if clip { job.clip(&args.out)? } else { job.sheet(&args.out)? };
     terminal::print(&format!(
         "wrote {} ({frames} frames, episode {} of seed {})\n",
