@@ -90,6 +90,10 @@ pub struct Origin {
     pub diverged_episodes: u64,
     /// Those, at most the first 100.
     pub diverged: Vec<Diverged>,
+    /// Episodes of which no draw met the requirements.
+    pub impossible: u64,
+    /// How often each requirement rejected, in the first of them.
+    pub impossible_report: Option<String>,
     /// Accepted draws over all draws.
     pub acceptance_rate: f64,
 }
@@ -155,19 +159,22 @@ fn origin(dataset: &Dataset, manifest: &Manifest) -> Outcome<Origin> {
         truncated: 0,
         diverged_episodes: 0,
         diverged: Vec::new(),
+        impossible: 0,
+        impossible_report: None,
         acceptance_rate: 1.0,
     };
     let (mut episodes, mut draws, mut successes) = (0u64, 0u64, 0u64);
     let mut defines_success = false;
     for record in dataset.records()? {
         let record = record?;
-        if episodes == 0 {
+        let possible = !matches!(record.outcome, EpisodeOutcome::Impossible { .. });
+        if possible && episodes == 0 {
             // One scenario made all scenes.
             let scene: Option<Scene> = serde_json::from_str(&record.scene_json).ok();
             defines_success = scene.is_some_and(|scene| scene.success.is_some());
         }
-        episodes += 1;
-        draws += 1 + record.attempts;
+        episodes += u64::from(possible);
+        draws += u64::from(possible) + record.attempts;
         successes += u64::from(record.success);
         match record.outcome {
             EpisodeOutcome::Terminated => origin.terminated += 1,
@@ -177,6 +184,10 @@ fn origin(dataset: &Dataset, manifest: &Manifest) -> Outcome<Origin> {
                 if origin.diverged.len() < MOST_LISTED {
                     origin.diverged.push(Diverged { episode: record.number, frames: record.frames, step, what });
                 }
+            }
+            EpisodeOutcome::Impossible { report } => {
+                origin.impossible += 1;
+                origin.impossible_report.get_or_insert(report);
             }
         }
     }

@@ -10,7 +10,7 @@ use worldloom_engine::scene::{Lens, Scene};
 
 use crate::args::PreviewArgs;
 use crate::colour::{self, Picture};
-use crate::episode::Stage;
+use crate::episode::{Origin, Stage};
 use crate::failure::{Failure, Outcome};
 use crate::source::Source;
 use crate::terminal::{self, Progress};
@@ -52,7 +52,13 @@ pub fn run(args: &PreviewArgs) -> Outcome {
     }
     let cameras = cameras(&scene, args.camera.as_deref())?;
     let scene = Arc::new(scene);
-    let job = Job { scene, cameras, stage: Stage::new(assets), seed: args.seed, number: args.episode };
+    let job = Job {
+        scene,
+        cameras,
+        stage: Stage::new(assets, Origin::of(args.allow_process)),
+        seed: args.seed,
+        number: args.episode,
+    };
     let frames = match at {
         Some(at) => job.still(&args.out, at)?,
         None if clip => job.clip(&args.out)?,

@@ -87,14 +87,16 @@ pub(crate) fn to_batch(rows: &[Stored]) -> Result<RecordBatch> {
         values.append(true);
     }
     let diverged = |row: &Stored| match &row.record.outcome {
-        Outcome::Diverged { step, what } => Some((*step, what.clone())),
-        Outcome::Truncated | Outcome::Terminated => None,
+        Outcome::Diverged { step, what } => (Some(*step), Some(what.clone())),
+        Outcome::Impossible { report } => (None, Some(report.clone())),
+        Outcome::Truncated | Outcome::Terminated => (None, None),
     };
     let outcome = |row: &Stored| {
         Some(match row.record.outcome {
             Outcome::Truncated => "truncated".to_owned(),
             Outcome::Terminated => "terminated".to_owned(),
             Outcome::Diverged { .. } => "diverged".to_owned(),
+            Outcome::Impossible { .. } => "impossible".to_owned(),
         })
     };
     let success: BooleanArray = rows.iter().map(|row| Some(row.record.success)).collect();
@@ -103,8 +105,8 @@ pub(crate) fn to_batch(rows: &[Stored]) -> Result<RecordBatch> {
         ("episode_index", longs(&|row| row.record.episode_index)),
         ("frames", longs(&|row| Some(row.record.frames))),
         ("outcome", words(&outcome)),
-        ("diverged_step", longs(&|row| diverged(row).map(|(step, _)| step))),
-        ("diverged_what", words(&|row| diverged(row).map(|(_, what)| what))),
+        ("diverged_step", longs(&|row| diverged(row).0)),
+        ("diverged_what", words(&|row| diverged(row).1)),
         ("success", Arc::new(success)),
         ("state_digest", words(&|row| Some(hex(&row.record.state_digest)))),
         ("pixel_digest", words(&|row| Some(hex(&row.record.pixel_digest)))),
@@ -195,6 +197,7 @@ impl<'a> Columns<'a> {
             "diverged" => {
                 Outcome::Diverged { step: self.need("diverged_step", row)?, what: self.word("diverged_what", row)? }
             }
+            "impossible" => Outcome::Impossible { report: self.word("diverged_what", row)? },
             other => return Err(corrupt(&format!("outcome is `{other}`"))),
         };
         let names = self.words("draw_names", row)?;

@@ -145,6 +145,7 @@ pub(crate) enum TableKind {
     Poses,
     Joints,
     Contacts,
+    Events,
 }
 
 /// A table of the dataset: one folder of parquet files.
@@ -253,6 +254,8 @@ pub(crate) fn tables(layout: &Layout, plan: &Plan) -> Vec<Table> {
             ],
         );
     }
+    // No label but a part of what happened, so not to be left out.
+    add(TableKind::Events, "events", &[("time_secs", Kind::F32), ("name", Kind::Text)]);
     tables
 }
 

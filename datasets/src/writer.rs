@@ -46,7 +46,7 @@ pub struct Summary {
     pub episodes: u64,
     /// Frames of all episodes.
     pub frames: u64,
-    /// Numbers of episodes that diverged before their first frame; at most the first 100.
+    /// Numbers of episodes without frames (diverged at once, or impossible); at most the first 100.
     pub empty: Vec<u64>,
     /// Episodes of this shard still to be made for the run to be whole.
     pub missing: u64,
@@ -203,18 +203,40 @@ impl Writer {
     /// [`Error::LayoutChanged`] if its vectors or cameras are not those of the episodes before it,
     /// [`Error::Invalid`] if a parameter column was not drawn or is of another type.
     pub fn episode(&self, number: u64, info: &EpisodeInfo<'_>) -> Result<EpisodeWriter> {
+        self.owned(number)?;
+        let layout = self.settle_layout(number, info)?;
+        EpisodeWriter::begin(self.plan.clone(), layout, number, staged_path(&self.root, number), info)
+    }
+
+    /// Records that episode `number` has no scene, since no draw met the requirements; `report` says
+    /// which of them rejected how often. `like` is any episode of the run that has one, and gives
+    /// the layout and the attempts.
+    ///
+    /// # Errors
+    /// As [`Writer::episode`].
+    pub fn impossible(&self, number: u64, like: &EpisodeInfo<'_>, report: &str) -> Result<()> {
+        self.owned(number)?;
+        let layout = self.settle_layout(number, like)?;
+        let path = staged_path(&self.root, number);
+        EpisodeWriter::impossible(self.plan.clone(), layout, number, path, like, report)
+    }
+
+    fn owned(&self, number: u64) -> Result<()> {
         if number >= self.episodes || !self.plan.shard.owns(number) {
             return Err(Error::OutOfRange { what: "episode of this shard", index: number, count: self.episodes });
         }
+        Ok(())
+    }
+
+    /// The layout of an episode, which is that of every other.
+    fn settle_layout(&self, number: u64, info: &EpisodeInfo<'_>) -> Result<Layout> {
         let layout = Layout::of(info.scene, info.catalog, &self.plan)?;
-        {
-            let mut first = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
-            match &*first {
-                Some(first) => first.check(number, &layout)?,
-                None => *first = Some(layout.clone()),
-            }
+        let mut first = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*first {
+            Some(first) => first.check(number, &layout)?,
+            None => *first = Some(layout.clone()),
         }
-        EpisodeWriter::begin(self.plan.clone(), layout, number, staged_path(&self.root, number), info)
+        Ok(layout)
     }
 
     /// Assembles all episodes that are done into the dataset, in the order of their numbers.

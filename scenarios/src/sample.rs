@@ -304,9 +304,9 @@ impl<'a> Sampler<'a> {
     /// Texts of the requirements that a scene does not satisfy.
     fn unsatisfied(&mut self, drawn: &Drawn<'_>, scene: &Scene) -> Result<Vec<String>, SampleError> {
         let plan = self.plan;
-        let mut stream = Stream::new(self.seed, "require", self.index, self.attempt);
-        // Every requirement takes its draw, so that adding a certain one does not shift the others.
-        let asked: Vec<_> = plan.require.iter().filter(|requirement| stream.unit() < requirement.p).collect();
+        // A stream by its text, so that adding or moving a requirement does not shift the others.
+        let chance = |text: &str| Stream::new(self.seed, &format!("require {text}"), self.index, self.attempt).unit();
+        let asked: Vec<_> = plan.require.iter().filter(|required| chance(&required.text) < required.p).collect();
         if asked.is_empty() {
             return Ok(Vec::new());
         }

@@ -1,6 +1,6 @@
 //! Every registered scenario, world and format keeps its contract.
 
 mod datasets;
-mod library;
 mod files;
+mod library;
 mod process;

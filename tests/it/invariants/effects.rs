@@ -182,7 +182,8 @@ fn a_broken_joint_of_the_scene_lets_its_body_fall_freely() {
 fn a_broken_joint_of_a_robot_drops_the_links_below_it() {
     let robot = include_str!("../robot.urdf");
     let run = |action: Option<Value>| {
-        let mut parts = json!({"robots": {"arm": {"urdf": "robot.urdf", "at": [0.0, 0.0, 2.0]}}, "action": ["arm.controllers"]});
+        let mut parts =
+            json!({"robots": {"arm": {"urdf": "robot.urdf", "at": [0.0, 0.0, 2.0]}}, "action": ["arm.controllers"]});
         if let Some(action) = action {
             parts["events"] = json!([{"at": 0.2, "do": action}]);
         }

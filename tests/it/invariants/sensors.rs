@@ -187,6 +187,11 @@ fn a_fault_touches_its_own_sensor_only() {
     assert!(eye.colour.iter().all(|value| *value == 0), "the failed camera");
     assert!(other.colour.iter().any(|value| *value != 0), "the camera beside it");
     let (at, seen) = (body(&world, "ball").pose.translation, world.observation());
-    assert_at("biased position", at.to_array().map(|x| f64::from(x) + 10.0), Vec3::new(seen[0], seen[1], seen[2]), 1.0e-5);
+    assert_at(
+        "biased position",
+        at.to_array().map(|x| f64::from(x) + 10.0),
+        Vec3::new(seen[0], seen[1], seen[2]),
+        1.0e-5,
+    );
     assert_at("true velocity", [2.0, 0.5, 0.0], Vec3::new(seen[3], seen[4], seen[5]), 1.0e-5);
 }
