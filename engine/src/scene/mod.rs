@@ -147,7 +147,7 @@ impl Engine {
         self.physics_rate / self.control_rate
     }
 
-    /// Control steps of a full episode; it has one more frame than this.
+    /// Control steps of a full episode, which is also the number of its frames.
     pub fn steps(&self) -> u64 {
         libm::round(self.duration * f64::from(self.control_rate)).max(0.0) as u64
     }

@@ -16,6 +16,6 @@ draw block_tower front 0.2 0
 draw cart_pole side 0.6 1
 draw tabletop_push front 2.5 0
 draw pick_place front 4.0 0
-draw conveyor_sorting top 2.4 0
+draw conveyor_sorting top 2.4 1
 draw corridor_rover chase 1.5 0
 draw rough_quadruped side 2.0 0
