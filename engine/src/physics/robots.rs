@@ -31,13 +31,7 @@ use crate::state::{BodyInfo, FrameInfo, JointInfo};
 const FRICTION: f32 = 0.5;
 
 /// Reads a robot's file and adds it; `index` is its place among the scene's robots.
-pub(super) fn add_robot(
-    built: &mut Built,
-    index: usize,
-    name: &str,
-    robot: &Robot,
-    assets: &Assets,
-) -> Result<()> {
+pub(super) fn add_robot(built: &mut Built, index: usize, name: &str, robot: &Robot, assets: &Assets) -> Result<()> {
     let model = Arc::new(crate::robots::load(&robot.source, assets)?);
     add_model(built, index, name, robot, model)
 }

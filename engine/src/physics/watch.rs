@@ -95,11 +95,9 @@ impl PhysicsWorld {
             .iter()
             .enumerate()
             .map(|(index, body)| match (of_links.get(&index), live.built.sim.rapier.bodies.get(body.handle)) {
-                (Some(link), _) => BodyInertia {
-                    mass_kg: link.mass_kg,
-                    centre_of_mass: link.centre_of_mass,
-                    inertia: link.inertia,
-                },
+                (Some(link), _) => {
+                    BodyInertia { mass_kg: link.mass_kg, centre_of_mass: link.centre_of_mass, inertia: link.inertia }
+                }
                 (None, Some(rigid)) if rigid.is_dynamic() => {
                     let local = &rigid.mass_properties().local_mprops;
                     let turn = Mat3::from_quat(body.frame.rotation);

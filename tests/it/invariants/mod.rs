@@ -5,3 +5,5 @@ mod physics;
 mod render;
 mod robots;
 mod servos;
+mod settling;
+mod welds;
