@@ -10,3 +10,5 @@ mod sensors;
 mod servos;
 mod settle;
 mod terrain;
+mod settling;
+mod welds;

@@ -218,3 +218,23 @@ fn a_joint_transmits_the_weight_and_the_motors_torque() {
         assert!(force.length() < 0.3 && torque.length() < 0.2, "step {step} transmits {force} N and {torque} N·m");
     }
 }
+
+#[test]
+fn an_undamped_spring_moves_its_joint_within_the_speed_limit() {
+    let spring = |max_velocity: f64| {
+        let group = json!({"joints": ["shoulder"], "stiffness": 400.0, "damping": 0.0, "max_velocity": max_velocity});
+        let mut world = start(json!({"controllers": [group]}), 0.0);
+        let mut furthest = 0.0f32;
+        let mut fastest = 0.0f32;
+        for _ in 0..100 {
+            fastest = fastest.max(advance(&mut world, 0.02, &[0.4], "arm.shoulder"));
+            furthest = furthest.max(joint(&world, "arm.shoulder").position);
+        }
+        (furthest, fastest)
+    };
+    let (furthest, fastest) = spring(1.0);
+    assert!(furthest > 0.35, "the spring pulls towards 0.4 rad, and the joint came to {furthest} rad");
+    assert!(fastest < 1.03, "the limit is 1 rad/s, and the joint ran at {fastest} rad/s");
+    let (_, free) = spring(50.0);
+    assert!(free > 1.5, "control: without that limit it runs at {free} rad/s");
+}

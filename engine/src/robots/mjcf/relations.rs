@@ -274,3 +274,52 @@ fn home(element: &Element, document: &Document<'_>, model: &mut RobotModel, note
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crate::assets::Assets;
+    use crate::error::Result;
+    use crate::robots::{Mimic, RobotModel};
+    use crate::scene::RobotSource;
+
+    fn load(text: &'static str) -> Result<RobotModel> {
+        let files = BTreeMap::from([("robot.xml".to_owned(), text.as_bytes())]);
+        crate::robots::load(&RobotSource::Mjcf("robot.xml".into()), &Assets::new(files, Vec::new()))
+    }
+
+    #[test]
+    fn a_coupling_counts_from_the_reference_positions_of_both_joints() {
+        let model = load(
+            r#"<mujoco><compiler angle="radian"/><worldbody><body name="base"><geom size="0.1"/>
+                <body name="a"><joint name="lead" ref="0.5"/><geom size="0.1"/></body>
+                <body name="b"><joint name="follow" ref="0.2"/><geom size="0.1"/></body></body></worldbody>
+                <equality><joint joint1="follow" joint2="lead" polycoef="0.1 2 0 0 0"/></equality></mujoco>"#,
+        )
+        .expect("a robot");
+        let follow = model.joint("follow").expect("a joint");
+        let Some(Mimic { multiplier, offset, .. }) = model.joints[follow].mimic else { panic!("it follows nothing") };
+        // follow = 0.2 + 0.1 + 2 (lead − 0.5)
+        assert!((multiplier - 2.0).abs() < 1.0e-6, "expected a factor of 2, found {multiplier}");
+        assert!((offset + 0.7).abs() < 1.0e-6, "expected an offset of −0.7 rad, found {offset}");
+    }
+
+    #[test]
+    fn an_actuator_of_an_unknown_joint_is_refused_on_a_floating_robot_too() {
+        const FLOATING: &str = r#"<mujoco><worldbody><body name="base"><freejoint name="root"/><geom size="0.1"/>
+            <body name="a"><joint name="hinge"/><geom size="0.1"/></body></body></worldbody>
+            <actuator><motor name="m" joint="root"/></actuator></mujoco>"#;
+        const MISSPELT: &str = r#"<mujoco><worldbody><body name="base"><freejoint name="root"/><geom size="0.1"/>
+            <body name="a"><joint name="hinge"/><geom size="0.1"/></body></body></worldbody>
+            <actuator><motor name="m" joint="hinje"/></actuator></mujoco>"#;
+        let model = load(FLOATING).expect("a robot");
+        let said = model.skipped.iter().any(|line| line.contains("actuator `m`"));
+        assert!(said, "expected the skipped actuator to be listed, found {:?}", model.skipped);
+        let found = load(MISSPELT).map(|model| model.skipped);
+        assert!(
+            found.as_ref().is_err_and(|error| error.to_string().contains("`hinje`")),
+            "expected the name to be refused, found {found:?}"
+        );
+    }
+}
