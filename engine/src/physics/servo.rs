@@ -230,7 +230,10 @@ mod tests {
         let law = servo.law(0.0, 5.0).expect("alive");
         // Gravity goes in as g/K on the target, so K·e + g is rounded twice on the way: 2 units in the last place.
         let (expected, measured) = (15.0, law.force(0.0, 0.0));
-        assert!((measured - expected).abs() <= 2.0 * f32::EPSILON * expected, "K·e + g is {expected}, found {measured}");
+        assert!(
+            (measured - expected).abs() <= 2.0 * f32::EPSILON * expected,
+            "K·e + g is {expected}, found {measured}"
+        );
         servo.set(9.0);
         assert_eq!(servo.command, 3.0, "targets stay inside the limits");
         let law = servo.law(0.0, 0.0).expect("alive");

@@ -106,7 +106,12 @@ fn meshes_of_every_format_weigh_fall_rest_and_are_seen_as_the_same_block() {
         // Water: 1000 kg/m³ · 0.024 m³.
         assert_near(&format!("mass of {file}"), 24.0, f64::from(info.mass_kg), 1.0e-3);
         advance(&mut world, 3.0);
-        assert_near(&format!("height of {file} at rest"), 0.2, f64::from(body(&world, "block").pose.translation.z), 0.002);
+        assert_near(
+            &format!("height of {file} at rest"),
+            0.2,
+            f64::from(body(&world, "block").pose.translation.z),
+            0.002,
+        );
         let drawn = picture(&mut world, 0);
         let block = index(&world, "block");
         let nearest = drawn.depth_m[38 * 64 + 32];
@@ -151,7 +156,8 @@ fn chart() -> Vec<u8> {
 #[test]
 fn a_picture_lies_on_a_mesh_as_its_texture_coordinates_say() {
     let folder = tempfile::tempdir().expect("a folder");
-    let sheet = "v -1 -1 0\nv 1 -1 0\nv 1 1 0\nv -1 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf 1/1 2/2 3/3\nf 1/1 3/3 4/4\n";
+    let sheet =
+        "v -1 -1 0\nv 1 -1 0\nv 1 1 0\nv -1 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf 1/1 2/2 3/3\nf 1/1 3/3 4/4\n";
     fs::write(folder.path().join("sheet.obj"), sheet).expect("writable");
     fs::write(folder.path().join("chart.png"), chart()).expect("writable");
     let text = |texture: &str| {
@@ -175,10 +181,10 @@ fn a_picture_lies_on_a_mesh_as_its_texture_coordinates_say() {
         (0.5, -0.5, "white", [true, true, true]),
     ] {
         let found = colour(&drawn, x, y);
-        for channel in 0..3 {
-            let ok = if bright[channel] { found[channel] > 120 } else { found[channel] < 70 };
-            assert!(ok, "expected {name} at ({x}, {y}), found {found:?}");
-        }
+        // A matt surface still mirrors a little of the sky: up to 30 % of the brightest channel.
+        let most = found.into_iter().max().unwrap_or(0);
+        let same = found.into_iter().zip(bright).all(|(value, bright)| (2 * value > most) == bright);
+        assert!(most > 120 && same, "expected {name} at ({x}, {y}), found {found:?}");
     }
     // Without the picture the same places are as white as each other.
     let plain = picture(&mut open(folder.path(), &text("")), 0);

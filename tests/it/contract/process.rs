@@ -17,7 +17,9 @@ use crate::rig::{camera, scene, start};
 
 /// Three control steps of a ball under a program that copies every line to `log`.
 fn driven(log: &str, pictures: bool, cameras: Value) -> Arc<Scene> {
-    let script = format!("while IFS= read -r line; do printf '%s\\n' \"$line\" >> '{log}'; case \"$line\" in *'\"reset\"'*) ;; *) echo '[0,0,0]';; esac; done");
+    let script = format!(
+        "while IFS= read -r line; do printf '%s\\n' \"$line\" >> '{log}'; case \"$line\" in *'\"reset\"'*) ;; *) echo '[0,0,0]';; esac; done"
+    );
     let mut scene = (*scene(
         9.81,
         json!({

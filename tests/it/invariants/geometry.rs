@@ -64,7 +64,11 @@ fn boxes_around_turned_shapes_are_tight() {
             [-r, -(h * s + r * c), -(h * c + r * s)],
             [r, h * s + r * c, h * c + r * s],
         ),
-        (json!({"capsule": {"radius": r, "length": 2.0 * h}}), [-r, -(h * s + r), -(h * c + r)], [r, h * s + r, h * c + r]),
+        (
+            json!({"capsule": {"radius": r, "length": 2.0 * h}}),
+            [-r, -(h * s + r), -(h * c + r)],
+            [r, h * s + r, h * c + r],
+        ),
         (
             json!({"cone": {"radius": r, "height": 2.0 * h}}),
             [-r, -(h * s), -(h * c + r * s)],
@@ -83,7 +87,8 @@ fn boxes_around_turned_shapes_are_tight() {
 #[test]
 fn distances_are_those_of_analytic_geometry() {
     let at = |x: f32, y: f32, z: f32| Pose::from_translation(Vec3::new(x, y, z));
-    let (ball, cube, ground) = (print(json!({"sphere": 0.2})), print(json!({"box": [1.0, 1.0, 1.0]})), print(json!({"plane": 1.0})));
+    let (ball, cube, ground) =
+        (print(json!({"sphere": 0.2})), print(json!({"box": [1.0, 1.0, 1.0]})), print(json!({"plane": 1.0})));
     let can = print(json!({"cylinder": {"radius": 0.5, "height": 1.0}}));
     let cases = [
         ("two balls", &ball, &ball, at(1.0, 2.0, 2.0), 3.0 - 0.4),
@@ -107,7 +112,9 @@ fn distances_are_those_of_analytic_geometry() {
 #[test]
 fn objects_overlap_when_they_are_nearer_than_the_gap_and_boxes_around_them_do_not_decide() {
     let assets = Arc::new(Assets::default());
-    let cube = |x: f64, y: f64| object(json!({"box": [1.0, 1.0, 1.0]}), [x, y, 0.0], rotation_about(Vec3::Z, 0.785_398_163));
+    let cube = |x: f64, y: f64| {
+        object(json!({"box": [1.0, 1.0, 1.0]}), [x, y, 0.0], rotation_about(Vec3::Z, std::f64::consts::FRAC_PI_4))
+    };
     // Diagonal cubes, point to point along x: √2 apart they touch.
     let diagonal = 2f64.sqrt();
     for (gap, apart, expected) in [(0.0, 0.01, false), (0.005, 0.01, false), (0.015, 0.01, true), (0.0, -0.01, true)] {
