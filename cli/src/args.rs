@@ -67,7 +67,7 @@ pub struct GenerateArgs {
     /// Which scenario.
     #[command(flatten)]
     pub scenario: ScenarioArgs,
-    /// Episodes of the whole run, over all shards.
+    /// Episodes of the whole run, over all shards; at most 10,000,000.
     #[arg(long, value_name = "N")]
     pub episodes: u64,
     /// Seed of the run: everything that chance decides follows from it.
@@ -192,6 +192,12 @@ pub struct PreviewArgs {
     /// Draw only this camera.
     #[arg(long, value_name = "NAME")]
     pub camera: Option<String>,
+    /// Draw only the colour pictures at this time of the episode, in seconds (its last frame, if it ends before); PNG only.
+    #[arg(long, value_name = "SECONDS")]
+    pub at: Option<f64>,
+    /// Run the programs that the scene's `process` drivers name; refused otherwise, since a scene may come from anyone.
+    #[arg(long)]
+    pub allow_process: bool,
 }
 
 /// Arguments of `inspect`.
@@ -217,6 +223,9 @@ pub struct ReplayArgs {
     /// Also write states, inputs, inertias, contact and joint wrenches at the physics rate, as JSON lines.
     #[arg(long, value_name = "FILE")]
     pub export: Option<PathBuf>,
+    /// Run the programs that the scene's `process` drivers name; refused otherwise, since a dataset may come from anyone.
+    #[arg(long)]
+    pub allow_process: bool,
     /// Print JSON on stdout instead of text.
     #[arg(long)]
     pub json: bool,
@@ -242,7 +251,7 @@ pub struct ReportArgs {
     /// Datasets that Worldloom wrote.
     #[arg(required = true, value_name = "DIR")]
     pub datasets: Vec<PathBuf>,
-    /// Page to write; `report.html` in the first dataset's parent folder, named after it, if absent.
+    /// Page to write; `report-NAME.html` beside the first dataset NAME if absent.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Episodes shown of each dataset.
@@ -254,6 +263,9 @@ pub struct ReportArgs {
     /// Prove the first shown episode of each dataset by replay, and say so on the page.
     #[arg(long)]
     pub verify: bool,
+    /// Run the programs that the scene's `process` drivers name; refused otherwise, since a dataset may come from anyone.
+    #[arg(long)]
+    pub allow_process: bool,
     /// Print JSON on stdout instead of text.
     #[arg(long)]
     pub json: bool,

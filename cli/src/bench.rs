@@ -16,7 +16,7 @@ use worldloom_engine::world::World;
 use worldloom_scenarios::{Scenario, library};
 
 use crate::args::{BenchArgs, BenchName, ScenarioArgs};
-use crate::episode::Stage;
+use crate::episode::{Origin, Stage};
 use crate::failure::{Failure, Outcome};
 use crate::generate::Job;
 use crate::interrupt::Interrupt;
@@ -270,7 +270,7 @@ fn first_frame(args: &BenchArgs, started: Instant) -> Outcome<Measured> {
     plan.labels = crate::generate::labels(&args.encoding, &scene)?;
     plan.video = crate::generate::video(&args.encoding)?;
     let writer = Writer::open(&scratch.folder().join("dataset"), plan.clone(), 1, Mode::Overwrite)?;
-    let mut stage = Stage::new(source.assets.clone());
+    let mut stage = Stage::new(source.assets.clone(), Origin::Trusted);
     let prepared = stage.prepare(&scene, 0, 0)?;
     let info = worldloom_datasets::EpisodeInfo { scene: &scene, catalog: prepared.catalog(), draws: &[], attempts: 0 };
     let mut recorder = writer.episode(0, &info)?;

@@ -5,26 +5,44 @@
 use std::sync::Arc;
 
 use worldloom_engine::assets::Assets;
-use worldloom_engine::drivers;
+use worldloom_engine::drivers::{self, Programs};
 use worldloom_engine::frame::{EpisodeEnd, Frame};
 use worldloom_engine::gbuffer::Channels;
 use worldloom_engine::physics::PhysicsWorld;
 use worldloom_engine::policy::Policy;
 use worldloom_engine::rollout::Rollout;
-use worldloom_engine::scene::Scene;
+use worldloom_engine::scene::{Driver, Scene};
 use worldloom_engine::state::Catalog;
 use worldloom_engine::stream::Stream;
 use worldloom_engine::world::World;
 
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 
 /// The stream that drivers draw from, for (seed, episode).
 const DRIVER_STREAM: &str = "driver";
 
-/// A worker's world, used for one episode after the other.
+/// Where a scene comes from, and so whether it may start the programs that its `process` drivers name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The user asked for it to be run, programs and all.
+    Trusted,
+    /// It comes with a dataset, or the user only wants to look: no program is started.
+    Foreign,
+}
+
+impl Origin {
+    /// What `--allow-process` says.
+    pub fn of(allow_process: bool) -> Self {
+        if allow_process { Self::Trusted } else { Self::Foreign }
+    }
+}
+
+/// A worker's world, used for one episode after the other. Programs of `process` drivers live as long.
 pub struct Stage {
     world: PhysicsWorld,
     assets: Arc<Assets>,
+    origin: Origin,
+    programs: Programs,
 }
 
 /// A scene that is ready to roll.
@@ -43,14 +61,18 @@ pub struct Parts<'a> {
 
 impl Stage {
     /// A world whose files are looked up in `assets`.
-    pub fn new(assets: Arc<Assets>) -> Self {
-        Self { world: PhysicsWorld::new(assets.clone()), assets }
+    pub fn new(assets: Arc<Assets>, origin: Origin) -> Self {
+        Self { world: PhysicsWorld::new(assets.clone()), assets, origin, programs: Programs::default() }
     }
 
     /// Builds `scene`, and the drivers of episode `number` under `seed`.
     pub fn prepare(&mut self, scene: &Arc<Scene>, seed: u64, number: u64) -> Outcome<Prepared<'_>> {
+        if self.origin == Origin::Foreign {
+            refuse_programs(scene)?;
+        }
         self.world.reset(scene)?;
-        let mut policy = drivers::scripted(scene, self.world.catalog(), self.world.robots(), &self.assets)?;
+        let (catalog, robots) = (self.world.catalog(), self.world.robots());
+        let mut policy = drivers::scripted_with(scene, catalog, robots, &self.assets, &self.programs)?;
         policy.reset(scene, self.world.catalog(), Stream::new(seed, DRIVER_STREAM, number, 0))?;
         Ok(Prepared { world: &mut self.world, policy })
     }
@@ -92,8 +114,23 @@ impl<'a> Prepared<'a> {
     }
 }
 
+/// Fails if a driver of the scene is a program.
+fn refuse_programs(scene: &Scene) -> Outcome {
+    let own = scene.robots.values().filter_map(|robot| robot.driver.as_ref());
+    for driver in own.chain(&scene.drivers) {
+        if let Driver::Process { command, .. } = driver {
+            return Err(Failure::bad_input(
+                format!("the scene's `process` driver would run a program: {}", command.join(" ")),
+                "if you trust where the scene comes from, allow it with --allow-process",
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Builds a scene and its drivers once, so that `validate` also sees what only the engine can tell.
+/// No program is started: that waits for the first step.
 pub fn dry_run(scene: &Scene, assets: &Arc<Assets>) -> Outcome<Vec<String>> {
     let scene = Arc::new(scene.clone());
-    Ok(Stage::new(assets.clone()).prepare(&scene, 0, 0)?.skipped())
+    Ok(Stage::new(assets.clone(), Origin::Trusted).prepare(&scene, 0, 0)?.skipped())
 }

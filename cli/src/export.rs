@@ -11,6 +11,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 use worldloom_engine::assets::Assets;
+use worldloom_engine::events::Fired;
 use worldloom_engine::gbuffer::{Channels, GBuffer};
 use worldloom_engine::maths::Vec3;
 use worldloom_engine::physics::{BodyInertia, Link, PhysicsWorld, Substep, Wrench};
@@ -21,7 +22,7 @@ use worldloom_engine::state::{Catalog, State};
 use worldloom_engine::view::View;
 use worldloom_engine::world::{Snapshot, Step, World};
 
-use crate::episode::{self, Stage};
+use crate::episode::{self, Origin, Stage};
 use crate::failure::{Failure, Outcome};
 
 /// A line of `replay --export`.
@@ -208,6 +209,7 @@ const FORMAT_VERSION: u32 = 1;
 /// Writes one episode.
 pub struct Exporter<'a> {
     assets: Arc<Assets>,
+    origin: Origin,
     scene: &'a Arc<Scene>,
     seed: u64,
     number: u64,
@@ -216,15 +218,22 @@ pub struct Exporter<'a> {
 
 impl<'a> Exporter<'a> {
     /// Episode `number` of a run under `seed`; `channels` are what its policy saw.
-    pub fn new(assets: Arc<Assets>, scene: &'a Arc<Scene>, seed: u64, number: u64, channels: Channels) -> Self {
-        Self { assets, scene, seed, number, channels }
+    pub fn new(
+        assets: Arc<Assets>,
+        origin: Origin,
+        scene: &'a Arc<Scene>,
+        seed: u64,
+        number: u64,
+        channels: Channels,
+    ) -> Self {
+        Self { assets, origin, scene, seed, number, channels }
     }
 
     /// Simulates the episode again and writes it.
     pub fn write(&self, file: &Path) -> Outcome {
         let failed = |error: &std::io::Error| Failure::io("write", file, error);
         let out = BufWriter::new(File::create(file).map_err(|error| failed(&error))?);
-        let mut stage = Stage::new(self.assets.clone());
+        let mut stage = Stage::new(self.assets.clone(), self.origin);
         let prepared = stage.prepare(self.scene, self.seed, self.number)?;
         let episode::Parts { world, mut policy } = prepared.into_parts();
         let (links, inertias) = (world.links(), world.inertias());
@@ -324,6 +333,10 @@ impl World for Watched<'_> {
 
     fn observation(&self) -> &[f32] {
         self.world.observation()
+    }
+
+    fn happened(&self) -> &[Fired] {
+        self.world.happened()
     }
 
     fn step(&mut self, action: &[f32]) -> worldloom_engine::Result<Step> {

@@ -23,7 +23,7 @@ pub enum Failure {
     Failed(Message),
     /// Exit code 130; the text says how to go on.
     Interrupted(String),
-    /// Exit code 2; the problems have been written to stdout as JSON or to stderr already.
+    /// This exit code; what is wrong has been written to stdout as JSON or to stderr already.
     Reported(u8),
     /// The reader of stdout went away (`worldloom … | head`): stop without a word, exit code 0.
     ClosedPipe,

@@ -14,10 +14,10 @@ use worldloom_datasets::{
 };
 use worldloom_engine::frame::{EpisodeEnd, Outcome as EpisodeOutcome};
 use worldloom_engine::scene::{Label, Scene};
-use worldloom_scenarios::{ColumnKind, Sampled};
+use worldloom_scenarios::{ColumnKind, SampleError, Sampled};
 
 use crate::args::{CodecArg, EncodingArgs, GenerateArgs};
-use crate::episode::Stage;
+use crate::episode::{Origin, Stage};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::source::Source;
@@ -46,7 +46,7 @@ pub struct Generated {
     pub episodes: u64,
     /// Frames in the dataset, earlier runs included.
     pub frames: u64,
-    /// Numbers of episodes that diverged before their first frame, at most 100.
+    /// Numbers of episodes without frames (diverged at once, or impossible), at most 100.
     pub empty_episodes: Vec<u64>,
     /// Episodes of this shard that are still to be made.
     pub missing_episodes: u64,
@@ -74,6 +74,8 @@ pub struct Added {
     pub truncated: u64,
     /// Episodes whose state stopped being finite.
     pub diverged: u64,
+    /// Episodes of which no draw met the requirements; they are recorded as having no scene.
+    pub impossible: u64,
     /// Accepted draws over all draws: 1 if nothing was rejected.
     pub acceptance_rate: f64,
     /// Wall seconds.
@@ -108,8 +110,25 @@ pub fn run(args: &GenerateArgs) -> Outcome {
         encoding: &args.encoding,
     };
     let done = job.run(&interrupt)?;
-    if args.json { terminal::print_json(&done) } else { terminal::print(&summary(&done)) }
+    if args.json {
+        terminal::print_json(&done)?
+    } else {
+        terminal::print(&summary(&done))?
+    }
+    match done.run.impossible {
+        0 => Ok(()),
+        count => Err(Failure::failed(
+            format!(
+                "{count} of {} episodes have no scene that satisfies the scenario; the others are whole",
+                count + done.run.episodes
+            ),
+            "`worldloom inspect` tells which requirement rejects most: loosen it, or narrow what it rejects",
+        )),
+    }
 }
+
+/// Episodes tried before a scenario without any scene counts as impossible.
+const FIRST_FEW: usize = 3;
 
 /// One run of `generate`.
 pub struct Job<'a> {
@@ -135,6 +154,8 @@ pub struct Job<'a> {
 enum News {
     /// An episode is done; draws it took.
     Episode { end: EpisodeEnd, attempts: u32 },
+    /// No draw of this episode met the requirements.
+    Impossible { number: u64, attempts: u32, report: String },
     /// What a robot's file says that could not be represented.
     Skipped(Vec<String>),
 }
@@ -150,11 +171,11 @@ impl Job<'_> {
             ));
         }
         // The first scene decides what is the same in all: task, labels, whether success is defined.
-        let first = self.source.scenario.sample(self.seed, self.shard.index, &self.source.assets)?;
-        let plan = self.plan(&first.scene)?;
+        let first = self.first()?;
+        let plan = self.plan(&first)?;
         let writer = Writer::open(self.out, plan.clone(), self.episodes, self.mode)?;
         let pending = writer.pending();
-        let mut added = self.record(&writer, &plan, &pending, interrupt)?;
+        let mut added = self.record(&writer, &plan, &first, &pending, interrupt)?;
         if interrupt.abandon() {
             return Err(interrupted(added.episodes, pending.len() as u64));
         }
@@ -163,7 +184,7 @@ impl Job<'_> {
         if interrupt.stop() && whole.missing > 0 {
             return Err(interrupted(added.episodes, pending.len() as u64));
         }
-        if first.scene.success.is_none() {
+        if first.success.is_none() {
             added.success_rate = None;
         }
         added.wall_secs = began.wall_since();
@@ -209,7 +230,28 @@ impl Job<'_> {
         Ok(plan)
     }
 
-    fn record(&self, writer: &Writer, plan: &Plan, pending: &[u64], interrupt: &Interrupt) -> Outcome<Added> {
+    /// The first episode that has a scene. If the first few have none, the scenario counts as impossible.
+    fn first(&self) -> Outcome<Arc<Scene>> {
+        let step = usize::try_from(self.shard.count).unwrap_or(usize::MAX);
+        let mut impossible = None;
+        for number in (self.shard.index..self.episodes.max(self.shard.index + 1)).step_by(step).take(FIRST_FEW) {
+            match self.source.scenario.sample(self.seed, number, &self.source.assets) {
+                Ok(sampled) => return Ok(Arc::new(sampled.scene)),
+                Err(error @ SampleError::Impossible { .. }) => drop(impossible.get_or_insert(error)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(impossible.map_or_else(|| Failure::failed("no episode could be sampled", ""), Failure::from))
+    }
+
+    fn record(
+        &self,
+        writer: &Writer,
+        plan: &Plan,
+        like: &Arc<Scene>,
+        pending: &[u64],
+        interrupt: &Interrupt,
+    ) -> Outcome<Added> {
         let next = AtomicUsize::new(0);
         let bundled = Mutex::new(BTreeSet::new());
         let failed = AtomicBool::new(false);
@@ -221,10 +263,10 @@ impl Job<'_> {
             for _ in 0..self.workers.min(pending.len() as u64) {
                 let (news, next, failed, failure, bundled) = (news.clone(), &next, &failed, &failure, &bundled);
                 scope.spawn(move || {
-                    let mut stage = Stage::new(self.source.assets.clone());
+                    let mut stage = Stage::new(self.source.assets.clone(), Origin::Trusted);
                     while !failed.load(Ordering::SeqCst) && !interrupt.stop() {
                         let Some(&number) = pending.get(next.fetch_add(1, Ordering::SeqCst)) else { break };
-                        match self.episode(&mut stage, writer, plan, number, &news, bundled, interrupt) {
+                        match self.episode(&mut stage, writer, plan, like, number, &news, bundled, interrupt) {
                             Ok(()) => {}
                             Err(error) => {
                                 failed.store(true, Ordering::SeqCst);
@@ -249,13 +291,21 @@ impl Job<'_> {
         stage: &mut Stage,
         writer: &Writer,
         plan: &Plan,
+        like: &Arc<Scene>,
         number: u64,
         news: &mpsc::Sender<News>,
         bundled: &Mutex<BTreeSet<String>>,
         interrupt: &Interrupt,
     ) -> Outcome {
-        let Sampled { scene, draws, attempts, .. } =
-            self.source.scenario.sample(self.seed, number, &self.source.assets)?;
+        let sampled = self.source.scenario.sample(self.seed, number, &self.source.assets);
+        if let Err(SampleError::Impossible { attempts, report, .. }) = sampled {
+            let prepared = stage.prepare(like, self.seed, number)?;
+            let info = EpisodeInfo { scene: like, catalog: prepared.catalog(), draws: &[], attempts: attempts.into() };
+            writer.impossible(number, &info, &report)?;
+            let _ = news.send(News::Impossible { number, attempts, report });
+            return Ok(());
+        }
+        let Sampled { scene, draws, attempts, .. } = sampled?;
         let scene = Arc::new(scene);
         let draws: Vec<Draw> =
             draws.into_iter().map(|(name, draw)| Draw { name, value: draw.value, log_prob: draw.log_prob }).collect();
@@ -314,6 +364,14 @@ fn follow(inbox: &mpsc::Receiver<News>, progress: &Progress) -> Added {
                 }
             }
             News::Skipped(_) => {}
+            News::Impossible { number, attempts: tried, report } => {
+                attempts += u64::from(tried);
+                added.impossible += 1;
+                progress.advance(String::new());
+                if added.impossible == 1 {
+                    terminal::note(&format!("note: episode {number} has no scene: {report}"));
+                }
+            }
             News::Episode { end, attempts: tried } => {
                 attempts += u64::from(tried);
                 added.episodes += 1;
@@ -323,6 +381,7 @@ fn follow(inbox: &mpsc::Receiver<News>, progress: &Progress) -> Added {
                     EpisodeOutcome::Truncated => added.truncated += 1,
                     EpisodeOutcome::Terminated => added.terminated += 1,
                     EpisodeOutcome::Diverged { .. } => added.diverged += 1,
+                    EpisodeOutcome::Impossible { .. } => added.impossible += 1,
                 }
                 let rate = added.frames as f64 / began.elapsed().as_secs_f64().max(1e-9);
                 progress.advance(format!("({} frames/s)", three_figures(rate)));
@@ -433,7 +492,7 @@ fn summary(done: &Generated) -> String {
         human_bytes(done.bytes),
         done.out
     );
-    if run.episodes == 0 {
+    if run.episodes + run.impossible == 0 {
         text += "nothing was left to do\n";
         return text;
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use worldloom_datasets::{Codec, Dataset, Manifest, VideoSettings};
 use worldloom_engine::frame::Outcome as EpisodeOutcome;
+use worldloom_engine::scene::Scene;
 
 use crate::args::InspectArgs;
 use crate::failure::{Failure, Outcome};
@@ -79,14 +80,20 @@ pub struct Origin {
     pub versions: std::collections::BTreeMap<String, String>,
     /// Files bundled.
     pub assets: u64,
-    /// Episodes whose success held at the last frame.
-    pub successes: u64,
+    /// Episodes whose success held at the last frame; null if the scenario defines no success.
+    pub successes: Option<u64>,
     /// Episodes ended by the scenario's `terminate` or an event.
     pub terminated: u64,
     /// Episodes that reached their full duration.
     pub truncated: u64,
     /// Episodes whose state stopped being finite.
+    pub diverged_episodes: u64,
+    /// Those, at most the first 100.
     pub diverged: Vec<Diverged>,
+    /// Episodes of which no draw met the requirements.
+    pub impossible: u64,
+    /// How often each requirement rejected, in the first of them.
+    pub impossible_report: Option<String>,
     /// Accepted draws over all draws.
     pub acceptance_rate: f64,
 }
@@ -147,27 +154,44 @@ fn origin(dataset: &Dataset, manifest: &Manifest) -> Outcome<Origin> {
         video: video_text(&plan.video),
         versions: manifest.versions.clone(),
         assets: manifest.assets.len() as u64,
-        successes: 0,
+        successes: None,
         terminated: 0,
         truncated: 0,
+        diverged_episodes: 0,
         diverged: Vec::new(),
+        impossible: 0,
+        impossible_report: None,
         acceptance_rate: 1.0,
     };
-    let (mut episodes, mut draws) = (0u64, 0u64);
+    let (mut episodes, mut draws, mut successes) = (0u64, 0u64, 0u64);
+    let mut defines_success = false;
     for record in dataset.records()? {
         let record = record?;
-        episodes += 1;
-        draws += 1 + record.attempts;
-        origin.successes += u64::from(record.success);
+        let possible = !matches!(record.outcome, EpisodeOutcome::Impossible { .. });
+        if possible && episodes == 0 {
+            // One scenario made all scenes.
+            let scene: Option<Scene> = serde_json::from_str(&record.scene_json).ok();
+            defines_success = scene.is_some_and(|scene| scene.success.is_some());
+        }
+        episodes += u64::from(possible);
+        draws += u64::from(possible) + record.attempts;
+        successes += u64::from(record.success);
         match record.outcome {
             EpisodeOutcome::Terminated => origin.terminated += 1,
             EpisodeOutcome::Truncated => origin.truncated += 1,
-            EpisodeOutcome::Diverged { step, what } if origin.diverged.len() < MOST_LISTED => {
-                origin.diverged.push(Diverged { episode: record.number, frames: record.frames, step, what });
+            EpisodeOutcome::Diverged { step, what } => {
+                origin.diverged_episodes += 1;
+                if origin.diverged.len() < MOST_LISTED {
+                    origin.diverged.push(Diverged { episode: record.number, frames: record.frames, step, what });
+                }
             }
-            EpisodeOutcome::Diverged { .. } => {}
+            EpisodeOutcome::Impossible { report } => {
+                origin.impossible += 1;
+                origin.impossible_report.get_or_insert(report);
+            }
         }
     }
+    origin.successes = defines_success.then_some(successes);
     if draws > 0 {
         origin.acceptance_rate = episodes as f64 / draws as f64;
     }
@@ -234,12 +258,12 @@ fn text(inspection: &Inspection) -> String {
             "ends",
             format!(
                 "{} full length, {} terminated, {} diverged",
-                origin.truncated,
-                origin.terminated,
-                origin.diverged.len()
+                origin.truncated, origin.terminated, origin.diverged_episodes
             ),
         );
-        row("success", format!("{} of {} episodes", origin.successes, inspection.episodes));
+        if let Some(successes) = origin.successes {
+            row("success", format!("{successes} of {} episodes", inspection.episodes));
+        }
         if origin.acceptance_rate < 1.0 {
             row("accepted", format!("{:.1} % of draws", 100.0 * origin.acceptance_rate));
         }
@@ -258,17 +282,31 @@ fn text(inspection: &Inspection) -> String {
             names(&feature.names),
         ]);
     }
-    let params = inspection.features.iter().filter(sampled).count();
-    if params > 0 {
-        features.push(vec!["params.*".into(), "float32".into(), String::new(), format!("{params} sampled values")]);
+    let params: Vec<&FeatureLine> = inspection.features.iter().filter(sampled).collect();
+    let mut kinds: Vec<(&str, &[usize])> = params.iter().map(|line| (line.dtype.as_str(), &line.shape[..])).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    for (dtype, shape) in kinds {
+        let alike = params.iter().filter(|line| (line.dtype.as_str(), &line.shape[..]) == (dtype, shape)).count();
+        let plural = if alike == 1 { "" } else { "s" };
+        features.push(vec![
+            "params.*".into(),
+            dtype.into(),
+            format!("{shape:?}"),
+            format!("{alike} sampled value{plural}"),
+        ]);
     }
     text += &terminal::table(&features, &[]);
     if let Some(origin) = &inspection.origin {
+        let unlisted = origin.diverged_episodes - origin.diverged.len() as u64;
         for diverged in &origin.diverged {
             text += &format!(
                 "episode {} diverged at physics step {} after {} frames: {}\n",
                 diverged.episode, diverged.step, diverged.frames, diverged.what
             );
+        }
+        if unlisted > 0 {
+            text += &format!("and {unlisted} more\n");
         }
     }
     text

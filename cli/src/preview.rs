@@ -10,7 +10,7 @@ use worldloom_engine::scene::{Lens, Scene};
 
 use crate::args::PreviewArgs;
 use crate::colour::{self, Picture};
-use crate::episode::Stage;
+use crate::episode::{Origin, Stage};
 use crate::failure::{Failure, Outcome};
 use crate::source::Source;
 use crate::terminal::{self, Progress};
@@ -36,6 +36,15 @@ pub fn run(args: &PreviewArgs) -> Outcome {
             ));
         }
     };
+    let at = match args.at {
+        Some(_) if clip => {
+            return Err(Failure::bad_input("--at draws one picture, and a clip has many", "write a .png"));
+        }
+        Some(at) if !(at >= 0.0 && at.is_finite()) => {
+            return Err(Failure::bad_input(format!("--at {at}: a time is 0 or more seconds"), ""));
+        }
+        at => at,
+    };
     let Source { scenario, assets } = Source::open(&args.scenario)?;
     let mut scene = scenario.sample(args.seed, args.episode, &assets)?.scene;
     if let Some(size) = args.size {
@@ -43,8 +52,18 @@ pub fn run(args: &PreviewArgs) -> Outcome {
     }
     let cameras = cameras(&scene, args.camera.as_deref())?;
     let scene = Arc::new(scene);
-    let job = Job { scene, cameras, stage: Stage::new(assets), seed: args.seed, number: args.episode };
-    let frames = if clip { job.clip(&args.out)? } else { job.sheet(&args.out)? };
+    let job = Job {
+        scene,
+        cameras,
+        stage: Stage::new(assets, Origin::of(args.allow_process)),
+        seed: args.seed,
+        number: args.episode,
+    };
+    let frames = match at {
+        Some(at) => job.still(&args.out, at)?,
+        None if clip => job.clip(&args.out)?,
+        None => job.sheet(&args.out)?,
+    };
     terminal::print(&format!(
         "wrote {} ({frames} frames, episode {} of seed {})\n",
         args.out.display(),
@@ -130,6 +149,23 @@ impl Job {
         let sheet = Picture::grid(&cells, kept.len(), GAP, BACKGROUND);
         std::fs::write(file, sheet.png()?).map_err(|error| Failure::io("write", file, &error))?;
         Ok(total)
+    }
+
+    /// The colour pictures of one instant side by side.
+    fn still(mut self, file: &Path, at_secs: f64) -> Outcome<u64> {
+        let wanted = (at_secs * f64::from(self.scene.engine.control_rate)).round() as u64;
+        let (cameras, mut cells, mut number) = (self.cameras.clone(), Vec::new(), 0);
+        self.frames(Channels::COLOUR, |frame| {
+            cells = cameras.iter().map(|&camera| colour::colour(&frame.views[camera].pixels)).collect();
+            number += 1;
+            Ok(number <= wanted)
+        })?;
+        if cells.is_empty() {
+            return Err(Failure::failed("the episode diverges before its first frame", ""));
+        }
+        let sheet = Picture::grid(&cells, cells.len(), GAP, BACKGROUND);
+        std::fs::write(file, sheet.png()?).map_err(|error| Failure::io("write", file, &error))?;
+        Ok(number)
     }
 
     /// All channels of every camera side by side.

@@ -12,12 +12,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use worldloom_datasets::{Dataset, EpisodeRecord, Manifest};
 use worldloom_engine::assets::Assets;
-use worldloom_engine::frame::EpisodeEnd;
+use worldloom_engine::frame::{EpisodeEnd, Outcome as EpisodeOutcome};
 use worldloom_engine::scene::Scene;
 use worldloom_scenarios::{Override, Scenario};
 
 use crate::args::ReplayArgs;
-use crate::episode::Stage;
+use crate::episode::{Origin, Stage};
 use crate::export::Exporter;
 use crate::failure::{FAILED, Failure, Outcome};
 use crate::terminal;
@@ -74,7 +74,7 @@ pub struct Comparison {
 
 /// Runs the command.
 pub fn run(args: &ReplayArgs) -> Outcome {
-    let recording = Recording::open(&args.dataset, args.episode)?;
+    let recording = Recording::open(&args.dataset, args.episode, Origin::of(args.allow_process))?;
     let replayed = recording.replay()?;
     if args.json {
         terminal::print_json(&replayed)?;
@@ -98,11 +98,12 @@ pub struct Recording {
     record: EpisodeRecord,
     scene: Arc<Scene>,
     assets: Arc<Assets>,
+    origin: Origin,
 }
 
 impl Recording {
-    /// Opens episode `number` of the dataset in `folder`.
-    pub fn open(folder: &Path, number: u64) -> Outcome<Self> {
+    /// Opens episode `number` of the dataset in `folder`, whose programs may run if `origin` says so.
+    pub fn open(folder: &Path, number: u64, origin: Origin) -> Outcome<Self> {
         let dataset = Dataset::open(folder)?;
         let Some(manifest) = dataset.manifest() else {
             return Err(Failure::bad_input(
@@ -114,6 +115,12 @@ impl Recording {
             ));
         };
         let record = dataset.record(number)?;
+        if let EpisodeOutcome::Impossible { report } = &record.outcome {
+            return Err(Failure::bad_input(
+                format!("episode {number} has no scene to replay, since no draw met the requirements: {report}"),
+                "",
+            ));
+        }
         let scene: Scene = serde_json::from_str(&record.scene_json).map_err(|error| {
             Failure::failed(format!("the recorded scene of episode {number} cannot be read: {error}"), "")
         })?;
@@ -124,6 +131,7 @@ impl Recording {
             record,
             scene: Arc::new(scene),
             assets,
+            origin,
         })
     }
 
@@ -161,7 +169,7 @@ impl Recording {
     }
 
     fn simulate(&self) -> Outcome<EpisodeEnd> {
-        let mut stage = Stage::new(self.assets.clone());
+        let mut stage = Stage::new(self.assets.clone(), self.origin);
         let prepared = stage.prepare(&self.scene, self.manifest.plan.seed, self.record.number)?;
         let end = prepared.run(self.manifest.plan.channels(), |_| Ok(true))?;
         end.ok_or_else(|| Failure::failed("the episode did not end", ""))
@@ -190,7 +198,8 @@ impl Recording {
     /// Writes the episode at the physics rate.
     pub fn export(&self, file: &Path) -> Outcome {
         let plan = &self.manifest.plan;
-        Exporter::new(self.assets.clone(), &self.scene, plan.seed, self.record.number, plan.channels()).write(file)
+        let (assets, scene) = (self.assets.clone(), &self.scene);
+        Exporter::new(assets, self.origin, scene, plan.seed, self.record.number, plan.channels()).write(file)
     }
 }
 

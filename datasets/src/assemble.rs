@@ -107,7 +107,7 @@ impl VideoFiles {
 }
 
 impl Assembler {
-    pub(crate) fn new(root: &Path, plan: Arc<Plan>, layout: Layout) -> Self {
+    pub(crate) fn new(root: &Path, plan: Arc<Plan>, layout: Layout) -> Result<Self> {
         let tables: Vec<_> = tables(&layout, &plan)
             .into_iter()
             .map(|table| {
@@ -137,10 +137,9 @@ impl Assembler {
             })
             .collect();
         let episodes = EpisodeTable::new(root, &layout, &plan);
-        let no_rows = records::to_batch(&[]).map(|batch| batch.schema());
-        let schema = no_rows.unwrap_or_else(|_| Arc::new(arrow::datatypes::Schema::empty()));
+        let schema = records::to_batch(&[])?.schema();
         let records = TableFiles::new(root.join(RECORDS), schema, Squeeze::Zstd, DATA_FILE_MB * MB);
-        Self {
+        Ok(Self {
             root: root.to_path_buf(),
             plan,
             layout,
@@ -154,7 +153,7 @@ impl Assembler {
             count: 0,
             frames: 0,
             empty: Vec::new(),
-        }
+        })
     }
 
     pub(crate) fn plan(&self) -> &Plan {

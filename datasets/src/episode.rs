@@ -1,6 +1,6 @@
 //! Recording one episode: frames are encoded as they come and staged at once.
 
-use worldloom_engine::frame::{EpisodeEnd, Frame};
+use worldloom_engine::frame::{EpisodeEnd, Frame, Outcome};
 use worldloom_engine::scene::{Label, ParamValue, Scene};
 use worldloom_engine::state::Catalog;
 
@@ -76,15 +76,46 @@ impl EpisodeWriter {
         path: PathBuf,
         info: &EpisodeInfo<'_>,
     ) -> Result<Self> {
-        let params = params(&plan, number, info.draws)?;
         check_draws(number, info.draws)?;
+        let params = params(&plan, number, info.draws)?;
+        Self::stage(plan, layout, number, path, info, params)
+    }
+
+    /// Stages an episode that has no scene: only that there is none, and why.
+    pub(crate) fn impossible(
+        plan: Arc<Plan>,
+        layout: Layout,
+        number: u64,
+        path: PathBuf,
+        like: &EpisodeInfo<'_>,
+        report: &str,
+    ) -> Result<()> {
+        let mut empty = Self::stage(plan, layout, number, path, like, Vec::new())?;
+        empty.record.scene_json.clear();
+        empty.record.draws.clear();
+        empty.record.instance_names.clear();
+        empty.record.instance_classes.clear();
+        empty.record.joint_names.clear();
+        let [state_digest, pixel_digest] = [*blake3::hash(&[]).as_bytes(); 2];
+        let outcome = Outcome::Impossible { report: report.to_owned() };
+        empty.finish(&EpisodeEnd { frames: 0, outcome, success: false, state_digest, pixel_digest })
+    }
+
+    fn stage(
+        plan: Arc<Plan>,
+        layout: Layout,
+        number: u64,
+        path: PathBuf,
+        info: &EpisodeInfo<'_>,
+        params: Vec<Param>,
+    ) -> Result<Self> {
         let scene_json = serde_json::to_string(info.scene)
             .map_err(|source| Error::invalid(format!("episode {number}: scene"), source.to_string()))?;
         let record = EpisodeRecord {
             number,
             episode_index: None,
             frames: 0,
-            outcome: worldloom_engine::frame::Outcome::Truncated,
+            outcome: Outcome::Truncated,
             success: false,
             state_digest: [0; 32],
             pixel_digest: [0; 32],
@@ -140,6 +171,7 @@ impl EpisodeWriter {
                 TableKind::Poses => self.push_poses(i, frame, index)?,
                 TableKind::Joints => self.push_joints(i, frame, index)?,
                 TableKind::Contacts => self.push_contacts(i, frame, index)?,
+                TableKind::Events => self.push_events(i, frame, index)?,
             }
         }
         self.record.frames += 1;
@@ -322,6 +354,13 @@ impl EpisodeWriter {
             let numbers = [joint.position, joint.velocity, joint.effort].map(Value::F32);
             let [position, velocity, effort] = numbers;
             self.row(table, &[Value::I64(index), Value::I32(i as i32), position, velocity, effort])?;
+        }
+        Ok(())
+    }
+
+    fn push_events(&mut self, table: usize, frame: &Frame, index: i64) -> Result<()> {
+        for event in &frame.events {
+            self.row(table, &[Value::I64(index), Value::F32(event.time_secs as f32), Value::Text(&event.name)])?;
         }
         Ok(())
     }

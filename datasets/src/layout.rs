@@ -4,6 +4,9 @@
 pub const FORMAT_VERSION: u32 = 1;
 /// LeRobot's format.
 pub const CODEBASE_VERSION: &str = "v3.0";
+/// Episodes in a run. A writer holds the numbers of those that are done and those that are not, some
+/// tens of bytes each; nothing else of it grows with them.
+pub const MOST_EPISODES: u64 = 10_000_000;
 /// Files in a chunk folder.
 pub const CHUNK_FILES: u64 = 1000;
 /// LeRobot's cap for data and metadata files, megabytes; ours for label files too.

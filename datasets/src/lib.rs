@@ -12,8 +12,10 @@
 //!
 //! **Invariant:** the bytes of a dataset are a function of its plan and its episodes, whatever the
 //! number of workers, shards or interruptions. **Invariant:** a kill at any instant leaves a folder
-//! that opens whole or resumes to those bytes. **Invariant:** memory does not grow with the number
-//! of episodes. `FORMAT.md` documents every file.
+//! that opens whole or resumes to those bytes. **Invariant:** pictures, numbers
+//! and labels in memory are those of the episodes under way, however many there are; of the others a
+//! writer holds their numbers and a reader one small entry each (some tens to hundreds of bytes), and
+//! a run has at most [`layout::MOST_EPISODES`]. `FORMAT.md` documents every file.
 
 // A failed `unwrap` is how a test fails.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -28,12 +30,14 @@ pub mod episode;
 pub mod error;
 mod image;
 pub mod info;
+mod label_reader;
 pub mod labels;
 pub mod layout;
 pub mod manifest;
 pub mod merge;
 mod meta;
 mod nal;
+mod numbers;
 pub mod plan;
 mod publish;
 pub mod reader;

@@ -35,6 +35,22 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Everything that becomes a path: a dataset may come from anyone.
+    fn check(&self, path: &Path) -> Result<()> {
+        check_assets(path, &self.assets)?;
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let inside = |table: &str| table.split('/').all(|part| !part.is_empty() && part.chars().all(legal));
+        if let Some(table) = self.tables.iter().find(|table| !inside(table)) {
+            return Err(Error::corrupt(path, format!("`{table}` is not a table's folder")));
+        }
+        match &self.layout {
+            Some(layout) => {
+                layout.check_cameras(self.plan.video.codec).map_err(|error| Error::corrupt(path, error.to_string()))
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn read(root: &Path) -> Result<Option<Self>> {
         let path = root.join(MANIFEST);
         let bytes = match std::fs::read(&path) {
@@ -56,7 +72,24 @@ impl Manifest {
                 supported: FORMAT_VERSION.to_string(),
             });
         }
-        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+        let manifest: Self = serde_json::from_slice(&bytes).map_err(damaged)?;
+        manifest.check(&path)?;
+        Ok(Some(manifest))
+    }
+}
+
+/// Bundled files lie in `assets/`, named by their digest: a manifest from elsewhere names no other place.
+pub(crate) fn check_assets(path: &Path, assets: &BTreeMap<String, String>) -> Result<()> {
+    let by_digest = |place: &str| {
+        let name = place.strip_prefix("assets/").unwrap_or_default();
+        name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    match assets.iter().find(|(_, place)| !by_digest(place)) {
+        Some((reference, place)) => Err(Error::corrupt(
+            path,
+            format!("the asset `{reference}` is at `{place}`, expected `assets/` and 64 hexadecimal digits"),
+        )),
+        None => Ok(()),
     }
 }
 
@@ -66,6 +99,9 @@ pub fn versions(video: &VideoSettings) -> Result<BTreeMap<String, String>> {
     versions.insert("worldloom".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     versions
         .insert("parquet".to_owned(), parquet::file::properties::WriterProperties::default().created_by().to_owned());
+    for (library, version) in worldloom_engine::versions::LIBRARIES {
+        versions.insert(library.to_owned(), version.to_owned());
+    }
     // The PNG encoder does not tell its version, but its bytes do.
     let pixels: Vec<u8> = (0..32 * 32 * 3u32).map(|i| (i * i / 11 % 256) as u8).collect();
     let png = crate::image::encode(32, 32, crate::image::Layout::Rgb8, &pixels)?;

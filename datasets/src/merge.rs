@@ -72,6 +72,7 @@ pub fn merge(out: &Path, shards: &[PathBuf], mode: Mode) -> Result<Summary> {
     }
     std::fs::create_dir_all(out).map_err(|source| Error::io("creating", out, source))?;
     let _lock = lock(out)?;
+    publish::finish_clearing(out)?;
     let mut plan = first.plan.clone();
     plan.shard = Shard::default();
     let mark = publish::staging(out).join("merge");
@@ -109,7 +110,7 @@ pub fn merge(out: &Path, shards: &[PathBuf], mode: Mode) -> Result<Summary> {
     }
     let build = publish::fresh_build(out)?;
     let empty = Layout { state: Vec::new(), action: Vec::new(), cameras: Vec::new() };
-    let mut assembler = Assembler::new(&build, Arc::new(plan), layout.clone().unwrap_or(empty));
+    let mut assembler = Assembler::new(&build, Arc::new(plan), layout.clone().unwrap_or(empty))?;
     while let Some(shelf) = shelves.iter_mut().filter(|shelf| shelf.next.is_some()).min_by_key(|shelf| shelf.number()) {
         shelf.add_next(&mut assembler)?;
     }

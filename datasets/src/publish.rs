@@ -8,6 +8,9 @@
 //!
 //! A kill before 2 leaves the dataset as it was, with all staged episodes; after 2, whoever opens
 //! the folder for writing next does 3 and 4 again, which is the same as doing them once.
+//!
+//! Overwriting begins in the same way: `.worldloom/overwrite` appears by rename, and from then on
+//! whatever is left of the old dataset is only waiting to be deleted; it opens no more.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -31,9 +34,45 @@ fn marker(root: &Path) -> PathBuf {
     staging(root).join("publish")
 }
 
-/// True if a publication was begun and not finished.
+/// There while an old dataset is being deleted.
+fn doomed(root: &Path) -> PathBuf {
+    staging(root).join("overwrite")
+}
+
+/// True if a publication or a deletion was begun and not finished.
 pub(crate) fn is_interrupted(root: &Path) -> bool {
-    marker(root).exists()
+    marker(root).exists() || doomed(root).exists()
+}
+
+/// Deletes the dataset in a folder and all that is staged there; a kill at any instant leaves the
+/// whole dataset or a folder that does not open, for [`finish_clearing`].
+pub(crate) fn clear(root: &Path) -> Result<()> {
+    write_atomically(&doomed(root), b"")?;
+    finish_clearing(root)
+}
+
+/// Goes on with [`clear`], if it was begun.
+pub(crate) fn finish_clearing(root: &Path) -> Result<()> {
+    let mark = doomed(root);
+    if !mark.exists() {
+        return Ok(());
+    }
+    for entry in ENTRIES {
+        remove_any(&root.join(entry))?;
+    }
+    let staging = staging(root);
+    let fail = |source| Error::io("listing", &staging, source);
+    for entry in std::fs::read_dir(&staging).map_err(fail)? {
+        let path = entry.map_err(fail)?.path();
+        if path != mark {
+            remove_any(&path)?;
+        }
+    }
+    remove_file(&mark)
+}
+
+fn remove_any(path: &Path) -> Result<()> {
+    if path.is_dir() { remove_tree(path) } else { remove_file(path) }
 }
 
 /// Writes a file of the staging area by rename, durably.

@@ -7,27 +7,25 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use arrow::array::{
-    Array, ArrayRef, BinaryArray, FixedSizeListArray, Float32Array, ListArray, StringArray, StructArray,
-};
+use arrow::array::{Array, BinaryArray, ListArray, StringArray, StructArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use arrow::record_batch::RecordBatch;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection, RowSelector};
-use worldloom_engine::gbuffer::GBuffer;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use crate::error::{Error, Result};
 use crate::image;
 use crate::info::Info;
-use crate::labels;
 use crate::layout::{EPISODES, RECORDS, numbered};
 use crate::manifest::Manifest;
+use crate::numbers::numbers;
 use crate::publish;
 use crate::record::EpisodeRecord;
-use crate::records::{Place, RecordReader, Stored};
-use crate::source::parquet_builder;
+use crate::records::{self, Place, RecordReader, Stored};
+use crate::source::{parquet_builder, rows_of};
 use crate::video::{Decoder, Picture};
+
+pub use crate::label_reader::{LabelRow, Labels};
 
 /// A dataset on disk.
 #[derive(Debug)]
@@ -84,23 +82,10 @@ pub struct FrameRow {
     pub done: bool,
     /// `next.success`; false if there is none.
     pub success: bool,
-    /// Every other numeric column, by name.
+    /// Every other numeric column, by name; words are left out, and a column of another kind is an error.
     pub others: BTreeMap<String, Vec<f32>>,
     /// By camera, in the order of [`Info::cameras`]; only those asked for.
     pub pictures: Vec<Picture>,
-}
-
-/// Label pictures of a frame and camera read back.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LabelRow {
-    /// Frame in the episode.
-    pub frame: u64,
-    /// Camera to world: position (m) and quaternion `[x, y, z, w]`.
-    pub world_from_camera: [f32; 7],
-    /// `[fx, fy, cx, cy]`, pixels.
-    pub intrinsics: [f32; 4],
-    /// Channels that were recorded, as exact as their encodings are; `colour` is empty.
-    pub pixels: GBuffer,
 }
 
 impl Dataset {
@@ -152,13 +137,10 @@ impl Dataset {
     /// The record of an episode of ours by its number in the run.
     pub fn record(&self, number: u64) -> Result<EpisodeRecord> {
         let count = self.ours()?.episodes;
-        for record in self.records()? {
-            let record = record?;
-            if record.number == number {
-                return Ok(record);
-            }
+        match records::find(&self.root, number)? {
+            Some(stored) => Ok(stored.record),
+            None => Err(Error::OutOfRange { what: "episode", index: number, count }),
         }
-        Err(Error::OutOfRange { what: "episode", index: number, count })
     }
 
     /// A bundled file, checked against its digest.
@@ -225,7 +207,7 @@ impl Dataset {
         let table = format!("annotations/cameras/{camera}");
         let (path, first, rows) = self.table_place(episode, &table)?;
         let reader = rows_of(&path, first, rows, 16, |_| true)?;
-        Ok(Labels { reader, path, ready: VecDeque::new() })
+        Ok(Labels::new(reader, path))
     }
 
     /// Rows of a table of ours (`annotations/boxes`, …; see [`Manifest::tables`]) for an episode.
@@ -355,7 +337,10 @@ impl Frames {
             pictures: Vec::with_capacity(self.sources.len()),
         };
         for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
-            let Some(values) = numbers(array, row) else { continue };
+            let values = numbers(array, row).map_err(|what| {
+                Error::corrupt(&self.path, format!("column `{}` of row {row}: {what}", field.name()))
+            })?;
+            let Some(values) = values else { continue };
             let first = values.first().copied().unwrap_or(0.0);
             match field.name().as_str() {
                 "observation.state" => frame.state = values,
@@ -402,119 +387,6 @@ fn picture_in(batch: &RecordBatch, key: &str, row: usize) -> Result<Picture, Str
         .ok_or_else(|| format!("`{key}` of row {row} holds no bytes (pictures in files of their own are not read)"))?;
     let decoded = image::decode_rgb(bytes.value(row)).map_err(|what| format!("`{key}` of row {row}: {what}"))?;
     Ok(Picture { width: decoded.width, height: decoded.height, rgb: decoded.samples })
-}
-
-/// A row's numbers, flattened; `None` for a column that holds none.
-fn numbers(array: &ArrayRef, row: usize) -> Option<Vec<f32>> {
-    if array.is_null(row) {
-        return None;
-    }
-    match array.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary | DataType::Struct(_) => None,
-        DataType::List(_) => numbers_of_all(&array.as_any().downcast_ref::<ListArray>()?.value(row)),
-        DataType::FixedSizeList(..) => numbers_of_all(&array.as_any().downcast_ref::<FixedSizeListArray>()?.value(row)),
-        _ => numbers_of_all(&array.slice(row, 1)),
-    }
-}
-
-fn numbers_of_all(array: &ArrayRef) -> Option<Vec<f32>> {
-    if matches!(array.data_type(), DataType::List(_) | DataType::FixedSizeList(..)) {
-        let mut all = Vec::new();
-        for row in 0..array.len() {
-            all.extend(numbers(array, row)?);
-        }
-        return Some(all);
-    }
-    let floats = cast(array, &DataType::Float32).ok()?;
-    Some(floats.as_any().downcast_ref::<Float32Array>()?.values().to_vec())
-}
-
-/// Label pictures of an episode and camera, see [`Dataset::labels`].
-pub struct Labels {
-    reader: ParquetRecordBatchReader,
-    path: PathBuf,
-    ready: VecDeque<(RecordBatch, usize)>,
-}
-
-impl Iterator for Labels {
-    type Item = Result<LabelRow>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.ready.is_empty() {
-            match self.reader.next()? {
-                Ok(batch) => self.ready.extend((0..batch.num_rows()).map(|row| (batch.clone(), row))),
-                Err(source) => return Some(Err(Error::corrupt(&self.path, source.to_string()))),
-            }
-        }
-        let (batch, row) = self.ready.pop_front()?;
-        Some(label_row(&batch, row).map_err(|what| Error::corrupt(&self.path, what)))
-    }
-}
-
-fn label_row(batch: &RecordBatch, row: usize) -> Result<LabelRow, String> {
-    let vector = |name: &str| -> Result<Vec<f32>, String> {
-        let column = batch.column_by_name(name).ok_or_else(|| format!("column `{name}` is missing"))?;
-        numbers(column, row).ok_or_else(|| format!("`{name}` of row {row} is missing"))
-    };
-    let png = |name: &str| -> Option<&[u8]> {
-        let column = batch.column_by_name(name)?.as_any().downcast_ref::<BinaryArray>()?;
-        column.is_valid(row).then(|| column.value(row))
-    };
-    let frame = vector("frame_index")?.first().copied().unwrap_or(0.0) as u64;
-    let place = |what: String| format!("frame {frame}: {what}");
-    let mut pixels = GBuffer::default();
-    if let Some(bytes) = png("depth") {
-        let (width, height, codes) = labels::decode_gray16(bytes).map_err(place)?;
-        (pixels.width, pixels.height) = (width, height);
-        pixels.depth_m = codes.into_iter().map(labels::depth_metres).collect();
-    }
-    if let Some(bytes) = png("instances") {
-        let (width, height, ids) = labels::decode_gray16(bytes).map_err(place)?;
-        (pixels.width, pixels.height) = (width, height);
-        pixels.instance = ids;
-    }
-    if let Some(bytes) = png("normals") {
-        let (width, height, normals) = labels::decode_normals(bytes).map_err(place)?;
-        (pixels.width, pixels.height) = (width, height);
-        pixels.normal = normals;
-    }
-    for (name, field) in [("flow_forward", &mut pixels.flow_forward), ("flow_backward", &mut pixels.flow_backward)] {
-        if let Some(bytes) = png(name) {
-            let (width, height, flow) = labels::decode_flow(bytes).map_err(place)?;
-            (pixels.width, pixels.height) = (width, height);
-            *field = flow;
-        }
-    }
-    let fixed = |name: &str| vector(name);
-    let world_from_camera =
-        fixed("world_from_camera")?.try_into().map_err(|_| "`world_from_camera` is not 7 numbers".to_owned())?;
-    let intrinsics = fixed("intrinsics")?.try_into().map_err(|_| "`intrinsics` is not 4 numbers".to_owned())?;
-    Ok(LabelRow { frame, world_from_camera, intrinsics, pixels })
-}
-
-/// A reader of some rows of a parquet file, by column.
-fn rows_of(
-    path: &Path,
-    first: u64,
-    rows: u64,
-    batch: usize,
-    keep: impl Fn(&str) -> bool,
-) -> Result<ParquetRecordBatchReader> {
-    let builder = parquet_builder(path)?;
-    let total = builder.metadata().file_metadata().num_rows().max(0) as u64;
-    if first.checked_add(rows).is_none_or(|end| end > total) {
-        return Err(Error::corrupt(path, format!("rows {first} to {} are wanted, but it has {total}", first + rows)));
-    }
-    let columns: Vec<usize> =
-        builder.schema().fields().iter().enumerate().filter(|(_, field)| keep(field.name())).map(|(i, _)| i).collect();
-    let mask = ProjectionMask::roots(builder.parquet_schema(), columns);
-    let selection = RowSelection::from(vec![RowSelector::skip(first as usize), RowSelector::select(rows as usize)]);
-    builder
-        .with_projection(mask)
-        .with_row_selection(selection)
-        .with_batch_size(batch)
-        .build()
-        .map_err(|source| Error::corrupt(path, source.to_string()))
 }
 
 /// Reads `meta/episodes`, without the statistics.

@@ -14,7 +14,7 @@ use worldloom_engine::frame::Outcome;
 use crate::error::{Error, Result};
 use crate::layout::{RECORDS, numbered};
 use crate::record::{Draw, EpisodeRecord, Extent};
-use crate::source::open_parquet;
+use crate::source::{open_parquet, parquet_builder, rows_of};
 
 /// Where an episode's rows of a table begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,14 +87,16 @@ pub(crate) fn to_batch(rows: &[Stored]) -> Result<RecordBatch> {
         values.append(true);
     }
     let diverged = |row: &Stored| match &row.record.outcome {
-        Outcome::Diverged { step, what } => Some((*step, what.clone())),
-        Outcome::Truncated | Outcome::Terminated => None,
+        Outcome::Diverged { step, what } => (Some(*step), Some(what.clone())),
+        Outcome::Impossible { report } => (None, Some(report.clone())),
+        Outcome::Truncated | Outcome::Terminated => (None, None),
     };
     let outcome = |row: &Stored| {
         Some(match row.record.outcome {
             Outcome::Truncated => "truncated".to_owned(),
             Outcome::Terminated => "terminated".to_owned(),
             Outcome::Diverged { .. } => "diverged".to_owned(),
+            Outcome::Impossible { .. } => "impossible".to_owned(),
         })
     };
     let success: BooleanArray = rows.iter().map(|row| Some(row.record.success)).collect();
@@ -103,8 +105,8 @@ pub(crate) fn to_batch(rows: &[Stored]) -> Result<RecordBatch> {
         ("episode_index", longs(&|row| row.record.episode_index)),
         ("frames", longs(&|row| Some(row.record.frames))),
         ("outcome", words(&outcome)),
-        ("diverged_step", longs(&|row| diverged(row).map(|(step, _)| step))),
-        ("diverged_what", words(&|row| diverged(row).map(|(_, what)| what))),
+        ("diverged_step", longs(&|row| diverged(row).0)),
+        ("diverged_what", words(&|row| diverged(row).1)),
         ("success", Arc::new(success)),
         ("state_digest", words(&|row| Some(hex(&row.record.state_digest)))),
         ("pixel_digest", words(&|row| Some(hex(&row.record.pixel_digest)))),
@@ -195,6 +197,7 @@ impl<'a> Columns<'a> {
             "diverged" => {
                 Outcome::Diverged { step: self.need("diverged_step", row)?, what: self.word("diverged_what", row)? }
             }
+            "impossible" => Outcome::Impossible { report: self.word("diverged_what", row)? },
             other => return Err(corrupt(&format!("outcome is `{other}`"))),
         };
         let names = self.words("draw_names", row)?;
@@ -238,6 +241,31 @@ impl<'a> Columns<'a> {
             places: files.into_iter().zip(rows).map(|(file, row)| Place { file, row }).collect(),
         })
     }
+}
+
+/// The row of an episode by its number in the run. Only the column of numbers is read on the way to
+/// it: scenes are by far the largest part.
+pub(crate) fn find(root: &Path, number: u64) -> Result<Option<Stored>> {
+    for file in 0.. {
+        let path = root.join(RECORDS).join(numbered(file, "parquet"));
+        if !path.exists() {
+            break;
+        }
+        let damaged = |source: arrow::error::ArrowError| Error::corrupt(&path, source.to_string());
+        let rows = parquet_builder(&path)?.metadata().file_metadata().num_rows().max(0) as u64;
+        let mut first = 0;
+        for batch in rows_of(&path, 0, rows, 8192, |column| column == "number")? {
+            let batch = batch.map_err(damaged)?;
+            let numbers: &Int64Array = Columns { batch: &batch, path: &path }.get("number")?;
+            if let Some(at) = numbers.values().iter().position(|value| u64::try_from(*value) == Ok(number)) {
+                let mut row = rows_of(&path, first + at as u64, 1, 1, |_| true)?;
+                let batch = row.next().ok_or_else(|| Error::corrupt(&path, "ends early"))?.map_err(damaged)?;
+                return Columns { batch: &batch, path: &path }.row(0).map(Some);
+            }
+            first += batch.num_rows() as u64;
+        }
+    }
+    Ok(None)
 }
 
 /// Reads the rows one after the other.

@@ -59,6 +59,11 @@ impl Layout {
         Ok(Self { state: names(&catalog.observation.state), action: names(&catalog.action), cameras })
     }
 
+    /// Names and sizes of cameras that were read, not made here.
+    pub(crate) fn check_cameras(&self, codec: Codec) -> Result<()> {
+        self.cameras.iter().try_for_each(|camera| check_camera(&camera.name, camera.width, camera.height, codec))
+    }
+
     /// Says where another episode's layout differs.
     pub(crate) fn check(&self, episode: u64, other: &Self) -> Result<()> {
         let differs = |what: &str, expected: String, found: String| {
@@ -140,6 +145,7 @@ pub(crate) enum TableKind {
     Poses,
     Joints,
     Contacts,
+    Events,
 }
 
 /// A table of the dataset: one folder of parquet files.
@@ -248,6 +254,8 @@ pub(crate) fn tables(layout: &Layout, plan: &Plan) -> Vec<Table> {
             ],
         );
     }
+    // No label but a part of what happened, so not to be left out.
+    add(TableKind::Events, "events", &[("time_secs", Kind::F32), ("name", Kind::Text)]);
     tables
 }
 

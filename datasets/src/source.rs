@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+};
 
 use crate::error::{Error, Result};
 use crate::layout::{VIDEO_EXTENSION, numbered};
@@ -168,4 +171,29 @@ impl Finished {
         }
         Ok(())
     }
+}
+
+/// A reader of some rows of a parquet file, by column.
+pub(crate) fn rows_of(
+    path: &Path,
+    first: u64,
+    rows: u64,
+    batch: usize,
+    keep: impl Fn(&str) -> bool,
+) -> Result<ParquetRecordBatchReader> {
+    let builder = parquet_builder(path)?;
+    let total = builder.metadata().file_metadata().num_rows().max(0) as u64;
+    if first.checked_add(rows).is_none_or(|end| end > total) {
+        return Err(Error::corrupt(path, format!("rows {first} to {} are wanted, but it has {total}", first + rows)));
+    }
+    let columns: Vec<usize> =
+        builder.schema().fields().iter().enumerate().filter(|(_, field)| keep(field.name())).map(|(i, _)| i).collect();
+    let mask = ProjectionMask::roots(builder.parquet_schema(), columns);
+    let selection = RowSelection::from(vec![RowSelector::skip(first as usize), RowSelector::select(rows as usize)]);
+    builder
+        .with_projection(mask)
+        .with_row_selection(selection)
+        .with_batch_size(batch)
+        .build()
+        .map_err(|source| Error::corrupt(path, source.to_string()))
 }

@@ -11,11 +11,11 @@ use crate::assemble::{Assembled, Assembler};
 use crate::bundle::Bundle;
 use crate::episode::{EpisodeInfo, EpisodeWriter};
 use crate::error::{Error, Result};
-use crate::layout::{CARD, FORMAT_VERSION, MANIFEST, STAGING};
+use crate::layout::{CARD, FORMAT_VERSION, MANIFEST, MOST_EPISODES, STAGING};
 use crate::manifest::{Manifest, card, versions};
 use crate::meta;
 use crate::plan::{Mode, Plan};
-use crate::publish::{self, ENTRIES, write_atomically};
+use crate::publish::{self, write_atomically};
 use crate::records::RecordReader;
 use crate::schema::{Layout, tables};
 use crate::source::Finished;
@@ -46,7 +46,7 @@ pub struct Summary {
     pub episodes: u64,
     /// Frames of all episodes.
     pub frames: u64,
-    /// Numbers of episodes that diverged before their first frame; at most the first 100.
+    /// Numbers of episodes without frames (diverged at once, or impossible); at most the first 100.
     pub empty: Vec<u64>,
     /// Episodes of this shard still to be made for the run to be whole.
     pub missing: u64,
@@ -72,13 +72,22 @@ impl Writer {
     /// [`Error::ForeignFolder`], or what the disk says.
     pub fn open(dir: &Path, plan: Plan, episodes: u64, mode: Mode) -> Result<Self> {
         plan.check()?;
+        if episodes > MOST_EPISODES {
+            return Err(Error::invalid(
+                "episodes",
+                format!("{episodes} are more than {MOST_EPISODES}; make several runs with seeds of their own"),
+            ));
+        }
         std::fs::create_dir_all(dir).map_err(|source| Error::io("creating", dir, source))?;
         let lock = lock(dir)?;
         match mode {
             Mode::Create if !is_empty(dir)? => return Err(Error::NotEmpty { path: dir.to_path_buf() }),
             Mode::Create => {}
             Mode::Overwrite => clear(dir)?,
-            Mode::Resume => publish::complete(dir)?,
+            Mode::Resume => {
+                publish::finish_clearing(dir)?;
+                publish::complete(dir)?;
+            }
         }
         let versions = versions(&plan.video)?;
         let finished = Manifest::read(dir)?;
@@ -194,18 +203,40 @@ impl Writer {
     /// [`Error::LayoutChanged`] if its vectors or cameras are not those of the episodes before it,
     /// [`Error::Invalid`] if a parameter column was not drawn or is of another type.
     pub fn episode(&self, number: u64, info: &EpisodeInfo<'_>) -> Result<EpisodeWriter> {
+        self.owned(number)?;
+        let layout = self.settle_layout(number, info)?;
+        EpisodeWriter::begin(self.plan.clone(), layout, number, staged_path(&self.root, number), info)
+    }
+
+    /// Records that episode `number` has no scene, since no draw met the requirements; `report` says
+    /// which of them rejected how often. `like` is any episode of the run that has one, and gives
+    /// the layout and the attempts.
+    ///
+    /// # Errors
+    /// As [`Writer::episode`].
+    pub fn impossible(&self, number: u64, like: &EpisodeInfo<'_>, report: &str) -> Result<()> {
+        self.owned(number)?;
+        let layout = self.settle_layout(number, like)?;
+        let path = staged_path(&self.root, number);
+        EpisodeWriter::impossible(self.plan.clone(), layout, number, path, like, report)
+    }
+
+    fn owned(&self, number: u64) -> Result<()> {
         if number >= self.episodes || !self.plan.shard.owns(number) {
             return Err(Error::OutOfRange { what: "episode of this shard", index: number, count: self.episodes });
         }
+        Ok(())
+    }
+
+    /// The layout of an episode, which is that of every other.
+    fn settle_layout(&self, number: u64, info: &EpisodeInfo<'_>) -> Result<Layout> {
         let layout = Layout::of(info.scene, info.catalog, &self.plan)?;
-        {
-            let mut first = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
-            match &*first {
-                Some(first) => first.check(number, &layout)?,
-                None => *first = Some(layout.clone()),
-            }
+        let mut first = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*first {
+            Some(first) => first.check(number, &layout)?,
+            None => *first = Some(layout.clone()),
         }
-        EpisodeWriter::begin(self.plan.clone(), layout, number, staged_path(&self.root, number), info)
+        Ok(layout)
     }
 
     /// Assembles all episodes that are done into the dataset, in the order of their numbers.
@@ -234,7 +265,7 @@ impl Writer {
             sources.push(Shelf::open(&self.root, finished)?);
         }
         let empty = Layout { state: Vec::new(), action: Vec::new(), cameras: Vec::new() };
-        let mut assembler = Assembler::new(&build, self.plan.clone(), layout.clone().unwrap_or(empty));
+        let mut assembler = Assembler::new(&build, self.plan.clone(), layout.clone().unwrap_or(empty))?;
         let mut staged = staged.into_iter().peekable();
         loop {
             let shelf = sources.first_mut().filter(|shelf| shelf.next.is_some());
@@ -406,19 +437,7 @@ pub(crate) fn clear(dir: &Path) -> Result<()> {
     if !ours {
         return Err(Error::ForeignFolder { path: dir.to_path_buf() });
     }
-    // While the rest goes, the staging folder says whose it was. What it holds is not resumed from.
-    let staging = publish::staging(dir);
-    publish::remove_tree(&staging)?;
-    std::fs::create_dir_all(&staging).map_err(|source| Error::io("creating", &staging, source))?;
-    for entry in ENTRIES {
-        let path = dir.join(entry);
-        if path.is_dir() {
-            publish::remove_tree(&path)?;
-        } else if path.exists() {
-            std::fs::remove_file(&path).map_err(|source| Error::io("deleting", &path, source))?;
-        }
-    }
-    Ok(())
+    publish::clear(dir)
 }
 
 fn read_begun(path: &Path) -> Result<Option<Begun>> {
@@ -448,6 +467,7 @@ fn read_assets(dir: &Path) -> Result<BTreeMap<String, String>> {
         Ok(bytes) => {
             let staged: BTreeMap<String, String> =
                 serde_json::from_slice(&bytes).map_err(|source| Error::corrupt(&path, source.to_string()))?;
+            crate::manifest::check_assets(&path, &staged)?;
             assets.extend(staged);
         }
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => {}

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::events::Fired;
 use crate::gbuffer::GBuffer;
 use crate::state::State;
 
@@ -18,10 +19,12 @@ pub struct Frame {
     pub reward: f32,
     /// Success after the step that followed.
     pub success: bool,
-    /// The step that followed ended the episode by its own rules.
+    /// The step that followed ended the episode by its own rules, or the step after it diverged.
     pub terminated: bool,
     /// The step that followed was the last that the duration allows.
     pub truncated: bool,
+    /// Events that fired at this instant, before the step that followed.
+    pub events: Vec<Fired>,
     /// By camera of the scene.
     pub views: Vec<CameraFrame>,
 }
@@ -58,11 +61,17 @@ pub enum Outcome {
     Truncated,
     /// The scene's `terminate`, or an event.
     Terminated,
-    /// The state stopped being finite; the frames before it are kept.
+    /// The state, an action, an observation or the reward stopped being finite. The frames before the
+    /// failed step are kept, and the last of them is marked as terminated.
     Diverged {
         /// Physics step, counted from the reset.
         step: u64,
-        /// Which body or joint.
+        /// Which body, joint or channel.
         what: String,
+    },
+    /// No draw of the episode's scene met the requirements: it has no scene and no frames.
+    Impossible {
+        /// How often each requirement rejected.
+        report: String,
     },
 }

@@ -31,6 +31,7 @@ pub mod scene;
 pub mod spec;
 pub mod state;
 pub mod stream;
+pub mod versions;
 pub mod view;
 pub mod visual;
 pub mod world;

@@ -1,7 +1,8 @@
 //! A policy in a world, frame by frame: the recorder's source.
 //!
-//! A [`Rollout`] yields [`Frame`]s one at a time, one step behind the world, because forward flow
-//! and its occlusion need the next instant. Memory is two frames, whatever the episode's length.
+//! A [`Rollout`] yields [`Frame`]s one at a time, two steps behind the world: forward flow and its
+//! occlusion need the next instant, and whether a frame is the last is known once the step after it
+//! has not diverged. Memory is three frames, whatever the episode's length.
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -19,6 +20,7 @@ pub struct Rollout<'a> {
     policy: &'a mut dyn Policy,
     channels: Channels,
     held: Option<Held>,
+    ready: Option<Frame>,
     states: Digest,
     pixels: Digest,
     frames: u64,
@@ -39,23 +41,36 @@ impl<'a> Rollout<'a> {
             policy,
             channels,
             held: None,
+            ready: None,
             states: Digest::default(),
             pixels: Digest::default(),
             frames: 0,
             end: None,
         };
-        rollout.held = Some(rollout.observe()?);
+        let first = rollout.observe()?;
+        match rollout.world.catalog().observation.state.not_finite(&first.frame.observation) {
+            Some(what) => rollout.diverge(0, format!("observation {what}")),
+            None => rollout.held = Some(first),
+        }
         Ok(rollout)
     }
 
-    /// The next frame; `None` once the episode is over. Divergence is an end, not an error.
+    /// The next frame; `None` once the episode is over. Divergence is an end, not an error: the frames
+    /// before the failed step are given, the last of them marked as terminated.
     pub fn next_frame(&mut self) -> Result<Option<Frame>> {
-        if self.end.is_some() {
-            return Ok(None);
+        while let Some(now) = self.held.take() {
+            let Some(frame) = self.advance(now)? else { break };
+            if let Some(before) = self.ready.replace(frame) {
+                return Ok(Some(self.give(before)));
+            }
         }
-        let Some(mut now) = self.held.take() else {
-            return Ok(None);
-        };
+        let Some(mut last) = self.ready.take() else { return Ok(None) };
+        last.terminated |= matches!(self.end, Some((Outcome::Diverged { .. }, _)));
+        Ok(Some(self.give(last)))
+    }
+
+    /// Steps from an instant and completes its frame; `None` if the step diverges.
+    fn advance(&mut self, mut now: Held) -> Result<Option<Frame>> {
         let mut action = neutral_action(self.world.catalog());
         self.policy.act(
             &PolicyInput {
@@ -66,30 +81,47 @@ impl<'a> Rollout<'a> {
             },
             &mut action,
         )?;
-        clamp_action(self.world.catalog(), &mut action);
+        if let Err(what) = self.world.catalog().action.clamp(&mut action) {
+            let physics_step = self.world.state().step * u64::from(self.world.scene().engine.substeps());
+            self.diverge(physics_step, format!("action {what}"));
+            return Ok(None);
+        }
         let step = match self.world.step(&action) {
             Ok(step) => step,
             Err(Error::Diverged { step, what }) => {
-                self.end = Some((Outcome::Diverged { step, what }, false));
+                self.diverge(step, what);
                 return Ok(None);
             }
             Err(other) => return Err(other),
         };
+        now.frame.events = self.world.happened().to_vec();
         let mut next = self.observe()?;
         if self.channels.flow {
             self.tie(&mut now, &mut next);
         }
         now.frame.action = action;
         self.conclude(&mut now.frame, step);
-        self.held = Some(next);
-        self.digest(&now.frame);
-        self.frames += 1;
+        if !step.done() {
+            self.held = Some(next);
+        }
         Ok(Some(now.frame))
+    }
+
+    fn diverge(&mut self, step: u64, what: String) {
+        self.end = Some((Outcome::Diverged { step, what }, false));
+    }
+
+    /// Counts and digests a frame as it leaves.
+    fn give(&mut self, frame: Frame) -> Frame {
+        self.digest(&frame);
+        self.frames += 1;
+        frame
     }
 
     /// How the episode ended; `None` before [`Rollout::next_frame`] has returned `None`.
     pub fn end(&self) -> Option<EpisodeEnd> {
-        self.end.as_ref().map(|(outcome, success)| EpisodeEnd {
+        let over = self.held.is_none() && self.ready.is_none();
+        self.end.as_ref().filter(|_| over).map(|(outcome, success)| EpisodeEnd {
             frames: self.frames,
             outcome: outcome.clone(),
             success: *success,
@@ -156,12 +188,4 @@ impl<'a> Rollout<'a> {
 pub(crate) fn neutral_action(catalog: &Catalog) -> Vec<f32> {
     let middle = |low: f32, high: f32| if low.is_finite() && high.is_finite() { 0.5 * (low + high) } else { 0.0 };
     catalog.action.channels.iter().map(|channel| middle(channel.low, channel.high)).collect()
-}
-
-/// Clamps to the bounds; what is not a number becomes the nearest bound to zero.
-fn clamp_action(catalog: &Catalog, action: &mut [f32]) {
-    for (value, channel) in action.iter_mut().zip(&catalog.action.channels) {
-        let finite = if value.is_nan() { 0.0 } else { *value };
-        *value = finite.max(channel.low).min(channel.high);
-    }
 }

@@ -32,9 +32,31 @@ impl VectorSpec {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.channels.iter().map(|channel| channel.name.as_str())
     }
+
+    /// Names the first channel whose value is not finite, as `joint(hinge) is NaN`.
+    pub fn not_finite(&self, values: &[f32]) -> Option<String> {
+        let channel = values.iter().position(|value| !value.is_finite())?;
+        let name = self.channels.get(channel).map_or("a channel beyond the last", |channel| channel.name.as_str());
+        Some(format!("{name} is {}", values[channel]))
+    }
+
+    /// Clamps each value to its channel's bounds.
+    ///
+    /// # Errors
+    /// What [`VectorSpec::not_finite`] says: a value that is not finite has no nearest legal one.
+    pub fn clamp(&self, values: &mut [f32]) -> Result<(), String> {
+        if let Some(what) = self.not_finite(values) {
+            return Err(what);
+        }
+        for (value, channel) in values.iter_mut().zip(&self.channels) {
+            *value = value.max(channel.low).min(channel.high);
+        }
+        Ok(())
+    }
 }
 
-/// Layout of an action. Values outside the bounds are clamped by the world, which records what it applied.
+/// Layout of an action. Values outside the bounds are clamped by the world, which records what it applied;
+/// one that is not finite ends the episode as diverged.
 pub type ActionSpec = VectorSpec;
 
 /// A camera as a policy or a recorder knows it.

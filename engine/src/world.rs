@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::events::Fired;
 use crate::gbuffer::{Channels, GBuffer};
 use crate::scene::Scene;
 use crate::state::{Catalog, State};
@@ -13,7 +14,7 @@ use crate::view::View;
 
 /// A simulated world.
 pub trait World: Send {
-    /// Starts `scene` from its beginning.
+    /// Starts `scene` from its beginning. If that fails, the world stays in its last scene as it was.
     fn reset(&mut self, scene: &Arc<Scene>) -> Result<()>;
 
     /// The scene of the last reset.
@@ -29,7 +30,17 @@ pub trait World: Send {
     fn observation(&self) -> &[f32];
 
     /// Advances by one control step under `action` (clamped to its bounds).
+    ///
+    /// # Errors
+    /// [`crate::Error::Diverged`] if the action, or the state, observation or reward that it leads to,
+    /// is not finite: the error names it, and no step may follow.
     fn step(&mut self, action: &[f32]) -> Result<Step>;
+
+    /// The events that fired at the beginning of the last step, in order; none before the first, and
+    /// none right after a restore.
+    fn happened(&self) -> &[Fired] {
+        &[]
+    }
 
     /// Where a camera of the scene stands now, by index.
     fn view(&self, camera: usize) -> View;

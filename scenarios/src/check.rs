@@ -29,7 +29,8 @@ pub fn check(plan: &Plan, uses: &[NameUse], decoder: &mut Decoder<'_>) {
         let words = param.map(|index| plan.params.get(index).words()).unwrap_or_default();
         uses.extend(words.into_iter().map(|name| NameUse { name, ..used.clone() }));
     }
-    for name in uses.iter().filter(|used| !used.name.starts_with('$')) {
+    // A sensor is called by its text, which may begin with a parameter.
+    for name in uses.iter().filter(|used| !used.name.starts_with('$') || used.refers == Refers::Sensor) {
         if let Some((what, known)) = names.missing(name) {
             let message = format!("there is no {what} called `{}`", name.name);
             let help = if known.is_empty() {
@@ -41,6 +42,7 @@ pub fn check(plan: &Plan, uses: &[NameUse], decoder: &mut Decoder<'_>) {
         }
     }
     action_terms(plan, &names, decoder);
+    observed_twice(plan, decoder);
     for (key, section) in &plan.sections {
         limits(section, key, decoder);
     }
@@ -69,9 +71,10 @@ impl Names {
         let observation = match plan.section("observation") {
             Some(Tree::List(items)) => items
                 .iter()
-                .filter_map(|item| match item {
-                    Tree::Expr(expr) => Some(expr.to_string()),
-                    _ => None,
+                .flat_map(|item| match item {
+                    Tree::Expr(expr) => vec![expr.to_string()],
+                    Tree::Map(keys) => keys.iter().filter_map(|(_, tree)| text(tree)).collect(),
+                    _ => Vec::new(),
                 })
                 .collect(),
             _ => Vec::new(),
@@ -109,6 +112,29 @@ impl Names {
             Refers::Sensor => (!is(&self.cameras) && !is(&self.observation))
                 .then(|| ("camera or entry of `observation`", self.cameras.iter().chain(&self.observation).collect())),
         }
+    }
+}
+
+/// A text or the text of an expression.
+fn text(tree: &Tree) -> Option<String> {
+    match tree {
+        Tree::Expr(expr) => Some(expr.to_string()),
+        other => other.plain()?.text().map(str::to_owned),
+    }
+}
+
+/// Two entries of `observation` under one name, or one under the name of a camera: a fault could not tell them apart.
+fn observed_twice(plan: &Plan, decoder: &mut Decoder<'_>) {
+    let Some(Tree::List(items)) = plan.section("observation") else { return };
+    let mut seen: Vec<String> = plan.cameras.iter().map(|camera| camera.name.clone()).collect();
+    for (i, item) in items.iter().enumerate() {
+        let Some(name) = item.get("name").or(Some(item)).and_then(text) else { continue };
+        if seen.contains(&name) {
+            let path = format!("observation.{i}");
+            let span = place(decoder, "observation");
+            decoder.report(span, &path, format!("two sensors are called `{name}`"), "give one of them another `name`");
+        }
+        seen.push(name);
     }
 }
 

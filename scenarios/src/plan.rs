@@ -92,6 +92,7 @@ impl Plan {
             require.extend(sight(&body.thing));
         }
         let cameras = cameras(tree.take("cameras"), decoder);
+        name_observed(&mut tree);
         if tree.get("action").is_none() {
             let controllers = bodies.iter().filter(|body| body.kind == BodyKind::Robot);
             let terms = controllers.map(|body| Plain::Text(format!("{}.controllers", body.thing.name)));
@@ -159,6 +160,37 @@ fn engine(mut tree: Tree, decoder: &mut Decoder<'_>) -> (Engine, Tree) {
     let gravity =
         gravity.unwrap_or_else(|| Tree::Plain(Plain::List(engine.gravity.iter().map(|x| Plain::Number(*x)).collect())));
     (engine, gravity)
+}
+
+/// Names the entries of `observation` whose text differs from episode to episode by the text as it is written.
+fn name_observed(tree: &mut Tree) {
+    let Tree::Map(sections) = tree else { return };
+    let Some((_, Tree::List(entries))) = sections.iter_mut().find(|(key, _)| key == "observation") else { return };
+    for entry in entries {
+        let (expr, named) = match entry {
+            Tree::Expr(expr) => (expr.clone(), false),
+            Tree::Map(keys) => match keys.iter().find(|(key, _)| key == "expr") {
+                Some((_, Tree::Expr(expr))) => (expr.clone(), keys.iter().any(|(key, _)| key == "name")),
+                _ => continue,
+            },
+            _ => continue,
+        };
+        if !named && has_params(&expr) {
+            let name = Tree::Plain(Plain::Text(expr.to_string()));
+            *entry = Tree::Map(vec![("name".to_owned(), name), ("expr".to_owned(), Tree::Expr(expr))]);
+        }
+    }
+}
+
+/// True if an expression mentions a parameter, as a value or as the name of a place.
+fn has_params(expr: &Expr) -> bool {
+    let mut found = false;
+    expr.walk(&mut |part| match part {
+        Expr::Param(_) => found = true,
+        Expr::Signal(_, places) => found |= places.iter().any(|place| place.param),
+        _ => {}
+    });
+    found
 }
 
 /// The first of some paths that stands in the file.

@@ -9,7 +9,7 @@ use worldloom_engine::assets::Assets;
 use worldloom_engine::expr::{Expr, Function, Place, Signal};
 use worldloom_engine::physics::PhysicsWorld;
 use worldloom_engine::physics::settle::{Settled, Unsettled, settle};
-use worldloom_engine::scene::{Camera, LANGUAGE_VERSION, Object, ParamValue, Robot, Scene, Sky};
+use worldloom_engine::scene::{Camera, LANGUAGE_VERSION, Object, Observed, ParamValue, Robot, Scene, Sky};
 use worldloom_engine::stream::Stream;
 use worldloom_engine::world::World;
 
@@ -292,8 +292,9 @@ impl<'a> Sampler<'a> {
     fn measure(&mut self, scene: &Scene, signals: Vec<Expr>) -> Result<Vec<f32>, SampleError> {
         let (index, assets) = (self.index, self.assets);
         let world = self.world.get_or_insert_with(|| PhysicsWorld::new(Arc::clone(assets)));
+        let observation = signals.into_iter().map(Observed::from).collect();
         // The world evaluates what it observes, with its eyes if it must look; what happens later does not matter here.
-        let mut probe = Scene { observation: signals, success: None, reward: None, terminate: None, ..scene.clone() };
+        let mut probe = Scene { observation, success: None, reward: None, terminate: None, ..scene.clone() };
         probe.events.clear();
         probe.action.clear();
         world.reset(&Arc::new(probe)).map_err(|source| SampleError::Engine { index, source: Box::new(source) })?;
@@ -303,9 +304,9 @@ impl<'a> Sampler<'a> {
     /// Texts of the requirements that a scene does not satisfy.
     fn unsatisfied(&mut self, drawn: &Drawn<'_>, scene: &Scene) -> Result<Vec<String>, SampleError> {
         let plan = self.plan;
-        let mut stream = Stream::new(self.seed, "require", self.index, self.attempt);
-        // Every requirement takes its draw, so that adding a certain one does not shift the others.
-        let asked: Vec<_> = plan.require.iter().filter(|requirement| stream.unit() < requirement.p).collect();
+        // A stream by its text, so that adding or moving a requirement does not shift the others.
+        let chance = |text: &str| Stream::new(self.seed, &format!("require {text}"), self.index, self.attempt).unit();
+        let asked: Vec<_> = plan.require.iter().filter(|required| chance(&required.text) < required.p).collect();
         if asked.is_empty() {
             return Ok(Vec::new());
         }

@@ -18,15 +18,22 @@ CAMERA = "observation.images.front"
 SIZE, FRAMES, EPISODES, FPS = 64, 12, 2, 25
 
 
-def write(root):
-    """Two short episodes of a square that moves over a gradient, written by lerobot itself."""
+def write(root, codec="h264"):
+    """Two short episodes of a square that moves over a gradient, written by lerobot itself.
+
+    `codec` is one of lerobot's video codecs, or `png` for pictures in the data rows."""
     features = {
         "observation.state": {"dtype": "float32", "shape": (3,), "names": ["a", "b", "c"]},
         "action": {"dtype": "float32", "shape": (2,), "names": ["d", "e"]},
-        CAMERA: {"dtype": "video", "shape": (SIZE, SIZE, 3), "names": ["height", "width", "channels"]},
+        CAMERA: {"dtype": "image" if codec == "png" else "video", "shape": (SIZE, SIZE, 3), "names": ["height", "width", "channels"]},
     }
-    encoder = RGBEncoderConfig(vcodec="h264", g=4, crf=8, preset="veryfast")
-    dataset = LeRobotDataset.create("compat/control", fps=FPS, features=features, root=root, rgb_encoder=encoder)
+    options = {
+        "h264": {"rgb_encoder": RGBEncoderConfig(vcodec="h264", g=4, crf=8, preset="veryfast")},
+        # As lerobot sets it where nothing is said.
+        "av1": {},
+        "png": {"use_videos": False},
+    }[codec]
+    dataset = LeRobotDataset.create("compat/control", fps=FPS, features=features, root=root, **options)
     random = np.random.default_rng(7)
     ramp = np.linspace(40, 200, SIZE, dtype=np.uint8)
     for _ in range(EPISODES):

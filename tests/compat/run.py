@@ -186,9 +186,29 @@ def merged_by_lerobot(tally, folder):
     tally.check("lerobot merges two datasets of ours", merge)
 
 
+def inspected(root):
+    """`worldloom inspect` of a dataset that lerobot wrote says what lerobot put in."""
+    found, meta = json.loads(worldloom("inspect", root, "--json")), checks.info(root)
+    assert found["origin"] is None, f"expected no origin of ours, found {found['origin']}"
+    counts = (found["episodes"], found["frames"], found["fps"])
+    expected = (controls.EPISODES, controls.EPISODES * controls.FRAMES, controls.FPS)
+    assert counts == expected, f"expected {expected} episodes, frames and fps, found {counts}"
+    features = {feature["key"]: (feature["dtype"], feature["shape"]) for feature in found["features"]}
+    declared = {key: (feature["dtype"], list(feature["shape"])) for key, feature in meta["features"].items()}
+    assert features == declared, f"expected {declared}, found {features}"
+
+
+def foreign(tally, folder):
+    """Datasets that lerobot wrote, in its three ways to keep pictures, are read by worldloom."""
+    for codec in ("h264", "av1", "png"):
+        root = folder / f"foreign-{codec}"
+        if tally.check(f"lerobot writes {codec}", controls.write, root, codec):
+            tally.check(f"worldloom inspects lerobot's {codec}", inspected, root)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("groups", nargs="*", help="controls, the name of a robot, library, codecs, merge; all of them if none is named")
+    parser.add_argument("groups", nargs="*", help="controls, the name of a robot, library, codecs, merge, foreign; all of them if none is named")
     parser.add_argument("--keep", metavar="DIR", help="write the datasets here and keep them")
     args = parser.parse_args()
     av.logging.set_level(av.logging.ERROR)
@@ -198,7 +218,7 @@ def main():
     groups = {"controls": lambda: tally.check("controls: the checks accept lerobot's own dataset and notice damage", controls.passes_and_fails, folder / "controls")}
     for entry in robots.ROBOTS:
         groups[entry.name] = lambda entry=entry: robot(tally, entry, folder)
-    groups |= {"library": lambda: library(tally, folder), "codecs": lambda: codecs(tally, folder), "merge": lambda: merged_by_lerobot(tally, folder)}
+    groups |= {"library": lambda: library(tally, folder), "codecs": lambda: codecs(tally, folder), "merge": lambda: merged_by_lerobot(tally, folder), "foreign": lambda: foreign(tally, folder)}
     unknown = set(args.groups) - set(groups)
     if unknown:
         parser.error(f"no group {', '.join(sorted(unknown))}; there are {', '.join(groups)}")

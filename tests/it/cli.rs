@@ -412,3 +412,48 @@ fn the_report_is_one_page_that_fetches_nothing() {
         assert!(!html.contains(outside), "the page refers to something outside: {outside}");
     }
 }
+
+#[test]
+fn each_label_alone_is_generated_replayed_and_shown() {
+    let shop = Workshop::new();
+    // What the page shows of each; boxes, poses and contacts are tables without pictures.
+    let shown = [
+        ("depth", Some("depth")),
+        ("normals", Some("normals")),
+        ("instances", Some("instances")),
+        ("flow", Some("flow to the next frame")),
+        ("boxes", None),
+        ("poses", None),
+        ("contacts", None),
+        ("none", None),
+    ];
+    let titles: Vec<&str> = shown.iter().filter_map(|(_, title)| *title).collect();
+    for (label, title) in shown {
+        let out = text(&shop.path(label));
+        shop.generate(1, label, &["--labels", label]).expect(0);
+        run(["replay", &out, "--episode", "0"]).expect(0);
+        let page = shop.path(&format!("{label}.html"));
+        run(["report", &out, "--out", &text(&page)]).expect(0);
+        let html = std::fs::read_to_string(&page).expect("a page");
+        for other in &titles {
+            let there = html.contains(&format!("<figcaption>{other}</figcaption>"));
+            assert_eq!(there, title == Some(*other), "--labels {label}: `{other}` on the page is {there}");
+        }
+    }
+}
+
+#[test]
+fn inspect_counts_success_only_where_the_scenario_defines_it() {
+    let shop = Workshop::new();
+    shop.generate(2, "with", &[]).expect(0);
+    let with = run(["inspect", &text(&shop.path("with")), "--json"]).expect(0).json();
+    assert!(with["origin"]["successes"].is_u64(), "{}", with["origin"]["successes"]);
+    assert_eq!(with["origin"]["diverged_episodes"], 0);
+    shop.write("balls.yaml", &SCENARIO.replace("success: pos(blue).x > 0.31\n", ""));
+    shop.generate(2, "without", &[]).expect(0);
+    let without = run(["inspect", &text(&shop.path("without")), "--json"]).expect(0).json();
+    assert!(without["origin"]["successes"].is_null(), "{}", without["origin"]["successes"]);
+    let words = run(["inspect", &text(&shop.path("without"))]).expect(0).stdout;
+    assert!(!words.contains("success"), "{words}");
+    assert!(words.contains("float32"), "{words}");
+}

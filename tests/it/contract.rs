@@ -2,4 +2,5 @@
 
 mod datasets;
 mod files;
+mod library;
 mod process;

@@ -477,3 +477,20 @@ fn walk(root: &Path, folder: &Path, found: &mut Vec<String>) {
         }
     }
 }
+
+#[test]
+fn versions_in_manifests_are_those_of_the_lock_file() {
+    let lock = read(&root().join("Cargo.lock"));
+    for (library, version) in worldloom_engine::versions::LIBRARIES {
+        let entry = format!("name = \"{library}\"\nversion = \"{version}\"\n");
+        assert!(
+            lock.contains(&entry),
+            "expected {library} {version} in Cargo.lock, where it stands as another version"
+        );
+    }
+    // Several versions of glam may be there for rapier's optional conversions: ours is the one of glamx.
+    let glamx = lock.split("[[package]]").find(|package| package.contains("name = \"glamx\"")).unwrap_or_default();
+    let glam = worldloom_engine::versions::LIBRARIES.iter().find(|(library, _)| *library == "glam");
+    let expected = glam.map(|(_, version)| format!("\"glam {version}\""));
+    assert!(expected.as_ref().is_some_and(|glam| glamx.contains(glam)), "expected {expected:?} in {glamx}");
+}

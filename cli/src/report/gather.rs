@@ -4,11 +4,13 @@ use std::path::Path;
 
 use worldloom_datasets::reader::{EpisodeEntry, LabelRow};
 use worldloom_datasets::{Codec, Dataset, EpisodeRecord, Manifest, clip};
+use worldloom_engine::frame::Outcome as EpisodeOutcome;
 use worldloom_engine::scene::Scene;
 
 use super::chart::Line;
 use super::page::{CameraShown, DatasetShown, EpisodeShown};
 use crate::colour::{self, Picture};
+use crate::episode::Origin;
 use crate::failure::{Failure, Outcome};
 use crate::inspect::{size_of, video_text};
 use crate::replay::Recording;
@@ -23,8 +25,10 @@ const MOST_CAMERAS: usize = 3;
 /// LeRobot's prefix of camera keys.
 const CAMERA_PREFIX: &str = "observation.images.";
 
-/// Reads what is shown of the dataset in `folder`: its first `episodes` episodes, the first one replayed if `verify`.
-pub fn dataset(folder: &Path, episodes: u64, verify: bool) -> Outcome<DatasetShown> {
+/// Reads what is shown of the dataset in `folder`: its first `episodes` episodes, the first of
+/// them that has a scene replayed if `verify` says under which trust.
+pub fn dataset(folder: &Path, episodes: u64, verify: Option<Origin>) -> Outcome<DatasetShown> {
+    let mut verify = verify;
     let dataset = Dataset::open(folder)?;
     let Some(manifest) = dataset.manifest() else {
         let help = "`worldloom inspect` shows what it holds";
@@ -40,8 +44,11 @@ pub fn dataset(folder: &Path, episodes: u64, verify: bool) -> Outcome<DatasetSho
         if (shown.len() as u64) < episodes {
             let scene: Option<Scene> = serde_json::from_str(&record.scene_json).ok();
             defines_success |= scene.is_some_and(|scene| scene.success.is_some());
-            let replayed =
-                if verify && shown.is_empty() { Some(Recording::open(folder, record.number)?.replay()?) } else { None };
+            let possible = !matches!(record.outcome, EpisodeOutcome::Impossible { .. });
+            let replayed = match verify.take_if(|_| possible) {
+                Some(origin) => Some(Recording::open(folder, record.number, origin)?.replay()?),
+                None => None,
+            };
             let mut episode = episode(&dataset, manifest, record, scratch.folder())?;
             episode.replayed = replayed;
             shown.push(episode);
@@ -96,7 +103,8 @@ fn camera(
     let name = key.strip_prefix(CAMERA_PREFIX).unwrap_or(key);
     let stills: Vec<u64> = evenly(entry.length);
     let mut rows: Vec<LabelRow> = Vec::new();
-    if manifest.plan.channels().depth || manifest.plan.channels().normal || manifest.plan.channels().instance {
+    // Boxes alone draw instances and store no picture of them.
+    if manifest.tables.iter().any(|table| *table == format!("annotations/cameras/{name}")) {
         for row in dataset.labels(entry.index, name)? {
             let row = row?;
             if stills.contains(&row.frame) {

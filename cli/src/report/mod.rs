@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::args::ReportArgs;
+use crate::episode::Origin;
 use crate::failure::{Failure, Outcome};
 use crate::terminal::{self, human_bytes};
 
@@ -36,9 +37,10 @@ pub struct Reported {
 /// Runs the command.
 pub fn run(args: &ReportArgs) -> Outcome {
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.datasets[0]));
+    let verify = args.verify.then(|| Origin::of(args.allow_process));
     let mut shown = Vec::with_capacity(args.datasets.len());
     for folder in &args.datasets {
-        shown.push(gather::dataset(folder, args.episodes, args.verify)?);
+        shown.push(gather::dataset(folder, args.episodes, verify)?);
     }
     let html = page::page(&args.title, &shown);
     if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {

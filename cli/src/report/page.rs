@@ -192,6 +192,7 @@ fn badges(dataset: &DatasetShown, episode: &EpisodeShown) -> String {
         EpisodeOutcome::Truncated => {}
         EpisodeOutcome::Terminated => badge("plain", "terminated"),
         EpisodeOutcome::Diverged { .. } => badge("bad", "diverged"),
+        EpisodeOutcome::Impossible { .. } => badge("bad", "impossible"),
     }
     match episode.replayed.as_ref().map(|replayed| replayed.verdict) {
         Some(Verdict::Proved) => badge("good", "replayed bit for bit"),

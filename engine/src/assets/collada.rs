@@ -4,13 +4,14 @@
 //! that its up axis is z. Diffuse colours and pictures are kept; skins, morphs, cameras and lights
 //! are not.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use glamx::glam::{Mat3, Mat4, Quat};
 use roxmltree::Node;
 
 use super::Assets;
-use super::mesh::RawPart;
+use super::mesh::{MOST_TRIANGLES, RawPart};
 use crate::error::{Error, Result};
 use crate::maths::{Vec2, Vec3, rotation_about};
 
@@ -18,6 +19,13 @@ use crate::maths::{Vec2, Vec3, rotation_about};
 const DEEPEST: usize = 128;
 /// Elements in one file.
 const MOST_NODES: u32 = 2_000_000;
+/// Nodes placed; a few that refer to each other twice could otherwise be placed 2¹⁰⁰ times.
+const MOST_PLACED: usize = 100_000;
+/// Numbers and elements read, those of geometry that is placed often each time: a mesh of the most
+/// triangles has nine indices a triangle and its vertices.
+const MOST_READ: usize = 200_000_000;
+/// Largest `offset` of an `<input>`; a corner has an index for position, normal, and a few layers.
+const FURTHEST_OFFSET: usize = 64;
 
 pub(super) fn read(assets: &Assets, name: &str) -> Result<Vec<RawPart>> {
     let text = assets.read_text(name)?;
@@ -32,7 +40,7 @@ pub(super) fn read(assets: &Assets, name: &str) -> Result<Vec<RawPart>> {
         return Err(Error::asset(name, "is not a COLLADA file"));
     }
     let ids = document.descendants().filter_map(|node| Some((node.attribute("id")?, node))).collect();
-    let mut reader = Reader { assets, name, ids, parts: Vec::new() };
+    let mut reader = Reader { assets, name, ids, parts: Vec::new(), placed: 0, triangles: 0, read: Cell::new(0) };
     let scene = child(root, "scene").and_then(|scene| child(scene, "instance_visual_scene"));
     let scene = match scene.and_then(|instance| reader.target(instance, "url")) {
         Some(scene) => Some(scene),
@@ -74,6 +82,11 @@ struct Reader<'a, 'x> {
     name: &'a str,
     ids: BTreeMap<&'x str, Node<'x, 'x>>,
     parts: Vec<RawPart>,
+    /// Nodes placed and triangles read so far.
+    placed: usize,
+    triangles: usize,
+    /// Numbers and elements read so far.
+    read: Cell<usize>,
 }
 
 /// Values of a `<source>`, `stride` at a time.
@@ -94,6 +107,15 @@ impl<'x> Reader<'_, 'x> {
         Error::asset(self.name, problem.to_string())
     }
 
+    /// Counts what is about to be read, so that a small file cannot ask for endless work.
+    fn spend(&self, amount: usize) -> Result<()> {
+        self.read.set(self.read.get().saturating_add(amount));
+        if self.read.get() > MOST_READ {
+            return Err(self.error(format!("repeats its geometry until more than {MOST_READ} numbers must be read")));
+        }
+        Ok(())
+    }
+
     /// The element that an attribute `#id` refers to.
     fn target(&self, node: Node<'x, 'x>, attribute: &str) -> Option<Node<'x, 'x>> {
         self.ids.get(node.attribute(attribute)?.trim_start_matches('#')).copied()
@@ -103,6 +125,11 @@ impl<'x> Reader<'_, 'x> {
         if depth > DEEPEST {
             return Err(self.error("nodes are nested in a cycle"));
         }
+        self.placed += 1;
+        if self.placed > MOST_PLACED {
+            return Err(self.error(format!("its nodes refer to each other until more than {MOST_PLACED} are placed")));
+        }
+        self.spend(node.children().count())?;
         let mut placed = parent;
         for child in node.children().filter(Node::is_element) {
             let tag = child.tag_name().name();
@@ -110,14 +137,14 @@ impl<'x> Reader<'_, 'x> {
                 "matrix" | "translate" | "rotate" | "scale" => placed *= self.transform(child)?,
                 "instance_geometry" => {
                     if let Some(geometry) = self.target(child, "url") {
-                        self.geometry(geometry, placed, &self.bindings(child))?;
+                        self.geometry(geometry, placed, &self.bindings(child)?)?;
                     }
                 }
                 "instance_controller" => {
                     // A skin at rest is its geometry.
                     let skin = self.target(child, "url").and_then(|controller| self::child(controller, "skin"));
                     if let Some(geometry) = skin.and_then(|skin| self.target(skin, "source")) {
-                        self.geometry(geometry, placed, &self.bindings(child))?;
+                        self.geometry(geometry, placed, &self.bindings(child)?)?;
                     }
                 }
                 "instance_node" => {
@@ -153,12 +180,14 @@ impl<'x> Reader<'_, 'x> {
     }
 
     /// Material of each symbol that a geometry's primitives use.
-    fn bindings(&self, instance: Node<'x, 'x>) -> BTreeMap<&'x str, Node<'x, 'x>> {
-        instance
+    fn bindings(&self, instance: Node<'x, 'x>) -> Result<BTreeMap<&'x str, Node<'x, 'x>>> {
+        self.spend(instance.descendants().count())?;
+        let bound = instance
             .descendants()
             .filter(|node| node.has_tag_name_local("instance_material"))
             .filter_map(|node| Some((node.attribute("symbol")?, self.target(node, "target")?)))
-            .collect()
+            .collect();
+        Ok(bound)
     }
 
     fn geometry(
@@ -168,17 +197,22 @@ impl<'x> Reader<'_, 'x> {
         materials: &BTreeMap<&'x str, Node<'x, 'x>>,
     ) -> Result<()> {
         let Some(mesh) = child(geometry, "mesh") else { return Ok(()) };
+        self.spend(mesh.children().count())?;
         for primitive in mesh.children().filter(Node::is_element) {
             let kind = primitive.tag_name().name();
             if !matches!(kind, "triangles" | "polylist" | "polygons" | "tristrips" | "trifans") {
                 continue;
             }
             let mut part = self.primitive(primitive, kind, placed)?;
+            self.triangles += part.triangles.len();
+            if self.triangles > MOST_TRIANGLES {
+                return Err(self.error(format!("has more than {MOST_TRIANGLES} triangles")));
+            }
             part.name = geometry.attribute("name").or(geometry.attribute("id")).unwrap_or_default().to_owned();
             let symbol = primitive.attribute("material");
             let material = symbol.and_then(|symbol| materials.get(symbol).or_else(|| self.ids.get(symbol)));
             if let Some(material) = material.copied() {
-                self.look(material, &mut part);
+                self.look(material, &mut part)?;
             }
             self.parts.push(part);
         }
@@ -186,9 +220,12 @@ impl<'x> Reader<'_, 'x> {
     }
 
     fn primitive(&self, primitive: Node<'x, 'x>, kind: &str, placed: Mat4) -> Result<RawPart> {
+        self.spend(primitive.children().count())?;
         let mut inputs = Vec::new();
+        let mut stride = 1;
         for input in children(primitive, "input") {
-            let offset = input.attribute("offset").and_then(|text| text.parse().ok()).unwrap_or(0);
+            let offset = self.offset(input)?;
+            stride = stride.max(offset + 1);
             let semantic = input.attribute("semantic").unwrap_or_default();
             let source = self.target(input, "source").ok_or_else(|| self.error(format!("no source for {semantic}")))?;
             if semantic == "VERTEX" {
@@ -203,10 +240,6 @@ impl<'x> Reader<'_, 'x> {
                 inputs.push(Input { semantic, source: self.source(source)?, offset });
             }
         }
-        let stride = children(primitive, "input")
-            .filter_map(|input| input.attribute("offset")?.parse::<usize>().ok())
-            .max()
-            .map_or(1, |largest| largest + 1);
         let find = |semantic: &str| inputs.iter().find(|input| input.semantic == semantic);
         let position = find("POSITION").ok_or_else(|| self.error("a primitive without positions"))?;
         let (normal, uv) = (find("NORMAL"), find("TEXCOORD"));
@@ -246,18 +279,26 @@ impl<'x> Reader<'_, 'x> {
         Ok(part)
     }
 
+    /// Which of a corner's indices an `<input>` reads.
+    fn offset(&self, input: Node<'x, 'x>) -> Result<usize> {
+        let Some(text) = input.attribute("offset") else { return Ok(0) };
+        let offset = text.trim().parse().ok().filter(|offset| *offset <= FURTHEST_OFFSET);
+        offset.ok_or_else(|| self.error(format!("offset `{text}` is not one of 0 to {FURTHEST_OFFSET}")))
+    }
+
     /// Corners of each polygon; a corner is `stride` indices.
     fn polygons(&self, primitive: Node<'x, 'x>, kind: &str, stride: usize) -> Result<Vec<Vec<Vec<usize>>>> {
         let mut out = Vec::new();
+        let counts = child(primitive, "vcount").map(|node| self.indices(node)).transpose()?.unwrap_or_default();
         for p in children(primitive, "p") {
             let indices = self.indices(p)?;
             let corners: Vec<Vec<usize>> = indices.chunks_exact(stride).map(<[usize]>::to_vec).collect();
             match kind {
                 "triangles" => out.extend(corners.chunks_exact(3).map(<[_]>::to_vec)),
                 "polylist" => {
-                    let counts = child(primitive, "vcount").map(|node| self.indices(node)).transpose()?;
                     let mut rest = &corners[..];
-                    for count in counts.unwrap_or_default() {
+                    self.spend(counts.len())?;
+                    for &count in &counts {
                         let (polygon, after) = rest
                             .split_at_checked(count)
                             .ok_or_else(|| self.error("a <polylist> has fewer corners than its <vcount> says"))?;
@@ -297,30 +338,39 @@ impl<'x> Reader<'_, 'x> {
 
     fn numbers(&self, node: Node<'x, 'x>) -> Result<Vec<f32>> {
         let words = node.text().unwrap_or_default().split_whitespace();
-        words.map(|word| word.parse().map_err(|_| self.error(format!("`{word}` is not a number")))).collect()
+        let parsed: Result<Vec<_>> =
+            words.map(|word| word.parse().map_err(|_| self.error(format!("`{word}` is not a number")))).collect();
+        self.spend(parsed.as_ref().map_or(0, Vec::len))?;
+        parsed
     }
 
     fn indices(&self, node: Node<'x, 'x>) -> Result<Vec<usize>> {
         let words = node.text().unwrap_or_default().split_whitespace();
-        words.map(|word| word.parse().map_err(|_| self.error(format!("`{word}` is not an index")))).collect()
+        let parsed: Result<Vec<_>> =
+            words.map(|word| word.parse().map_err(|_| self.error(format!("`{word}` is not an index")))).collect();
+        self.spend(parsed.as_ref().map_or(0, Vec::len))?;
+        parsed
     }
 
     /// Diffuse colour or picture of a material.
-    fn look(&self, material: Node<'x, 'x>, part: &mut RawPart) {
+    fn look(&self, material: Node<'x, 'x>, part: &mut RawPart) -> Result<()> {
         let effect = child(material, "instance_effect").and_then(|instance| self.target(instance, "url"));
+        self.spend(effect.map_or(0, |effect| effect.descendants().count()))?;
         let diffuse = effect.and_then(|effect| effect.descendants().find(|node| node.has_tag_name_local("diffuse")));
-        let Some(diffuse) = diffuse else { return };
+        let Some(diffuse) = diffuse else { return Ok(()) };
         if let Some(colour) = child(diffuse, "color").and_then(|node| self.numbers(node).ok())
             && let [r, g, b, ..] = colour[..]
         {
             part.colour = Some([r, g, b].map(|c| c.clamp(0.0, 1.0)));
         }
-        let Some(texture) = child(diffuse, "texture").and_then(|texture| texture.attribute("texture")) else { return };
-        let Some(file) = self.image(effect, texture) else { return };
+        let texture = child(diffuse, "texture").and_then(|texture| texture.attribute("texture"));
+        let Some(texture) = texture else { return Ok(()) };
+        let Some(file) = self.image(effect, texture) else { return Ok(()) };
         match self.assets.resolve(self.name, &file).and_then(|path| self.assets.picture(&path)) {
             Ok(picture) => part.picture = Some(picture),
             Err(error) => part.notes.push(format!("texture of `{}`: {error}", self.name)),
         }
+        Ok(())
     }
 
     /// File of a texture: sampler, surface, image, path; or the image directly.

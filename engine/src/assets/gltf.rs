@@ -4,41 +4,65 @@
 //! z-up, `(x, y, z) → (x, −z, y)`. Base colours and base colour textures are kept; skins, morph
 //! targets, animations and compressed meshes are not (files that need those say so and are refused).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use glamx::glam::{Mat3, Mat4, Vec4};
-use gltf::buffer::Source;
+use gltf::accessor::sparse::IndexType;
+use gltf::accessor::{DataType, Dimensions};
+use gltf::buffer::{Source, View};
 use gltf::mesh::Mode;
-use gltf::{Accessor, Document, Material, Node};
+use gltf::{Accessor, Document, Material, Node, Semantic};
 
-use super::mesh::RawPart;
-use super::{Assets, decode_picture};
+use super::mesh::{MOST_TRIANGLES, RawPart};
+use super::{Assets, LARGEST_FILE, decode_picture};
 use crate::error::{Error, Result};
 use crate::maths::{Vec2, Vec3, pow};
 use crate::visual::Picture;
 
 /// Nodes inside nodes; also what ends a cycle.
 const DEEPEST: usize = 128;
+/// Values read, those of a mesh that is placed often each time: position, normal, texture coordinate
+/// and index for each corner of the most triangles.
+const MOST_READ: usize = 12 * MOST_TRIANGLES;
+/// Values of an accessor that no bytes stand behind (sparse, over zeros). They are made for morph
+/// targets, which are not read, so a mesh has few.
+const MOST_UNBACKED: usize = 1 << 20;
 
 pub(super) fn read(assets: &Assets, name: &str) -> Result<Vec<RawPart>> {
     let bytes = assets.read(name)?;
     let bad = |problem: String| Error::asset(name, problem);
-    let file = gltf::Gltf::from_slice(&bytes).map_err(|error| bad(format!("is not glTF 2.0: {error}")))?;
-    let mut buffers = Vec::new();
+    let mut file = gltf::Gltf::from_slice(&bytes).map_err(|error| bad(format!("is not glTF 2.0: {error}")))?;
+    let mut blob = file.blob.take();
+    let (mut buffers, mut bytes_held) = (Vec::new(), 0);
     for buffer in file.buffers() {
         let data = match buffer.source() {
-            Source::Bin => file.blob.clone().ok_or_else(|| bad("has no binary chunk".to_owned()))?,
+            // Only one buffer may be the binary chunk.
+            Source::Bin => blob.take().ok_or_else(|| bad("has no binary chunk".to_owned()))?,
             Source::Uri(uri) => fetch(assets, name, uri)?,
         };
         if data.len() < buffer.length() {
             return Err(bad(format!("buffer {} has {} of {} bytes", buffer.index(), data.len(), buffer.length())));
+        }
+        bytes_held += data.len() as u64;
+        if bytes_held > LARGEST_FILE {
+            return Err(bad(format!("has buffers of more than {} MiB", LARGEST_FILE >> 20)));
         }
         buffers.push(data);
     }
     check_bounds(&file.document, name)?;
     let scene = file.default_scene().or_else(|| file.scenes().next());
     let scene = scene.ok_or_else(|| bad("has no scene".to_owned()))?;
-    let mut reader = Reader { assets, name, buffers, pictures: Vec::new(), parts: Vec::new() };
+    let mut reader = Reader {
+        assets,
+        name,
+        buffers,
+        pictures: Vec::new(),
+        parts: Vec::new(),
+        seen: BTreeSet::new(),
+        read: 0,
+        triangles: 0,
+    };
     let z_up = Mat4::from_cols(Vec4::X, Vec4::Z, -Vec4::Y, Vec4::W);
     for node in scene.nodes() {
         reader.node(&node, z_up, 0)?;
@@ -53,12 +77,20 @@ struct Reader<'a> {
     /// Pictures by index, once they are decoded.
     pictures: Vec<(usize, Arc<Picture>)>,
     parts: Vec<RawPart>,
+    /// Nodes placed; glTF's nodes are trees, so none comes twice.
+    seen: BTreeSet<usize>,
+    /// Values and triangles read so far.
+    read: usize,
+    triangles: usize,
 }
 
 impl Reader<'_> {
     fn node(&mut self, node: &Node<'_>, parent: Mat4, depth: usize) -> Result<()> {
         if depth > DEEPEST {
             return Err(Error::asset(self.name, format!("nodes are nested more than {DEEPEST} deep")));
+        }
+        if !self.seen.insert(node.index()) {
+            return Err(Error::asset(self.name, format!("node {} has two parents", node.index())));
         }
         let placed = parent * Mat4::from_cols_array_2d(&node.transform().matrix());
         if let Some(mesh) = node.mesh() {
@@ -73,6 +105,7 @@ impl Reader<'_> {
     }
 
     fn primitive(&mut self, primitive: &gltf::Primitive<'_>, name: &str, placed: Mat4) -> Result<()> {
+        self.check(primitive)?;
         let buffers = std::mem::take(&mut self.buffers);
         let reader = primitive.reader(|buffer| buffers.get(buffer.index()).map(Vec::as_slice));
         let mut part = RawPart { name: name.to_owned(), ..RawPart::default() };
@@ -99,11 +132,41 @@ impl Reader<'_> {
             Some(triangles) => part.triangles = triangles,
             None => return Ok(()),
         }
+        self.triangles += part.triangles.len();
+        if self.triangles > MOST_TRIANGLES {
+            return Err(Error::asset(self.name, format!("has more than {MOST_TRIANGLES} triangles")));
+        }
         if Mat3::from_mat4(placed).determinant() < 0.0 {
             part.triangles.iter_mut().for_each(|t| t.swap(1, 2));
         }
         self.look(&primitive.material(), &mut part);
         self.parts.push(part);
+        Ok(())
+    }
+
+    /// Types and sizes of what a primitive reads: the readers take both for granted.
+    fn check(&mut self, primitive: &gltf::Primitive<'_>) -> Result<()> {
+        let (floats, texture) = (&[DataType::F32][..], &[DataType::U8, DataType::U16, DataType::F32][..]);
+        let whole = &[DataType::U8, DataType::U16, DataType::U32][..];
+        let used = [
+            ("POSITION", primitive.get(&Semantic::Positions), Dimensions::Vec3, floats),
+            ("NORMAL", primitive.get(&Semantic::Normals), Dimensions::Vec3, floats),
+            ("TEXCOORD_0", primitive.get(&Semantic::TexCoords(0)), Dimensions::Vec2, texture),
+            ("indices", primitive.indices(), Dimensions::Scalar, whole),
+        ];
+        for (what, accessor, dimensions, types) in used {
+            let Some(accessor) = accessor else { continue };
+            if accessor.dimensions() != dimensions || !types.contains(&accessor.data_type()) {
+                let (shape, kind) = (accessor.dimensions(), accessor.data_type());
+                let problem = format!("accessor {} is {shape:?} of {kind:?}, which {what} is not", accessor.index());
+                return Err(Error::asset(self.name, problem));
+            }
+            self.read = self.read.saturating_add(accessor.count());
+        }
+        if self.read > MOST_READ {
+            let problem = format!("repeats its meshes until more than {MOST_READ} values must be read");
+            return Err(Error::asset(self.name, problem));
+        }
         Ok(())
     }
 
@@ -200,17 +263,48 @@ fn check_bounds(document: &Document, name: &str) -> Result<()> {
             return Err(Error::asset(name, format!("buffer view {} ends outside its buffer", view.index())));
         }
     }
-    let outside = |accessor: &Accessor<'_>| {
-        let Some(view) = accessor.view() else { return false };
-        let stride = view.stride().unwrap_or(accessor.size());
-        let last = accessor.count().checked_sub(1).and_then(|last| last.checked_mul(stride));
-        let end = last.and_then(|last| last.checked_add(accessor.size())?.checked_add(accessor.offset()));
-        end.is_none_or(|end| end > view.length())
-    };
-    match document.accessors().find(outside) {
-        Some(accessor) => Err(Error::asset(name, format!("accessor {} ends outside its view", accessor.index()))),
-        None => Ok(()),
+    for accessor in document.accessors() {
+        check_accessor(&accessor)
+            .map_err(|problem| Error::asset(name, format!("accessor {} {problem}", accessor.index())))?;
     }
+    Ok(())
+}
+
+fn check_accessor(accessor: &Accessor<'_>) -> std::result::Result<(), String> {
+    let (count, size) = (accessor.count(), accessor.size());
+    match accessor.view() {
+        Some(view) => check_items(&view, accessor.offset(), count, size)?,
+        None if count > MOST_UNBACKED => {
+            return Err(format!("has {count} values and no bytes; at most {MOST_UNBACKED} are read"));
+        }
+        None => {}
+    }
+    let Some(sparse) = accessor.sparse() else { return Ok(()) };
+    if sparse.count() > count {
+        return Err(format!("replaces {} of {count} values", sparse.count()));
+    }
+    let (indices, values) = (sparse.indices(), sparse.values());
+    let index_size = match indices.index_type() {
+        IndexType::U8 => 1,
+        IndexType::U16 => 2,
+        IndexType::U32 => 4,
+    };
+    check_items(&indices.view(), indices.offset(), sparse.count(), index_size)?;
+    check_items(&values.view(), values.offset(), sparse.count(), size)
+}
+
+/// `count` items of `size` bytes must lie in their view, none over its neighbour.
+fn check_items(view: &View<'_>, offset: usize, count: usize, size: usize) -> std::result::Result<(), String> {
+    let stride = view.stride().unwrap_or(size);
+    if stride < size {
+        return Err(format!("has items of {size} bytes, {stride} apart"));
+    }
+    let last = count.checked_sub(1).ok_or("has no values")?.checked_mul(stride);
+    let end = last.and_then(|last| last.checked_add(size)?.checked_add(offset));
+    if end.is_none_or(|end| end > view.length()) {
+        return Err("ends outside its view".to_owned());
+    }
+    Ok(())
 }
 
 fn triangles(mode: Mode, indices: &[u32]) -> Option<Vec<[u32; 3]>> {

@@ -14,11 +14,14 @@ use crate::maths::{Vec2, Vec3};
 use crate::visual::{Picture, TriMesh};
 
 /// No mesh may have more triangles than this; a robot's visual mesh has 10⁴ to 10⁵.
-const MOST_TRIANGLES: usize = 10_000_000;
+pub(super) const MOST_TRIANGLES: usize = 10_000_000;
 /// Coordinates beyond this (metres, before scaling) mean a broken file; single precision is useless there.
 const FARTHEST_M: f32 = 1.0e6;
 /// Cosine of the crease angle, 40°: a cylinder of 9 sides or more is smooth, a cube is not.
 const COS_CREASE: f32 = 0.766;
+/// Faces at a vertex whose normals are averaged; the time grows with its square. Where more meet (the
+/// tip of a cone of so many sides, the middle of a disc) a face's own normal is as smooth.
+const MOST_AROUND: usize = 256;
 
 /// A piece of a mesh file: one object or one material.
 #[derive(Clone, Debug)]
@@ -147,7 +150,9 @@ fn with_crease_normals(positions: &[Vec3], uvs: &[Vec2], triangles: &[[u32; 3]])
         let own = faces[face].1;
         let corners = triangle.map(|corner| {
             let mut sum = Vec3::ZERO;
-            for &other in &around[place_of[corner as usize]] {
+            let faces_here = &around[place_of[corner as usize]];
+            let averaged = if faces_here.len() > MOST_AROUND { &[][..] } else { faces_here };
+            for &other in averaged {
                 let (weighted, unit) = faces[other as usize];
                 if unit.dot(own) >= COS_CREASE {
                     sum += weighted;

@@ -203,6 +203,102 @@ fn a_collada_node_that_contains_itself_is_refused() {
     assert!(failure("loop.dae", looped.as_bytes()).contains("cycle"));
 }
 
+/// Nodes of a fan: each refers twice to the next, so 100 of them would be placed 2¹⁰⁰ times.
+const FAN: usize = 100;
+
+#[test]
+fn a_fan_of_nodes_ends_with_an_error_instead_of_exponential_time() {
+    let link = |i: usize| format!(r##"<instance_node url="#fan{i}"/>"##);
+    let fan: String = (0..FAN).map(|i| format!(r#"<node id="fan{i}">{}{}</node>"#, link(i + 1), link(i + 1))).collect();
+    let text = String::from_utf8(square_dae("Z_UP", &link(0))).expect("text");
+    let text = text
+        .replace("<library_visual_scenes>", &format!("<library_nodes>{fan}</library_nodes><library_visual_scenes>"));
+    assert!(failure("fan.dae", text.as_bytes()).contains("are placed"));
+
+    let nodes: Vec<String> = (1..=FAN).map(|i| format!(r#"{{"children":[{i},{i}]}}"#)).collect();
+    let fan = format!(
+        r#"{{"asset":{{"version":"2.0"}},"scene":0,"scenes":[{{"nodes":[0]}}],"nodes":[{},{{}}]}}"#,
+        nodes.join(",")
+    );
+    let found = failure("fan.gltf", fan.as_bytes());
+    assert!(found.contains("has two parents"), "{found}");
+}
+
+#[test]
+fn geometry_placed_too_often_is_refused() {
+    // 10,000 numbers, 20,001 times: more than is read, from a file of 2 MB.
+    let numbers = " 0".repeat(10_000 - 12);
+    let instance = r##"<instance_geometry url="#g"/>"##.repeat(20_000);
+    let text = String::from_utf8(square_dae("Z_UP", &instance)).expect("text");
+    let found =
+        failure("often.dae", text.replace("100 100 0 0 100 0<", &format!("100 100 0 0 100 0{numbers}<")).as_bytes());
+    assert!(found.contains("repeats its geometry"), "{found}");
+}
+
+#[test]
+fn a_collada_offset_out_of_reason_is_refused() {
+    for offset in ["65", "18446744073709551615", "-1", "x"] {
+        let text = String::from_utf8(square_dae("Z_UP", "")).expect("text");
+        let text = text.replace("offset=\"0\"", &format!("offset=\"{offset}\""));
+        let found = failure("offset.dae", text.as_bytes());
+        assert!(found.contains("is not one of 0 to 64"), "{offset}: {found}");
+    }
+}
+
+#[test]
+fn gltf_accessors_of_another_type_stride_or_size_than_their_use_are_refused() {
+    let good = String::from_utf8(square_gltf("b.bin", 48)).expect("text");
+    let view = r#""bufferView":0,"componentType":5126,"count":4"#;
+    let sparse = |count: u64, values: u64| {
+        format!(
+            r#""componentType":5126,"count":{count},"sparse":{{"count":{values},
+            "indices":{{"bufferView":1,"componentType":5123}},"values":{{"bufferView":0}}}}"#
+        )
+    };
+    let cases = [
+        // Elements that overlap: the reader would ask for 12 bytes of 4.
+        (r#""byteLength":48}"#, r#""byteLength":48,"byteStride":4}"#.to_owned(), "has items of 12 bytes, 4 apart"),
+        (r#""type":"VEC3""#, r#""type":"VEC2""#.to_owned(), "which POSITION is not"),
+        (r#""componentType":5123"#, r#""componentType":5126"#.to_owned(), "accessor 1"),
+        (view, r#""bufferView":0,"componentType":5126,"count":0"#.to_owned(), "accessor 0"),
+        // Zeros without a byte behind them.
+        (view, sparse(4_000_000_000, 2), "4000000000 values and no bytes"),
+        (view, sparse(4, 0), "accessor 0"),
+        (view, sparse(4, 5), "replaces 5 of 4 values"),
+        (view, sparse(40, 7), "ends outside its view"),
+    ];
+    for (old, new, expected) in cases {
+        let text = good.replacen(old, &new, 1);
+        assert_ne!(text, good, "`{old}` is not in the file");
+        let found = assets(&[("s.gltf", text.into_bytes()), ("b.bin", square_bytes())]).mesh("s.gltf");
+        let found = found.expect_err("a broken file").to_string();
+        assert!(found.contains(expected), "{new}: expected `{expected}` in `{found}`");
+    }
+    // A sparse accessor in order is read: the square's first two corners, the others at zero.
+    let few = good.replacen(view, &sparse(4, 2), 1).replacen(r#""indices":1,"#, "", 1);
+    let found = assets(&[("s.gltf", few.into_bytes()), ("b.bin", square_bytes())]).mesh("s.gltf");
+    assert!(found.expect_err("no area").to_string().contains("has no triangle"));
+}
+
+#[test]
+fn normals_at_a_vertex_that_very_many_faces_share_take_linear_time() {
+    // Averaging over all pairs of 100,000 faces would take 10¹⁰ steps, minutes; this takes milliseconds.
+    let faces = 100_000u32;
+    let corner = |i: u32| {
+        let angle = std::f64::consts::TAU * f64::from(i) / f64::from(faces);
+        [1000.0 * crate::maths::cos(angle) as f32, 1000.0 * crate::maths::sin(angle) as f32, 0.0]
+    };
+    let disc: Vec<_> = (0..faces).map(|i| [[0.0, 0.0, 0.0], corner(i), corner((i + 1) % faces)]).collect();
+    let started = std::time::Instant::now();
+    let mesh = assets(&[("disc.stl", binary_stl(&disc))]).mesh("disc.stl").expect("a good file");
+    let took = started.elapsed().as_secs_f64();
+    assert!(mesh.normals.iter().all(|n| n.abs_diff_eq(Vec3::Z, TOLERANCE)), "a flat disc has one normal");
+    assert!(took < LINEAR_SECS, "{took} s for {faces} faces at one vertex, expected less than {LINEAR_SECS}");
+}
+
+/// Linear time is 0.05 s in an optimised build here; the square took more than a minute in an unoptimised one.
+const LINEAR_SECS: f64 = 8.0;
+
 #[test]
 fn broken_meshes_name_the_file_and_the_fault() {
     let cases: [(&str, &[u8], &str); 9] = [

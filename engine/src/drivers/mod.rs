@@ -2,7 +2,8 @@
 //!
 //! [`scripted`] seats each robot's driver on that robot's channels of the action, then each of the
 //! scene's own drivers on the channels that no robot's driver holds, in the file's order. Every
-//! driver draws from a stream of its own, so that adding one does not disturb another.
+//! driver draws from a stream of its own, named by its robot (a scene's own driver: by its kind, and which
+//! of that kind it is), so that adding one does not disturb another.
 //!
 //! | file | drivers |
 //! |---|---|
@@ -39,7 +40,7 @@ use crate::scene::{Driver, Scene};
 use crate::state::Catalog;
 use crate::stream::Stream;
 
-use process::Connections;
+pub use process::Programs;
 use seat::Seat;
 
 /// The policy that a scene's own drivers make: each robot's driver on its channels, then the scene's drivers.
@@ -52,10 +53,21 @@ pub fn scripted(
     robots: &[Arc<RobotModel>],
     assets: &Assets,
 ) -> Result<Box<dyn Policy>> {
+    scripted_with(scene, catalog, robots, assets, &Programs::default())
+}
+
+/// [`scripted`], with the programs of earlier policies: those of `process` drivers that run already go on.
+pub fn scripted_with(
+    scene: &Scene,
+    catalog: &Catalog,
+    robots: &[Arc<RobotModel>],
+    assets: &Assets,
+    programs: &Programs,
+) -> Result<Box<dyn Policy>> {
     let mut policy = Scripted {
         robots: robots.to_vec(),
         assets: assets.clone(),
-        connections: Connections::default(),
+        programs: programs.clone(),
         parts: Vec::new(),
         values: Vec::new(),
     };
@@ -73,7 +85,7 @@ trait Drive: Send {
 struct Scripted {
     robots: Vec<Arc<RobotModel>>,
     assets: Assets,
-    connections: Connections,
+    programs: Programs,
     parts: Vec<(Seat, Box<dyn Drive>)>,
     values: Vec<f32>,
 }
@@ -82,8 +94,18 @@ impl Scripted {
     fn seat(&mut self, scene: &Scene, catalog: &Catalog, mut stream: Stream) -> Result<()> {
         self.parts.clear();
         let seats = Seat::all(scene, catalog, &self.robots)?;
-        for (index, (driver, seat)) in seats.into_iter().enumerate() {
-            let own = Stream::new(stream.bits(), "driver", index as u64, 0);
+        let seed = stream.bits();
+        let mut kinds: Vec<&str> = Vec::new();
+        for (driver, seat) in seats {
+            // By name rather than by place in the file, so that another driver before it changes nothing.
+            let own = match &seat.robot {
+                Some(robot) => Stream::new(seed, &format!("robot {}", robot.name), 0, 0),
+                None => {
+                    let twins = kinds.iter().filter(|kind| **kind == driver.kind()).count();
+                    kinds.push(driver.kind());
+                    Stream::new(seed, driver.kind(), twins as u64, 0)
+                }
+            };
             let drive = self.build(driver, scene, catalog, &seat, own)?;
             self.parts.push((seat, drive));
         }
@@ -137,7 +159,7 @@ impl Scripted {
                 catalog,
                 seat,
                 stream,
-                &mut self.connections,
+                &self.programs,
             )?),
         })
     }

@@ -298,11 +298,6 @@ impl EventRunner {
         &self.state.fired
     }
 
-    /// True if a trigger asks what a camera sees.
-    pub fn uses_sight(&self) -> bool {
-        self.events.iter().any(|event| matches!(&event.trigger, CompiledTrigger::When(program) if program.uses_sight()))
-    }
-
     /// Everything that the future depends on, for a snapshot.
     pub fn state(&self) -> &RunnerState {
         &self.state

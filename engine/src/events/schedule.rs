@@ -1,7 +1,7 @@
 //! An action unrolled into starts.
 
 use crate::error::{Error, Result};
-use crate::expr::{Expr, body_named, near, unknown_body};
+use crate::expr::{body_named, near, unknown_body};
 use crate::maths::Vec3;
 use crate::scene::{EventAction, FaultKind, Object, Scene};
 use crate::state::Catalog;
@@ -123,7 +123,7 @@ impl Unroller<'_> {
                 Start::Friction { body: self.body(of)?, coefficient: *value as f32 }
             }
             EventAction::BreakJoint(name) => Start::BreakJoint(self.joint(name)?),
-            EventAction::KillMotor(name) => Start::KillMotor(self.joint(name)?),
+            EventAction::KillMotor(name) => Start::KillMotor(self.motor(name)?),
             EventAction::Fault(fault) => {
                 length_secs = self.duration(fault.duration.unwrap_or(0.0))?;
                 if let FaultKind::Delay(secs) = fault.kind {
@@ -162,12 +162,28 @@ impl Unroller<'_> {
         Err(self.unknown("joint", name, all))
     }
 
+    /// A joint that something drives.
+    fn motor(&self, name: &str) -> Result<String> {
+        let name = self.joint(name)?;
+        let driven = self.catalog.joint(&name).is_some_and(|joint| {
+            let info = &self.catalog.joints[joint];
+            info.actuated || self.listed(info.robot, &name)
+        });
+        if driven { Ok(name) } else { Err(self.fail(&format!("joint `{name}` has no motor"))) }
+    }
+
+    /// True if a controller of the robot names the joint, actuated in its file or not.
+    fn listed(&self, robot: Option<usize>, name: &str) -> bool {
+        let Some((owner, robot)) = robot.and_then(|index| self.scene.robots.get_index(index)) else { return false };
+        let own = name.strip_prefix(owner.as_str()).and_then(|rest| rest.strip_prefix('.'));
+        robot.controllers.iter().flat_map(|group| &group.joints).any(|joint| Some(joint.as_str()) == own)
+    }
+
     fn sensor(&self, name: &str) -> Result<Sensor> {
         if let Some(camera) = self.scene.cameras.get_index_of(name) {
             return Ok(Sensor::Camera(camera));
         }
-        let written = Expr::parse(name).ok();
-        let entry = self.scene.observation.iter().position(|entry| Some(entry) == written.as_ref());
+        let entry = self.scene.observation.iter().position(|entry| entry.is_called(name));
         entry.map(Sensor::Observation).ok_or_else(|| {
             let entries: Vec<String> = self.scene.observation.iter().map(ToString::to_string).collect();
             let cameras = self.scene.cameras.keys().map(String::as_str);

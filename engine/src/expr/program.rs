@@ -91,6 +91,28 @@ impl Program {
         Err(Error::Expression { text: expr.to_string(), problem, offset: 0 })
     }
 
+    /// The same, with channels called after `name` instead of the expression: `name`, `name.x`, `name[0]`.
+    pub fn named(mut self, name: &str) -> Self {
+        if !matches!(self.kind(), Kind::Vector(_)) {
+            self.channels.iter_mut().for_each(|channel| name.clone_into(&mut channel.name));
+            return self;
+        }
+        // A vector whose components have names of their own keeps them.
+        let part = |channel: &Channel| {
+            let part = channel.name.rsplit_once('.')?.1;
+            POSE_PARTS.iter().position(|known| *known == part)
+        };
+        let parts: Option<Vec<usize>> = self.channels.iter().map(part).collect();
+        let parts = parts.filter(|parts| parts.is_sorted_by(|a, b| a < b));
+        for (i, channel) in self.channels.iter_mut().enumerate() {
+            channel.name = match &parts {
+                Some(parts) => format!("{name}.{}", POSE_PARTS[parts[i]]),
+                None => format!("{name}[{i}]"),
+            };
+        }
+        self
+    }
+
     /// Type of its value; vectors have a known length.
     pub fn kind(&self) -> Kind {
         self.root.kind

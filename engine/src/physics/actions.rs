@@ -121,9 +121,9 @@ impl Map {
             return Err(unknown(field, "robot", robot, format!("robots: {}", names.join(", "))));
         };
         let model = &built.models[index];
-        for (slot, controller) in super::robots::controllers(&scene.robots[index], model).iter().enumerate() {
+        for (slot, controller) in super::controllers::controllers(&scene.robots[index], model).iter().enumerate() {
             let place = format!("robots.{robot}.controllers[{slot}]");
-            for joint in super::robots::joints_of(controller, model, &place)? {
+            for joint in super::controllers::joints_of(controller, model, &place)? {
                 let name = format!("{robot}.{}", model.joints[joint].name);
                 let Some(dof) = built.catalog.joint(&name) else { continue };
                 let info = &built.catalog.joints[dof];

@@ -17,6 +17,7 @@ use crate::world::{Step, World};
 /// A batch of physical worlds with the same action and observation sizes.
 pub struct WorldBatch {
     worlds: Vec<PhysicsWorld>,
+    assets: Arc<Assets>,
     pool: rayon::ThreadPool,
     observation_dim: usize,
     action_dim: usize,
@@ -58,13 +59,13 @@ impl WorldBatch {
             steps: vec![Step::default(); worlds.len()],
             outcomes: Vec::with_capacity(worlds.len()),
             worlds,
+            assets: assets.clone(),
             pool,
             observation_dim,
             action_dim,
         };
         for slot in 0..batch.worlds.len() {
-            batch.check_sizes(slot)?;
-            batch.copy_observation(slot);
+            batch.refresh(slot)?;
         }
         Ok(batch)
     }
@@ -110,24 +111,35 @@ impl WorldBatch {
     }
 
     /// Reads a slot's observation again after its world was changed from outside.
-    pub fn refresh(&mut self, slot: usize) {
-        self.copy_observation(slot);
+    ///
+    /// # Errors
+    /// A world that was reset to a scene of other sizes.
+    pub fn refresh(&mut self, slot: usize) -> Result<()> {
+        self.check_sizes(&self.worlds[slot], slot)?;
+        let dim = self.observation_dim;
+        self.observations[slot * dim..(slot + 1) * dim].copy_from_slice(self.worlds[slot].observation());
+        Ok(())
     }
 
     /// Starts one slot over with a scene.
+    ///
+    /// # Errors
+    /// A scene that cannot be built, or whose actions or observations have other sizes than the
+    /// batch's: the slot goes on in its old scene.
     pub fn reset(&mut self, slot: usize, scene: &Arc<Scene>) -> Result<()> {
-        self.worlds[slot].reset(scene)?;
-        self.check_sizes(slot)?;
+        let mut world = PhysicsWorld::new(self.assets.clone());
+        world.reset(scene)?;
+        self.check_sizes(&world, slot)?;
+        self.worlds[slot] = world;
         self.steps[slot] = Step::default();
-        self.copy_observation(slot);
-        Ok(())
+        self.refresh(slot)
     }
 
     /// Advances every world by one control step under `[N, A]` actions, row-major by slot.
     ///
     /// # Errors
-    /// The error of the lowest slot that fails; the other slots have stepped all the same, and
-    /// the failed one must be reset.
+    /// The error of the lowest slot that fails; the other slots have stepped all the same. The
+    /// failed one keeps its last observation and must be reset.
     pub fn step(&mut self, actions: &[f32]) -> Result<&[Step]> {
         let expected = self.worlds.len() * self.action_dim;
         if actions.len() != expected {
@@ -146,11 +158,11 @@ impl WorldBatch {
         });
         let mut failure = None;
         for slot in 0..self.worlds.len() {
-            match std::mem::replace(&mut self.outcomes[slot], Ok(Step::default())) {
+            let outcome = std::mem::replace(&mut self.outcomes[slot], Ok(Step::default()));
+            match outcome.and_then(|step| self.refresh(slot).map(|()| step)) {
                 Ok(step) => self.steps[slot] = step,
                 Err(error) => failure = failure.or(Some(error)),
             }
-            self.copy_observation(slot);
         }
         match failure {
             Some(error) => Err(error),
@@ -158,8 +170,7 @@ impl WorldBatch {
         }
     }
 
-    fn check_sizes(&self, slot: usize) -> Result<()> {
-        let world = &self.worlds[slot];
+    fn check_sizes(&self, world: &PhysicsWorld, slot: usize) -> Result<()> {
         let found = (world.observation().len(), world.catalog().action.dim());
         if found == (self.observation_dim, self.action_dim) {
             return Ok(());
@@ -169,10 +180,5 @@ impl WorldBatch {
             expected: format!("observations of {} and actions of {}", self.observation_dim, self.action_dim),
             found: format!("{} and {} in slot {slot}", found.0, found.1),
         })
-    }
-
-    fn copy_observation(&mut self, slot: usize) {
-        let dim = self.observation_dim;
-        self.observations[slot * dim..(slot + 1) * dim].copy_from_slice(self.worlds[slot].observation());
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn build(scene: &Scene, assets: &Assets) -> Result<Built> {
         built.spawned.push((body, object.clone()));
     }
     for (index, (name, robot)) in scene.robots.iter().enumerate() {
-        robots::add_robot(&mut built, scene, index, name, robot, assets)?;
+        robots::add_robot(&mut built, index, name, robot, assets)?;
     }
     // Joints come first in the catalog, but may hang from links: robots' joints were put aside.
     let robot_joints = std::mem::take(&mut built.catalog.joints);
@@ -63,10 +63,25 @@ pub(super) fn build(scene: &Scene, assets: &Assets) -> Result<Built> {
     joints::add_joints(&mut built, scene)?;
     built.catalog.joints.extend(robot_joints);
     built.sim.dofs.extend(robot_dofs);
+    check_bodies(&built)?;
     let actions = actions::Map::new(scene, &mut built)?;
     built.actions = actions;
     built.catalog.action = built.actions.spec().clone();
     Ok(built)
+}
+
+/// Segmentation ids are 16 bits, of which 0 is the background; the last is kept free.
+const MOST_BODIES: usize = u16::MAX as usize - 1;
+
+fn check_bodies(built: &Built) -> Result<()> {
+    let found = built.catalog.bodies.len();
+    if found <= MOST_BODIES {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        feature: format!("a scene of {found} bodies"),
+        hint: format!("a segmentation picture has ids for {MOST_BODIES}"),
+    })
 }
 
 fn check_engine(scene: &Scene) -> Result<()> {

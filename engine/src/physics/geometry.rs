@@ -107,26 +107,6 @@ pub(super) fn quat(q: [f64; 4]) -> Quat {
     Quat::from_xyzw(q[0] as f32, q[1] as f32, q[2] as f32, q[3] as f32).normalize()
 }
 
-/// Centre and half extents of an object in its own frame; see [`Footprint::bounds`].
-pub fn bounds(object: &Object, assets: &Assets) -> Result<(Vec3, Vec3)> {
-    Ok(Footprint::new(object, assets, "object")?.bounds())
-}
-
-/// The axis-aligned box of an object as its scene places it; see [`Footprint::aabb`].
-pub fn world_aabb(object: &Object, assets: &Assets) -> Result<Aabb> {
-    Ok(Footprint::new(object, assets, "object")?.aabb(&pose_of(object)))
-}
-
-/// True if two objects as placed come nearer than `gap_m` metres; see [`Footprint::overlaps`].
-pub fn overlap(a: &Object, b: &Object, gap_m: f32, assets: &Assets) -> Result<bool> {
-    Footprint::new(a, assets, "object")?.overlaps(
-        &pose_of(a),
-        &Footprint::new(b, assets, "object")?,
-        &pose_of(b),
-        gap_m,
-    )
-}
-
 /// Box around a turned box.
 fn box_around((centre, half): (Vec3, Vec3), pose: &Pose) -> Aabb {
     let centre = *pose * centre;

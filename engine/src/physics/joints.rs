@@ -2,7 +2,8 @@
 //!
 //! A joint goes into reduced coordinates (a multibody) wherever the joints form a tree, since that
 //! has no drift and takes no solver iterations; what closes a loop, hangs from a robot's link or
-//! from a kinematic body becomes constraints.
+//! from a kinematic body becomes constraints. Of the velocities that bodies start with, a tree keeps its
+//! root's and, at each joint, the part that the joint allows.
 
 use rapier3d::prelude::{
     ActiveHooks, GenericJoint, GenericJointBuilder, JointAxesMask, JointAxis, RigidBodyBuilder, RigidBodyHandle,
@@ -24,6 +25,9 @@ pub(super) const ANGULAR: usize = 3;
 pub(super) fn add_joints(built: &mut Built, scene: &Scene) -> Result<()> {
     for (name, joint) in &scene.joints {
         add_joint(built, name, joint, &format!("joints.{name}"))?;
+    }
+    for index in 0..built.sim.ties.len() {
+        settle_root(built, built.sim.ties[index].site);
     }
     let dofs = built.sim.dofs.clone();
     for (index, dof) in dofs.iter().enumerate() {
@@ -217,8 +221,27 @@ fn push_dofs(built: &mut Built, name: &str, joint: &Joint, site: Site) {
     }
 }
 
-/// Replaces rapier's default damping of a multibody (0.1 on every rotation) by the scene's, and
-/// carries the bodies' initial velocities over to its coordinates.
+/// Takes rapier's default damping (0.1 on every rotation) from the root of a joint's tree, if that is
+/// free, and carries the root's initial velocity over to its coordinates. Once for every joint, since
+/// a tree of welds has no other degree of freedom.
+fn settle_root(built: &mut Built, site: Site) {
+    let Site::Reduced(handle) = site else { return };
+    let rapier = &mut built.sim.rapier;
+    let Some((multibody, _)) = rapier.multibody_joints.get_mut(handle) else { return };
+    multibody.forward_kinematics(&rapier.bodies, true);
+    if multibody.root().joint().ndofs() != 6 {
+        return;
+    }
+    let root = &rapier.bodies[multibody.root().rigid_body_handle()];
+    let (v, w) = (root.linvel(), root.angvel());
+    for (index, value) in [v.x, v.y, v.z, w.x, w.y, w.z].into_iter().enumerate() {
+        multibody.damping_mut()[index] = 0.0;
+        multibody.generalized_velocity_mut()[index] = value;
+    }
+}
+
+/// Replaces rapier's default damping of a degree of freedom by the scene's, and carries the bodies'
+/// initial velocities over to it.
 fn settle_reduced(built: &mut Built, dof: &Dof, joint: Option<&Joint>) {
     let Site::Reduced(handle) = dof.site else { return };
     let rapier = &mut built.sim.rapier;
@@ -229,18 +252,7 @@ fn settle_reduced(built: &mut Built, dof: &Dof, joint: Option<&Joint>) {
     else {
         return;
     };
-    let root_dofs = multibody.root().joint().ndofs();
-    for index in 0..root_dofs {
-        multibody.damping_mut()[index] = 0.0;
-    }
     multibody.damping_mut()[assembly + local] = joint.map_or(0.0, |j| j.damping as f32);
-    if root_dofs == 6 {
-        let root = &rapier.bodies[multibody.root().rigid_body_handle()];
-        let (v, w) = (root.linvel(), root.angvel());
-        for (index, value) in [v.x, v.y, v.z, w.x, w.y, w.z].into_iter().enumerate() {
-            multibody.generalized_velocity_mut()[index] = value;
-        }
-    }
     let speed = relative_speed(&rapier.bodies, multibody, link, dof.axis);
     multibody.generalized_velocity_mut()[assembly + local] = speed;
 }

@@ -14,31 +14,24 @@ use rapier3d::prelude::{
 };
 
 use super::build::{Built, mass_of};
+use super::controllers::add_servos;
 use super::geometry::quat;
 use super::hooks::tag;
 use super::joints::{ANGULAR, dof_in_link, x_towards};
-use super::servo::{Servo, default_gains};
 use super::shapes::{bounds_of, vec3};
-use super::sim::{Body, Dof, RobotBase, Site, inertias};
+use super::sim::{Body, Dof, RobotBase, Site};
 use crate::assets::Assets;
 use crate::error::{Error, Result};
 use crate::maths::{Mat3, Pose, Vec3};
-use crate::robots::{Link, LinkCollider, Motion, RigidPart, RobotJoint, RobotModel};
-use crate::scene::{Control, Controller, Robot, Scene};
+use crate::robots::{Link, LinkCollider, Motion, RigidPart, RobotModel};
+use crate::scene::Robot;
 use crate::state::{BodyInfo, FrameInfo, JointInfo};
 
 /// Friction of a surface for which neither file nor scene gives one; the same as an object's.
 const FRICTION: f32 = 0.5;
 
 /// Reads a robot's file and adds it; `index` is its place among the scene's robots.
-pub(super) fn add_robot(
-    built: &mut Built,
-    _scene: &Scene,
-    index: usize,
-    name: &str,
-    robot: &Robot,
-    assets: &Assets,
-) -> Result<()> {
+pub(super) fn add_robot(built: &mut Built, index: usize, name: &str, robot: &Robot, assets: &Assets) -> Result<()> {
     let model = Arc::new(crate::robots::load(&robot.source, assets)?);
     add_model(built, index, name, robot, model)
 }
@@ -115,7 +108,8 @@ fn check_home(model: &RobotModel, robot: &Robot, field: &str) -> Result<()> {
     Ok(())
 }
 
-fn names_of(model: &RobotModel) -> String {
+/// What to say to one who names no joint of a robot.
+pub(super) fn names_of(model: &RobotModel) -> String {
     let names: Vec<&str> = model.joints.iter().map(|j| j.name.as_str()).collect();
     format!("its joints are {}", names.join(", "))
 }
@@ -133,28 +127,11 @@ pub(super) fn home_of(robot: &Robot, model: &RobotModel, joint: usize) -> f32 {
 }
 
 /// The pose of every link at home, base first.
-fn poses_at_home(robot: &Robot, model: &RobotModel) -> Vec<Pose> {
+pub(super) fn poses_at_home(robot: &Robot, model: &RobotModel) -> Vec<Pose> {
     let placed = Pose::from_parts(vec3(robot.at), quat(robot.rotation));
-    let mut poses: Vec<Pose> = Vec::with_capacity(model.links.len());
-    for link in &model.links {
-        let mut pose = link.parent.map_or(placed, |parent| poses[parent]) * link.parent_from_link;
-        for &joint in &link.joints {
-            pose *= displacement(&model.joints[joint], home_of(robot, model, joint));
-        }
-        poses.push(pose);
-    }
-    poses
-}
-
-/// Motion of a joint at position `q`, in the frame that its axis and anchor are given in.
-fn displacement(joint: &RobotJoint, q: f32) -> Pose {
-    match joint.motion {
-        Motion::Prismatic => Pose::from_translation(joint.axis * q),
-        Motion::Revolute => {
-            let rotation = crate::maths::rotation_about(joint.axis, f64::from(q));
-            Pose::from_parts(joint.anchor - rotation * joint.anchor, rotation)
-        }
-    }
+    let base = model.links.first().map_or(placed, |base| placed * base.parent_from_link);
+    let home: Vec<f32> = (0..model.joints.len()).map(|joint| home_of(robot, model, joint)).collect();
+    model.forward(base, &home)
 }
 
 /// Inserts one rigid body per part with the colliders of its links, and lists the links as bodies.
@@ -435,150 +412,6 @@ fn filter_self_collision(built: &mut Built, model: &RobotModel, parts: &[RigidPa
     }
 }
 
-fn add_servos(
-    built: &mut Built,
-    robot: &Robot,
-    model: &RobotModel,
-    first_dof: usize,
-    fixed: bool,
-    field: &str,
-) -> Result<()> {
-    for (index, controller) in controllers(robot, model).iter().enumerate() {
-        let place = format!("{field}.controllers[{index}]");
-        for slot in joints_of(controller, model, &place)? {
-            if built.sim.dofs[first_dof + slot].servo.is_some() {
-                return Err(Error::scene(place, format!("joint `{}` has two controllers", model.joints[slot].name)));
-            }
-            let servo = servo(built, controller, model, robot, first_dof, slot, fixed, &place)?;
-            built.sim.dofs[first_dof + slot].servo = Some(servo);
-        }
-    }
-    Ok(())
-}
-
-/// The robot's controllers, or the one over all actuated joints that stands for none.
-pub(super) fn controllers(robot: &Robot, model: &RobotModel) -> Vec<Controller> {
-    if !robot.controllers.is_empty() || !model.joints.iter().any(|j| j.actuated && j.mimic.is_none()) {
-        return robot.controllers.clone();
-    }
-    vec![Controller {
-        joints: vec!["*".into()],
-        control: Control::Position,
-        stiffness: None,
-        damping: None,
-        max_force: None,
-        max_velocity: None,
-        range: None,
-    }]
-}
-
-/// Joints (by index) of a controller in the order of its action channels.
-pub(super) fn joints_of(controller: &Controller, model: &RobotModel, field: &str) -> Result<Vec<usize>> {
-    let mut out = Vec::new();
-    for pattern in &controller.joints {
-        let before = out.len();
-        for (slot, joint) in model.joints.iter().enumerate() {
-            let exact = *pattern == joint.name;
-            let wild =
-                pattern.contains('*') && joint.actuated && joint.mimic.is_none() && matches(pattern, &joint.name);
-            if exact && joint.mimic.is_some() {
-                return Err(Error::scene(field, format!("joint `{}` follows another one", joint.name)));
-            }
-            if (exact || wild) && !out.contains(&slot) {
-                out.push(slot);
-            }
-        }
-        if out.len() == before && !pattern.contains('*') {
-            return Err(Error::UnknownName {
-                field: format!("{field}.joints"),
-                kind: "joint",
-                name: pattern.clone(),
-                hint: names_of(model),
-            });
-        }
-    }
-    if out.is_empty() {
-        return Err(Error::scene(
-            format!("{field}.joints"),
-            format!("no actuated joint matches {:?}", controller.joints),
-        ));
-    }
-    Ok(out)
-}
-
-/// True if `name` matches `pattern`, where `*` stands for any run of characters.
-fn matches(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or("");
-    let Some(mut rest) = name.strip_prefix(first) else { return false };
-    let parts: Vec<&str> = parts.collect();
-    for (index, part) in parts.iter().enumerate() {
-        if index + 1 == parts.len() {
-            return rest.ends_with(part);
-        }
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.is_empty()
-}
-
-fn servo(
-    built: &mut Built,
-    controller: &Controller,
-    model: &RobotModel,
-    robot: &Robot,
-    first_dof: usize,
-    slot: usize,
-    fixed: bool,
-    field: &str,
-) -> Result<Servo> {
-    let joint = &model.joints[slot];
-    for (what, value) in [
-        ("stiffness", controller.stiffness),
-        ("damping", controller.damping),
-        ("max_force", controller.max_force),
-        ("max_velocity", controller.max_velocity),
-    ] {
-        if value.is_some_and(|v| !(v.is_finite() && v >= 0.0)) {
-            return Err(Error::scene(format!("{field}.{what}"), "must be at least 0"));
-        }
-    }
-    let max_force = controller.max_force.map_or(joint.max_effort, |f| f as f32);
-    let max_velocity = controller.max_velocity.map_or(joint.max_velocity, |v| v as f32);
-    let Dof { site, axis, .. } = built.sim.dofs[first_dof + slot];
-    let inertia = match site {
-        Site::Reduced(handle) => inertias(&mut built.sim.rapier, handle, axis),
-        Site::Constraint(_) => 1.0,
-    };
-    let (stiffness, damping) = default_gains(
-        controller.control,
-        joint.motion == Motion::Prismatic,
-        inertia,
-        max_force,
-        max_velocity,
-        controller.stiffness.map(|k| k as f32),
-        controller.damping.map(|d| d as f32),
-    );
-    let command = match controller.control {
-        Control::Position | Control::Delta => home_of(robot, model, slot),
-        Control::Velocity | Control::Torque => 0.0,
-    };
-    Ok(Servo {
-        control: controller.control,
-        stiffness,
-        damping,
-        max_force,
-        max_velocity,
-        limits: joint.limits,
-        command,
-        feed_velocity: 0.0,
-        compensated: fixed,
-        alive: true,
-    })
-}
-
 /// The scene's frames, the file's, every link under its name, and a `tip`.
 fn add_frames(
     built: &mut Built,
@@ -625,24 +458,4 @@ fn deepest_link(model: &RobotModel) -> usize {
     }
     let deepest = depth.iter().copied().max().unwrap_or(0);
     depth.iter().rposition(|d| *d == deepest).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wildcards_match_runs_of_characters() {
-        for (pattern, name, expected) in [
-            ("*", "elbow", true),
-            ("left_*", "left_knee", true),
-            ("left_*", "right_knee", false),
-            ("*_knee", "left_knee", true),
-            ("l*k*e", "left_knee", true),
-            ("l*k*x", "left_knee", false),
-            ("knee", "left_knee", false),
-        ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} on {name}");
-        }
-    }
 }

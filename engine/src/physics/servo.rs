@@ -12,7 +12,8 @@
 //!
 //! which is a plain PD controller as long as `K·|q* − q| ≤ D·vmax`, and a speed-limited approach
 //! beyond: the position loop of an industrial drive is cascaded over its velocity loop in the same
-//! way. It needs no ramp on the target, so nothing winds up while the joint is held. rapier
+//! way. Without damping there is no velocity loop: the spring acts alone, and from half of vmax
+//! towards its target it acts as the torque law below. It needs no ramp on the target, so nothing winds up while the joint is held. rapier
 //! integrates `q` and `v` of the law implicitly (its force-based motor), so it is stable at any
 //! gain. The torque law is a velocity motor with target ±vmax and its force limited to |τ|: the
 //! speed limit holds against its own motor (not against an outer load).
@@ -89,8 +90,8 @@ impl Servo {
         }
     }
 
-    /// The motor's law at joint position `q`; `gravity` is the torque that holds the joint against gravity.
-    pub fn law(&self, q: f32, gravity: f32) -> Option<Law> {
+    /// The motor's law at joint position `q` and velocity `v`; `gravity` is the torque that holds the joint against gravity.
+    pub fn law(&self, q: f32, v: f32, gravity: f32) -> Option<Law> {
         if !self.alive {
             return None;
         }
@@ -105,8 +106,12 @@ impl Servo {
             Control::Velocity => Some(pace(self.command)),
             Control::Position | Control::Delta => {
                 let wanted = self.stiffness * (self.command - q) + self.damping * self.feed_velocity;
-                if wanted.abs() > self.damping * self.max_velocity {
+                if self.damping > 0.0 && wanted.abs() > self.damping * self.max_velocity {
                     return Some(pace(wanted / self.damping));
+                }
+                // A spring alone has no velocity to cap: the limit takes the force away as it comes near.
+                if self.damping == 0.0 && v * wanted.signum() > 0.5 * self.max_velocity {
+                    return Some(self.push(wanted + gravity));
                 }
                 let feed = if self.stiffness > 0.0 { gravity / self.stiffness } else { 0.0 };
                 Some(Law {
@@ -117,17 +122,20 @@ impl Servo {
                     max_force,
                 })
             }
-            Control::Torque => {
-                let torque = self.command.clamp(-self.max_force, self.max_force);
-                let speed = if self.max_velocity.is_finite() { self.max_velocity } else { FREE_SPEED };
-                Some(Law {
-                    stiffness: 0.0,
-                    damping: torque.abs() / (FADE * speed),
-                    target: 0.0,
-                    velocity: if torque < 0.0 { -speed } else { speed },
-                    max_force: torque.abs(),
-                })
-            }
+            Control::Torque => Some(self.push(self.command)),
+        }
+    }
+
+    /// A torque within the effort limit that fades at the speed limit.
+    fn push(&self, torque: f32) -> Law {
+        let torque = torque.clamp(-self.max_force, self.max_force);
+        let speed = if self.max_velocity.is_finite() { self.max_velocity } else { FREE_SPEED };
+        Law {
+            stiffness: 0.0,
+            damping: torque.abs() / (FADE * speed),
+            target: 0.0,
+            velocity: if torque < 0.0 { -speed } else { speed },
+            max_force: torque.abs(),
         }
     }
 }
@@ -227,7 +235,7 @@ mod tests {
     fn position_law_is_pd_near_the_target_and_speed_limited_far_from_it() {
         let mut servo = servo(Control::Position);
         servo.set(0.1);
-        let law = servo.law(0.0, 5.0).expect("alive");
+        let law = servo.law(0.0, 0.0, 5.0).expect("alive");
         // Gravity goes in as g/K on the target, so K·e + g is rounded twice on the way: 2 units in the last place.
         let (expected, measured) = (15.0, law.force(0.0, 0.0));
         assert!(
@@ -236,7 +244,7 @@ mod tests {
         );
         servo.set(9.0);
         assert_eq!(servo.command, 3.0, "targets stay inside the limits");
-        let law = servo.law(0.0, 0.0).expect("alive");
+        let law = servo.law(0.0, 0.0, 0.0).expect("alive");
         assert_eq!(law.force(0.0, 2.0), 0.0, "no push at the speed limit");
         assert_eq!(law.force(0.0, 0.0), 20.0);
     }
@@ -245,10 +253,20 @@ mod tests {
     fn torque_law_gives_the_torque_and_fades_at_the_speed_limit() {
         let mut servo = servo(Control::Torque);
         servo.set(80.0);
-        let law = servo.law(0.0, 7.0).expect("alive");
+        let law = servo.law(0.0, 0.0, 7.0).expect("alive");
         assert_eq!(law.force(0.0, 0.0), 50.0, "clamped to the effort limit");
         assert_eq!(law.force(0.0, 2.0), 0.0);
         servo.set(-1.0);
-        assert_eq!(servo.law(0.0, 7.0).expect("alive").force(0.0, 1.0), -1.0);
+        assert_eq!(servo.law(0.0, 0.0, 7.0).expect("alive").force(0.0, 1.0), -1.0);
+    }
+    #[test]
+    fn a_spring_without_damping_pushes_and_keeps_the_speed_limit() {
+        let mut servo = Servo { damping: 0.0, ..servo(Control::Position) };
+        servo.set(0.3);
+        assert_eq!(servo.law(0.0, 0.0, 5.0).expect("alive").force(0.0, 0.0), 35.0, "K·e + g");
+        let fast = servo.law(0.0, 1.9, 5.0).expect("alive");
+        assert_eq!(fast.force(0.0, 1.9), 35.0, "still below the limit");
+        assert_eq!(fast.force(0.0, 2.0), 0.0, "no push at the limit");
+        assert_eq!(servo.law(0.0, -1.9, 5.0).expect("alive").force(0.0, -1.9), 35.0, "moving away from the target");
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! Free objects that start without a velocity fall under gravity while everything else (robots,
 //! what joints hold, what is meant to move) stands still. What they come to is the scene's new
-//! placement, unless one of them was misplaced.
+//! placement, unless one of them was misplaced. Robots are part of the world at home for that long.
 
 use std::sync::Arc;
 
+use rapier3d::prelude::{RigidBodyHandle, RigidBodyType};
+
 use super::build::{Built, build};
 use super::contacts;
+use super::sim::Site;
 use super::step::Scratch;
 use crate::assets::Assets;
 use crate::error::Result;
@@ -85,6 +88,7 @@ pub enum Unsettled {
 pub fn settle(scene: &Scene, assets: &Arc<Assets>, max_secs: f64) -> Result<Settled> {
     let still = hold_still(scene);
     let mut built = build(&still, assets)?;
+    bolt_robots(&mut built);
     let free: Vec<usize> = (0..scene.objects.len()).filter(|&body| is_free(&built, body)).collect();
     if free.is_empty() {
         return Ok(Settled::AtRest(Box::new(scene.clone())));
@@ -92,6 +96,7 @@ pub fn settle(scene: &Scene, assets: &Arc<Assets>, max_secs: f64) -> Result<Sett
     let (mut scratch, mut start) = (Scratch::default(), State::default());
     // On a copy: rapier's collision pipeline takes new bodies off the list of those to simulate.
     let mut look = build(&still, assets)?;
+    bolt_robots(&mut look);
     look.sim.rapier.detect_collisions(&look.hooks, &());
     look.sim.read(&scratch, &mut start);
     if let Some(overlap) = deepest_overlap(&look, &start.contacts) {
@@ -132,6 +137,24 @@ fn hold_still(scene: &Scene) -> Scene {
     still.events.clear();
     still.action.clear();
     still
+}
+
+/// Makes every link of every robot part of the world, in its pose at home.
+fn bolt_robots(built: &mut Built) {
+    let sim = &mut built.sim;
+    let links = sim.robots.iter().flat_map(|robot| robot.links.0..robot.links.0 + robot.links.1);
+    let mut handles: Vec<RigidBodyHandle> = links.map(|body| sim.bodies[body].handle).collect();
+    // The massless bodies between the joints of one link are no bodies of the catalog.
+    handles.extend(sim.dofs.iter().filter_map(|dof| match dof.site {
+        Site::Reduced(joint) => Some(RigidBodyHandle(joint.0)),
+        Site::Constraint(_) => None,
+    }));
+    for handle in handles {
+        sim.rapier.multibody_joints.remove_multibody_articulations(handle, true);
+        if let Some(rigid) = sim.rapier.bodies.get_mut(handle) {
+            rigid.set_body_type(RigidBodyType::Fixed, true);
+        }
+    }
 }
 
 fn is_free(built: &Built, body: usize) -> bool {

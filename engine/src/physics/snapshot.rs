@@ -67,6 +67,7 @@ pub(super) fn put_back(live: &mut Live, snapshot: &Snapshot) -> Result<()> {
         return Err(Error::Snapshot { problem });
     }
     live.events.restore(loaded.events)?;
+    live.fired_before = live.events.fired().len();
     live.faults.restore(loaded.faults)?;
     live.built.sim = loaded.sim;
     live.state = loaded.state;

@@ -69,7 +69,7 @@ impl Sim {
             let dof = &mut self.dofs[index];
             dof.position = q;
             let law = match &dof.servo {
-                Some(servo) if !dof.broken => servo.law(q, scratch.gravity[index]),
+                Some(servo) if !dof.broken => servo.law(q, v, scratch.gravity[index]),
                 _ => None,
             };
             let (site, axis, damping, driven) = (dof.site, dof.axis, dof.damping, dof.servo.is_some() && !dof.broken);

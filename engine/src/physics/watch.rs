@@ -19,9 +19,11 @@
 //! Limits: `damping` of an object counts as part of the wrench; a body that hangs from two joints has
 //! no unique wrench, and its joints are left out.
 
+use std::collections::BTreeMap;
+
 use super::world::PhysicsWorld;
 use crate::error::Result;
-use crate::maths::{Mat3, Vec3};
+use crate::maths::{Mat3, Pose, Vec3};
 use crate::state::State;
 use crate::world::Step;
 
@@ -77,13 +79,26 @@ impl PhysicsWorld {
     /// Mass, centre of mass and inertia of every body of the catalog.
     pub fn inertias(&self) -> Vec<BodyInertia> {
         let live = self.live();
-        let mut inertias: Vec<BodyInertia> = live
+        // A robot's links have their own from its file, welded or bolted: the rigid body under them
+        // may be many, and the weight of what is bolted is part of what bears on the world.
+        let of_links: BTreeMap<usize, &crate::robots::Link> = live
             .built
+            .sim
+            .robots
+            .iter()
+            .zip(&live.built.models)
+            .flat_map(|(robot, model)| (robot.links.0..).zip(&model.links))
+            .collect();
+        live.built
             .sim
             .bodies
             .iter()
-            .map(|body| match live.built.sim.rapier.bodies.get(body.handle) {
-                Some(rigid) if rigid.is_dynamic() => {
+            .enumerate()
+            .map(|(index, body)| match (of_links.get(&index), live.built.sim.rapier.bodies.get(body.handle)) {
+                (Some(link), _) => {
+                    BodyInertia { mass_kg: link.mass_kg, centre_of_mass: link.centre_of_mass, inertia: link.inertia }
+                }
+                (None, Some(rigid)) if rigid.is_dynamic() => {
                     let local = &rigid.mass_properties().local_mprops;
                     let turn = Mat3::from_quat(body.frame.rotation);
                     BodyInertia {
@@ -94,17 +109,21 @@ impl PhysicsWorld {
                 }
                 _ => BodyInertia { mass_kg: f32::INFINITY, centre_of_mass: Vec3::ZERO, inertia: Mat3::ZERO },
             })
-            .collect();
-        // A bolted base does not move, but its weight is part of what bears on the world.
-        for (base, model) in live.built.sim.robots.iter().zip(&live.built.models) {
-            for (slot, link) in inertias[base.links.0..].iter_mut().zip(&model.links) {
-                if slot.mass_kg.is_infinite() {
-                    let (centre_of_mass, inertia) = (link.centre_of_mass, link.inertia);
-                    *slot = BodyInertia { mass_kg: link.mass_kg, centre_of_mass, inertia };
-                }
+            .collect()
+    }
+
+    /// Where a body stands when the scene starts.
+    fn start_of(&self, body: usize) -> Option<Pose> {
+        let live = self.live();
+        let info = live.built.catalog.bodies.get(body)?;
+        match info.robot {
+            None => live.scene.objects.get(&info.name).map(super::geometry::pose_of),
+            Some(index) => {
+                let (robot, model) = (&live.scene.robots[index], &live.built.models[index]);
+                let link = body - live.built.sim.robots[index].links.0;
+                super::robots::poses_at_home(robot, model).get(link).copied()
             }
         }
-        inertias
     }
 
     /// The joints and welds of the scene and its robots, parents before children; bodies that hang
@@ -116,8 +135,7 @@ impl PhysicsWorld {
         for (name, joint) in &live.scene.joints {
             let Some(child) = catalog.body(&joint.child) else { continue };
             let parent = joint.parent.as_ref().and_then(|parent| catalog.body(parent));
-            let start = live.scene.objects.get(&joint.child).map(super::geometry::pose_of);
-            let anchor = match (joint.anchor, start) {
+            let anchor = match (joint.anchor, self.start_of(child)) {
                 (Some(at), Some(pose)) => pose.inverse().transform_point(super::shapes::vec3(at)),
                 _ => Vec3::ZERO,
             };

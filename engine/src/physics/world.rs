@@ -43,6 +43,8 @@ pub(super) struct Live {
     pub state: State,
     pub observation: Vec<f32>,
     pub action: Vec<f32>,
+    /// Events that had fired before the last step.
+    pub fired_before: usize,
 }
 
 /// The scene's expressions, compiled.
@@ -64,7 +66,7 @@ impl PhysicsWorld {
         self.live.as_ref().map_or(&[], |live| &live.built.models)
     }
 
-    /// Every event that fired since the reset, in order.
+    /// Every event that fired since the reset, in order; [`World::happened`] gives those of the last step.
     pub fn fired(&self) -> &[Fired] {
         self.live.as_ref().map_or(&[], |live| live.events.fired())
     }
@@ -99,8 +101,7 @@ impl PhysicsWorld {
 
 impl World for PhysicsWorld {
     fn reset(&mut self, scene: &Arc<Scene>) -> Result<()> {
-        // The old world goes first: a failed reset leaves none.
-        self.live = None;
+        // Built before the old one goes: a failed reset leaves the world as it was.
         self.live = Some(Box::new(Live::new(scene, &self.assets)?));
         Ok(())
     }
@@ -123,6 +124,11 @@ impl World for PhysicsWorld {
 
     fn step(&mut self, action: &[f32]) -> Result<Step> {
         self.step_shown(action, None)
+    }
+
+    fn happened(&self) -> &[Fired] {
+        let live = self.live();
+        live.events.fired().get(live.fired_before..).unwrap_or_default()
     }
 
     fn view(&self, camera: usize) -> View {
@@ -180,6 +186,7 @@ impl Live {
             state,
             observation: Vec::new(),
             action: Vec::new(),
+            fired_before: 0,
         };
         live.observe();
         Ok(live)
@@ -195,8 +202,11 @@ impl Live {
             });
         }
         self.action.clear();
-        let clamped = action.iter().zip(&spec.channels).map(|(value, channel)| clamp(*value, channel));
-        self.action.extend(clamped);
+        self.action.extend_from_slice(action);
+        if let Err(what) = spec.clamp(&mut self.action) {
+            return Err(self.diverged(format!("action {what}")));
+        }
+        self.fired_before = self.events.fired().len();
         self.built.sim.forces.clear();
         let ended = self.happen()?;
         self.built.actions.apply(&self.action, &mut self.built.sim);
@@ -217,9 +227,19 @@ impl Live {
         self.state.step += 1;
         self.state.time_secs = self.state.step as f64 / f64::from(self.scene.engine.control_rate);
         self.observe();
+        if let Some(what) = self.built.catalog.observation.state.not_finite(&self.observation) {
+            return Err(self.diverged(format!("observation {what}")));
+        }
         let mut step = self.judge();
+        if !step.reward.is_finite() {
+            return Err(self.diverged(format!("reward is {}", step.reward)));
+        }
         step.terminated |= ended;
         Ok(step)
+    }
+
+    fn diverged(&self, what: String) -> Error {
+        Error::Diverged { step: self.built.sim.steps, what }
     }
 
     /// Carries out the events of this instant; true if one of them ends the episode.
@@ -287,8 +307,12 @@ impl Rules {
     fn new(scene: &Scene, catalog: &Catalog) -> Result<Self> {
         let cameras: Vec<&str> = scene.cameras.keys().map(String::as_str).collect();
         let mut observation = Vec::with_capacity(scene.observation.len());
-        for (index, expr) in scene.observation.iter().enumerate() {
-            observation.push(Program::new(expr, catalog, &cameras, &format!("observation[{index}]"))?);
+        for (index, entry) in scene.observation.iter().enumerate() {
+            let program = Program::new(&entry.expr, catalog, &cameras, &format!("observation[{index}]"))?;
+            observation.push(match &entry.name {
+                Some(name) => program.named(name),
+                None => program,
+            });
         }
         let condition = |expr: &Option<crate::expr::Expr>, field: &str| {
             expr.as_ref().map(|expr| Program::condition(expr, catalog, &cameras, field)).transpose()
@@ -313,12 +337,6 @@ fn cameras(scene: &Scene) -> Vec<CameraSpec> {
         height: camera.resolution[1],
     };
     scene.cameras.iter().map(spec).collect()
-}
-
-/// Clamps to the bounds; what is not a number becomes the nearest bound to zero.
-fn clamp(value: f32, channel: &Channel) -> f32 {
-    let finite = if value.is_nan() { 0.0 } else { value };
-    finite.max(channel.low).min(channel.high)
 }
 
 /// The accessors of [`World`] cannot fail, and have nothing to show before a reset.

@@ -18,28 +18,29 @@ const BINS: usize = 12;
 const LEAF_TRIANGLES: usize = 4;
 /// Below this depth nodes split at the median, which bounds the traversal stack.
 const SAH_DEPTH: usize = 32;
-const STACK: usize = 64;
+pub(super) const STACK: usize = 64;
 /// Boxes grow by this part of the mesh's size, so that rounding in the box test loses no triangle.
 const BOX_MARGIN: f32 = 1e-5;
 
 #[derive(Clone, Copy, Debug)]
-struct Node {
-    low: Vec3,
-    high: Vec3,
+pub(super) struct Node {
+    pub low: Vec3,
+    pub high: Vec3,
     /// Leaf: first triangle of `order`. Inner: left child (the right one follows it).
-    first: u32,
+    pub first: u32,
     /// Triangles of a leaf; 0 for an inner node.
-    count: u32,
+    pub count: u32,
 }
 
 /// A mesh with its hierarchy.
 #[derive(Debug)]
 pub(super) struct MeshTree {
     mesh: Arc<TriMesh>,
-    nodes: Vec<Node>,
-    order: Vec<u32>,
-    /// Corners by position in `order`: triangles of a leaf lie together.
-    corners: Vec<[Vec3; 3]>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) order: Vec<u32>,
+    /// Corners by position in `order`: triangles of a leaf lie together. Four numbers each, so that an axis that is
+    /// only known at run time needs no check.
+    pub(super) corners: Vec<[[f32; 4]; 3]>,
 }
 
 impl MeshTree {
@@ -58,7 +59,7 @@ impl MeshTree {
     }
 
     /// Triangles with an index out of range or a corner that is not finite are left out.
-    fn build(mesh: Arc<TriMesh>) -> Self {
+    pub(super) fn build(mesh: Arc<TriMesh>) -> Self {
         let corner = |index: u32| mesh.positions.get(index as usize).copied().filter(|p| p.is_finite());
         let mut items: Vec<(u32, [Vec3; 3], Vec3)> = Vec::with_capacity(mesh.triangles.len());
         for (index, &[a, b, c]) in mesh.triangles.iter().enumerate() {
@@ -92,7 +93,7 @@ impl MeshTree {
             pending.push((left, start, middle, depth + 1));
         }
         tree.order = items.iter().map(|item| item.0).collect();
-        tree.corners = items.iter().map(|item| item.1).collect();
+        tree.corners = items.iter().map(|item| item.1.map(|p| [p.x, p.y, p.z, 0.0])).collect();
         tree
     }
 
@@ -344,11 +345,11 @@ impl Shear {
         Self { axes: [kx, ky, kz], shear: [d[kx] / d[kz], d[ky] / d[kz], 1.0 / d[kz]] }
     }
 
-    fn hit(&self, o: Vec3, corners: &[Vec3; 3]) -> Option<f32> {
+    fn hit(&self, o: Vec3, corners: &[[f32; 4]; 3]) -> Option<f32> {
         let [kx, ky, kz] = self.axes;
         let [sx, sy, sz] = self.shear;
-        let place = |corner: Vec3| {
-            let r = corner - o;
+        let place = |[x, y, z, _]: [f32; 4]| {
+            let r = Vec3::new(x, y, z) - o;
             [r[kx] - sx * r[kz], r[ky] - sy * r[kz], r[kz]]
         };
         let [a, b, c] = [place(corners[0]), place(corners[1]), place(corners[2])];

@@ -162,20 +162,6 @@ impl Heaven {
             mirrored: (2.0 * ambient).min(1.0),
         }
     }
-
-    /// What a ray sees that meets nothing, by the sine of its elevation.
-    pub fn radiance(&self, elevation: f32) -> Vec3 {
-        if elevation >= 0.0 {
-            // Air mass thins quickly above the horizon.
-            let fade = 1.0 - elevation;
-            let fade = fade * fade * fade;
-            self.zenith + (self.horizon - self.zenith) * fade
-        } else {
-            let depth = (-elevation * 4.0).min(1.0);
-            let depth = depth * depth * (3.0 - 2.0 * depth);
-            self.horizon + (self.ground - self.horizon) * depth
-        }
-    }
 }
 
 /// Two unit vectors that complete `axis` to a frame.

@@ -1,6 +1,7 @@
 //! Where the camera and every surface are in one picture, and which pixels a surface can touch.
 
-use super::model::RenderModel;
+use super::lanes::LANES;
+use super::model::{Lamp, LampPlace, RenderModel};
 use super::solid::Solid;
 use super::target::Target;
 use super::vector::Motion;
@@ -20,10 +21,10 @@ const RECT_MARGIN_PX: f64 = 0.02;
 pub(super) struct Eye {
     pub width: usize,
     pub height: usize,
-    /// World from camera.
-    pub rotation: Mat3,
-    pub position: Vec3,
+    /// The world's up in the camera's frame.
+    pub up: Vec3,
     /// Direction of the ray through a pixel's centre is (across[x], down[y], 1) in the camera's frame.
+    /// Columns go on to a whole number of batches.
     pub across: Vec<f32>,
     pub down: Vec<f32>,
     /// Change of those from a pixel to the next.
@@ -53,10 +54,7 @@ pub(super) struct Placed {
     pub camera_from_local: Mat3,
     /// What camera rays are tried against.
     pub target: Target,
-    pub local_from_world: Mat3,
-    /// Origin of the local frame in the world.
-    pub origin: Vec3,
-    /// Sphere around it, world frame.
+    /// Sphere around it, camera's frame.
     pub centre: Vec3,
     pub radius: f32,
     /// Pixels that it can touch.
@@ -96,16 +94,21 @@ impl Eye {
     pub fn aim(&mut self, view: &View) {
         let motion = Motion::from_pose(&view.world_from_camera);
         (self.width, self.height) = (view.width as usize, view.height as usize);
-        self.rotation = motion.rotation();
-        self.position = motion.translation();
+        self.up = Vec3::from_array(motion.rows[2].map(|x| x as f32));
         let [fx, fy, cx, cy] = view.intrinsics.map(f64::from);
         let fill = |to: &mut Vec<f32>, size: usize, focal: f64, centre: f64| {
             to.clear();
             to.extend((0..size).map(|i| ((i as f64 + 0.5 - centre) / focal) as f32));
         };
-        fill(&mut self.across, self.width, fx, cx);
+        fill(&mut self.across, self.width.next_multiple_of(LANES), fx, cx);
         fill(&mut self.down, self.height, fy, cy);
         self.step = [(1.0 / fx) as f32, (1.0 / fy) as f32];
+    }
+
+    /// Batches of columns.
+    #[inline(always)]
+    pub fn across_batches(&self, batches: std::ops::Range<usize>) -> &[[f32; LANES]] {
+        &self.across.as_chunks().0[batches]
     }
 
     /// Direction in the camera's frame of the ray through a pixel's centre.
@@ -138,15 +141,30 @@ pub(super) fn place(model: &RenderModel, bodies: &[BodyState], view: &View, plac
             eye: local_from_camera.translation(),
             camera_from_local: camera_from_local.rotation(),
             target: Target::new(&surface.solid, &local_from_camera, &camera_from_local),
-            local_from_world: world_from_local.rotation().transpose(),
-            origin: world_from_local.translation(),
-            centre: Vec3::from_array(world_from_local.point(middle).map(|x| x as f32)),
+            centre: Vec3::from_array(camera_from_local.point(middle).map(|x| x as f32)),
             radius,
             rect,
             thin: thin && !matches!(surface.solid, Solid::Plane(_)),
             casts: !matches!(surface.solid, Solid::Plane(_)),
         });
     }
+}
+
+/// Lights in the camera's frame.
+pub(super) fn place_lamps(model: &RenderModel, view: &View, lamps: &mut Vec<Lamp>) {
+    let camera_from_world = Motion::from_pose(&view.world_from_camera).inverse();
+    let turn = camera_from_world.rotation();
+    lamps.clear();
+    lamps.extend(model.lights.iter().map(|lamp| Lamp {
+        place: match lamp.place {
+            LampPlace::Sun(towards) => LampPlace::Sun(turn * towards),
+            LampPlace::Point(at) => LampPlace::Point(Vec3::from_array(
+                camera_from_world.point(at.to_array().map(f64::from)).map(|x| x as f32),
+            )),
+        },
+        across: lamp.across.map(|axis| turn * axis),
+        ..*lamp
+    }));
 }
 
 /// Pixels that a box and a sphere around a surface can both touch, and whether it is a thin rod there.

@@ -1,4 +1,4 @@
-//! Rays against the primitives, in the primitive's own frame, four at a time.
+//! Rays against the primitives, in the primitive's own frame, eight at a time.
 //!
 //! Every primitive is convex, so a ray o + t·d meets it in one interval [enter, leave] at most.
 //! Curved ones are met exactly (no tessellation): labels at a pixel's centre are those of the true
@@ -11,7 +11,8 @@
 use std::sync::Arc;
 
 use super::bvh::MeshTree;
-use super::lanes::{F, LANES, V3, absolute, at_least, each, greater, less, max, select, splat};
+use super::lanes::{F, Isa, LANES, V3, absolute, at_least, floor, greater, less, max, min, select};
+use super::packet::AnyHits;
 use super::vector::normalised;
 use crate::maths::{Vec2, Vec3};
 
@@ -42,13 +43,13 @@ pub(super) struct Entry {
     pub face: u32,
 }
 
-/// The parts of four rays inside a convex body; `enter > leave` for a ray that misses.
+/// The parts of rays inside a convex body; `enter > leave` for a ray that misses.
 #[derive(Clone, Copy)]
-pub(super) struct Interval {
-    pub enter: F,
-    pub leave: F,
+pub(super) struct Interval<I: Isa> {
+    pub enter: F<I>,
+    pub leave: F<I>,
     /// Face of entry, a whole number, see [`Entry`].
-    pub face: F,
+    pub face: F<I>,
 }
 
 /// Parameter that stands for never, on either side.
@@ -57,61 +58,72 @@ const NEVER: f32 = 1e30;
 const PARALLEL: f32 = 1e-14;
 
 impl Solid {
-    /// True for each lane where something of the solid lies on the ray between `near` and `far`. A plane
+    /// Bit by bit, which lanes of `wanted` have something of the solid on their ray between `near` and `far`. A plane
     /// blocks nothing: below it is the inside of a half-space.
-    pub fn blocks(&self, o: V3, d: V3, near: f32, far: F) -> F {
+    #[inline(always)]
+    pub fn blocks<I: Isa>(&self, o: V3<I>, d: V3<I>, near: F<I>, far: F<I>, wanted: u32) -> u32 {
         if let Self::Mesh(tree) = self {
-            let (o, d, far) = (o.scatter(), d.scatter(), far.to_array());
-            let hit = each(|i| if tree.any_hit(o[i], d[i], near, far[i]) { 1.0 } else { 0.0 });
-            return greater(F::new(hit), splat(0.0));
+            return near.isa().apart(AnyHits {
+                tree,
+                o: [o.x.to_array(), o.y.to_array(), o.z.to_array()],
+                d: [d.x.to_array(), d.y.to_array(), d.z.to_array()],
+                near: near.to_array(),
+                far: far.to_array(),
+                wanted,
+            });
         }
         let i = self.interval(o, d);
-        at_least(i.leave, i.enter) & greater(i.leave, splat(near)) & less(i.enter, far)
+        (at_least(i.leave, i.enter) & greater(i.leave, near) & less(i.enter, far)).mask_bits() & wanted
     }
 
-    /// The parts of four rays inside a primitive; nothing for planes and meshes.
-    pub fn interval(&self, o: V3, d: V3) -> Interval {
+    /// Where rays run inside; not for planes and meshes, which have no inside.
+    #[inline(always)]
+    pub fn interval<I: Isa>(&self, o: V3<I>, d: V3<I>) -> Interval<I> {
         match self {
             Self::Box(half) => box_interval(o, d, *half),
             Self::Ellipsoid(axes) => {
-                let scale = V3::splat(1.0 / *axes);
+                let scale = V3::splat(o.x.isa(), 1.0 / *axes);
                 unit_sphere(o.tinted(scale), d.tinted(scale))
             }
             Self::Capsule(radius, half) => {
                 let enter = capsule_enter(o, d, *radius, *half);
-                let leave = splat(0.0) - capsule_enter(o, d.times(splat(-1.0)), *radius, *half);
-                Interval { enter, leave, face: splat(0.0) }
+                let leave = 0.0 - capsule_enter(o, d.times(d.x.of(-1.0)), *radius, *half);
+                Interval { enter, leave, face: enter.of(0.0) }
             }
             Self::Cylinder(radius, half) => intersect(infinite_cylinder(o, d, *radius), slab(o, d, *half)),
             Self::Cone(radius, half) => intersect(double_cone(o, d, *radius, *half), slab(o, d, *half)),
-            Self::Plane(_) | Self::Mesh(_) => nothing(),
+            Self::Plane(_) | Self::Mesh(_) => {
+                Interval { enter: o.x.of(NEVER), leave: o.x.of(-NEVER), face: o.x.of(0.0) }
+            }
         }
     }
 
-    /// Outward unit normal at a point of a face; for a mesh, its shading normal.
-    pub fn normal(&self, p: Vec3, face: u32) -> Vec3 {
+    /// Outward unit normals at points of faces (whole numbers). Not for meshes.
+    #[inline(always)]
+    pub fn normals<I: Isa>(&self, p: V3<I>, face: F<I>) -> V3<I> {
+        let zero = face.of(0.0);
+        let isa = face.isa();
         match self {
-            Self::Plane(_) => Vec3::Z,
+            Self::Plane(_) | Self::Mesh(_) => V3::splat(isa, Vec3::Z),
             Self::Box(_) => {
-                let sign = if face & 1 == 1 { 1.0 } else { -1.0 };
-                [Vec3::X, Vec3::Y, Vec3::Z][(face as usize >> 1).min(2)] * sign
+                let half = face * 0.5;
+                let axis = floor(half);
+                let sign = select(greater(half, axis), zero.of(1.0), zero.of(-1.0));
+                let (first, last) = (less(axis, zero.of(0.5)), greater(axis, zero.of(1.5)));
+                V3 { x: sign & first, y: select(first | last, zero, sign), z: sign & last }
             }
-            Self::Ellipsoid(axes) => normalised(p / (*axes * *axes)),
-            Self::Capsule(_, half) => normalised(Vec3::new(p.x, p.y, p.z - p.z.clamp(-half, *half))),
-            Self::Cylinder(..) => match face {
-                0 => normalised(Vec3::new(p.x, p.y, 0.0)),
-                1 => Vec3::Z,
-                _ => -Vec3::Z,
-            },
-            Self::Cone(radius, half) => match face {
-                0 => {
-                    let slope = radius / (2.0 * half);
-                    let rho = (p.x * p.x + p.y * p.y).sqrt();
-                    if rho > 0.0 { normalised(Vec3::new(p.x, p.y, slope * rho)) } else { Vec3::Z }
-                }
-                _ => -Vec3::Z,
-            },
-            Self::Mesh(tree) => tree.normal(p, face),
+            Self::Ellipsoid(axes) => p.tinted(V3::splat(isa, 1.0 / (*axes * *axes))).unit(),
+            Self::Capsule(_, half) => {
+                let half = zero.of(*half);
+                V3 { z: p.z - min(max(p.z, zero - half), half), ..p }.unit()
+            }
+            Self::Cylinder(..) => with_ends(V3 { z: zero, ..p }.unit(), face),
+            Self::Cone(radius, half) => {
+                let rho = (p.x * p.x + p.y * p.y).sqrt();
+                // At the very tip, up.
+                let flank = V3 { z: max(rho * (radius / (2.0 * half)), zero.of(1e-12)), ..p };
+                with_ends(flank.unit(), face)
+            }
         }
     }
 
@@ -166,34 +178,34 @@ impl Solid {
             }
         }
     }
-
-    /// True if it has no edges but its silhouette, so that its inside needs no anti-aliasing.
-    pub fn is_smooth(&self) -> bool {
-        matches!(self, Self::Plane(_) | Self::Ellipsoid(_) | Self::Capsule(..))
-    }
 }
 
-fn nothing() -> Interval {
-    Interval { enter: splat(NEVER), leave: splat(-NEVER), face: splat(0.0) }
+/// The normal of the flat ends where the face says so (1 top, 2 bottom).
+#[inline(always)]
+fn with_ends<I: Isa>(side: V3<I>, face: F<I>) -> V3<I> {
+    let zero = face.of(0.0);
+    let flat = V3 { x: zero, y: zero, z: select(greater(face, zero.of(1.5)), zero.of(-1.0), zero.of(1.0)) };
+    V3::select(greater(face, zero.of(0.5)), flat, side)
 }
 
 /// `d` kept off zero, so that quotients by it are finite.
 #[inline(always)]
-fn divisor(d: F) -> F {
-    select(less(absolute(d), splat(1e-20)), splat(1e-20), d)
+fn divisor<I: Isa>(d: F<I>) -> F<I> {
+    select(less(absolute(d), d.of(1e-20)), d.of(1e-20), d)
 }
 
 #[inline(always)]
-fn box_interval(o: V3, d: V3, half: Vec3) -> Interval {
-    let mut interval = Interval { enter: splat(-NEVER), leave: splat(NEVER), face: splat(0.0) };
+fn box_interval<I: Isa>(o: V3<I>, d: V3<I>, half: Vec3) -> Interval<I> {
+    let zero = o.x.of(0.0);
+    let mut interval = Interval { enter: zero.of(-NEVER), leave: zero.of(NEVER), face: zero };
     for (axis, (o, d, half)) in [(o.x, d.x, half.x), (o.y, d.y, half.y), (o.z, d.z, half.z)].into_iter().enumerate() {
         let d = divisor(d);
-        let inverse = splat(1.0) / d;
-        let (low, high) = ((splat(-half) - o) * inverse, (splat(half) - o) * inverse);
-        let rising = greater(d, splat(0.0));
+        let inverse = 1.0 / d;
+        let (low, high) = ((-half - o) * inverse, (half - o) * inverse);
+        let rising = greater(d, zero);
         // A ray that goes up enters by the low side (face 2·axis).
         let (first, last) = (select(rising, low, high), select(rising, high, low));
-        let side = select(rising, splat(2.0 * axis as f32), splat(2.0 * axis as f32 + 1.0));
+        let side = select(rising, zero.of(2.0 * axis as f32), zero.of(2.0 * axis as f32 + 1.0));
         let later = greater(first, interval.enter);
         interval.enter = select(later, first, interval.enter);
         interval.face = select(later, side, interval.face);
@@ -204,70 +216,73 @@ fn box_interval(o: V3, d: V3, half: Vec3) -> Interval {
 
 /// The unit sphere at the origin.
 #[inline(always)]
-pub(super) fn unit_sphere(o: V3, d: V3) -> Interval {
-    let a = max(d.dot(d), splat(1e-30));
+pub(super) fn unit_sphere<I: Isa>(o: V3<I>, d: V3<I>) -> Interval<I> {
+    let zero = o.x.of(0.0);
+    let a = max(d.dot(d), zero.of(1e-30));
     let mx = o.y * d.z - o.z * d.y;
     let my = o.z * d.x - o.x * d.z;
     let mz = o.x * d.y - o.y * d.x;
     let discriminant = a - (mx * mx + my * my + mz * mz);
-    let hit = at_least(discriminant, splat(0.0));
-    let (b, root) = (o.dot(d), max(discriminant, splat(0.0)).sqrt());
-    let inverse = splat(1.0) / a;
+    let hit = at_least(discriminant, zero);
+    let (b, root) = (o.dot(d), max(discriminant, zero).sqrt());
+    let inverse = 1.0 / a;
     Interval {
-        enter: select(hit, (splat(0.0) - b - root) * inverse, splat(NEVER)),
-        leave: select(hit, (root - b) * inverse, splat(-NEVER)),
-        face: splat(0.0),
+        enter: select(hit, (0.0 - b - root) * inverse, zero.of(NEVER)),
+        leave: select(hit, (root - b) * inverse, zero.of(-NEVER)),
+        face: zero,
     }
 }
 
 /// The infinite cylinder about z; all of a ray inside it that goes along the axis.
 #[inline(always)]
-fn infinite_cylinder(o: V3, d: V3, radius: f32) -> Interval {
+fn infinite_cylinder<I: Isa>(o: V3<I>, d: V3<I>, radius: f32) -> Interval<I> {
+    let zero = o.x.of(0.0);
     let squared = d.x * d.x + d.y * d.y;
-    let parallel = less(squared, (squared + d.z * d.z) * splat(PARALLEL));
-    let a = max(squared, splat(1e-30));
+    let parallel = less(squared, (squared + d.z * d.z) * PARALLEL);
+    let a = max(squared, zero.of(1e-30));
     let moment = o.x * d.y - o.y * d.x;
-    let crossing = squared * splat(radius * radius) - moment * moment;
-    let inside = splat(radius * radius) - (o.x * o.x + o.y * o.y);
-    let hit = at_least(select(parallel, inside, crossing), splat(0.0));
-    let (b, root) = (o.x * d.x + o.y * d.y, max(crossing, splat(0.0)).sqrt());
-    let inverse = splat(1.0) / a;
-    let enter = select(parallel, splat(-NEVER), (splat(0.0) - b - root) * inverse);
-    let leave = select(parallel, splat(NEVER), (root - b) * inverse);
-    Interval { enter: select(hit, enter, splat(NEVER)), leave: select(hit, leave, splat(-NEVER)), face: splat(0.0) }
+    let crossing = squared * (radius * radius) - moment * moment;
+    let inside = radius * radius - (o.x * o.x + o.y * o.y);
+    let hit = at_least(select(parallel, inside, crossing), zero);
+    let (b, root) = (o.x * d.x + o.y * d.y, max(crossing, zero).sqrt());
+    let inverse = 1.0 / a;
+    let enter = select(parallel, zero.of(-NEVER), (0.0 - b - root) * inverse);
+    let leave = select(parallel, zero.of(NEVER), (root - b) * inverse);
+    Interval { enter: select(hit, enter, zero.of(NEVER)), leave: select(hit, leave, zero.of(-NEVER)), face: zero }
 }
 
 #[inline(always)]
-fn capsule_enter(o: V3, d: V3, radius: f32, half: f32) -> F {
+fn capsule_enter<I: Isa>(o: V3<I>, d: V3<I>, radius: f32, half: f32) -> F<I> {
     // Outside of the infinite cylinder nothing of the capsule is met.
     let side = infinite_cylinder(o, d, radius);
     let z = o.z + side.enter * d.z;
-    let half = splat(half);
+    let zero = z.of(0.0);
+    let half = z.of(half);
     // Above or below the part with sides: the cap on that end (for a ray along the axis, the first one met).
-    let centre = select(greater(z, splat(0.0)), half, splat(0.0) - half);
-    let inverse = splat(1.0 / radius);
+    let centre = select(greater(z, zero), half, zero - half);
+    let inverse = z.of(1.0 / radius);
     let cap = unit_sphere(V3 { z: o.z - centre, ..o }.times(inverse), d.times(inverse));
     let enter = select(greater(absolute(z), half), cap.enter, side.enter);
-    select(at_least(side.leave, side.enter), enter, splat(NEVER))
+    select(at_least(side.leave, side.enter), enter, zero.of(NEVER))
 }
 
 /// Between z = −half and z = half, with the face of entry (1 top, 2 bottom).
 #[inline(always)]
-fn slab(o: V3, d: V3, half: f32) -> Interval {
+fn slab<I: Isa>(o: V3<I>, d: V3<I>, half: f32) -> Interval<I> {
     let dz = divisor(d.z);
-    let inverse = splat(1.0) / dz;
-    let (top, bottom) = ((splat(half) - o.z) * inverse, (splat(-half) - o.z) * inverse);
-    let falling = less(dz, splat(0.0));
+    let inverse = 1.0 / dz;
+    let (top, bottom) = ((half - o.z) * inverse, (-half - o.z) * inverse);
+    let falling = less(dz, dz.of(0.0));
     Interval {
         enter: select(falling, top, bottom),
         leave: select(falling, bottom, top),
-        face: select(falling, splat(1.0), splat(2.0)),
+        face: select(falling, dz.of(1.0), dz.of(2.0)),
     }
 }
 
 /// What two convex bodies have in common.
 #[inline(always)]
-fn intersect(a: Interval, b: Interval) -> Interval {
+fn intersect<I: Isa>(a: Interval<I>, b: Interval<I>) -> Interval<I> {
     let first = greater(a.enter, b.enter);
     Interval {
         enter: select(first, a.enter, b.enter),
@@ -278,16 +293,21 @@ fn intersect(a: Interval, b: Interval) -> Interval {
 
 /// The lower nappe of the cone x² + y² ≤ k²(h − z)² with its tip at z = h, k = radius / 2h, as long as
 /// it is cut with a slab that ends at the tip. Lane by lane in f64: its quadratic has no form free of cancellation.
-fn double_cone(o: V3, d: V3, radius: f32, half: f32) -> Interval {
-    let (o, d) = (o.scatter(), d.scatter());
-    let mut enter = [NEVER; LANES];
-    let mut leave = [-NEVER; LANES];
+#[inline(always)]
+fn double_cone<I: Isa>(o: V3<I>, d: V3<I>, radius: f32, half: f32) -> Interval<I> {
+    let isa = o.x.isa();
+    let (enter, leave) = cone_lanes(&o.scatter(), &d.scatter(), radius, half);
+    Interval { enter: F::new(isa, enter), leave: F::new(isa, leave), face: F::splat(isa, 0.0) }
+}
+
+fn cone_lanes(o: &[Vec3; LANES], d: &[Vec3; LANES], radius: f32, half: f32) -> ([f32; LANES], [f32; LANES]) {
+    let (mut enter, mut leave) = ([NEVER; LANES], [-NEVER; LANES]);
     for lane in 0..LANES {
         if let Some((first, last)) = cone_interval(o[lane], d[lane], radius, half) {
             (enter[lane], leave[lane]) = (first as f32, last as f32);
         }
     }
-    Interval { enter: F::new(enter), leave: F::new(leave), face: splat(0.0) }
+    (enter, leave)
 }
 
 fn cone_interval(o: Vec3, d: Vec3, radius: f32, half: f32) -> Option<(f64, f64)> {
@@ -322,6 +342,7 @@ fn cone_interval(o: Vec3, d: Vec3, radius: f32, half: f32) -> Option<(f64, f64)>
 
 #[cfg(test)]
 mod tests {
+    use super::super::isa::Portable;
     use super::*;
     use crate::stream::Stream;
 
@@ -345,7 +366,7 @@ mod tests {
 
     /// Enter, leave and face of one ray.
     fn of(solid: &Solid, o: Vec3, d: Vec3) -> Option<(f32, f32, u32)> {
-        let i = solid.interval(V3::splat(o), V3::splat(d));
+        let i = solid.interval(V3::splat(Portable, o), V3::splat(Portable, d));
         let [enter, leave, face] = [i.enter, i.leave, i.face].map(|x| x.to_array()[3]);
         (enter <= leave).then_some((enter, leave, face as u32))
     }
@@ -383,7 +404,9 @@ mod tests {
                                 "{solid:?}: t = {t}, interval {enter}..{leave} of {o} {d}: expected inside = {expected}"
                             );
                         }
-                        let n = solid.normal(o + d * enter, face);
+                        let n = solid
+                            .normals(V3::splat(Portable, o + d * enter), F::splat(Portable, face as f32))
+                            .scatter()[0];
                         assert!(n.dot(d) < 1e-3, "{solid:?}: normal {n} at the entry looks along the ray {d}");
                         assert!((n.dot(n) - 1.0).abs() < 1e-5, "{solid:?}: normal {n} is not of unit length");
                     }

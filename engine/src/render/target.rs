@@ -6,7 +6,7 @@
 //! (h − n·eye < 0) bounds w from above, any other from below, by g·d with g = n / (h − n·eye)
 //! turned into the camera's frame.
 
-use super::lanes::{F, M3, V3, at_least, greater, less, max, select, splat};
+use super::lanes::{F, Isa, V3, at_least, greater, less, max, select};
 use super::solid::{Interval, Solid, unit_sphere};
 use super::vector::Motion;
 use crate::maths::{Mat3, Vec3};
@@ -79,21 +79,23 @@ impl Target {
         }
     }
 
-    /// Parameter and face of entry of four rays (camera's frame, d_z = 1); a parameter of 0 or less for a ray
+    /// Parameter and face of entry of rays (camera's frame, d_z = 1); a parameter of 0 or less for a ray
     /// that does not enter from outside. Not for meshes.
     #[inline(always)]
-    pub fn enter(&self, solid: &Solid, local_from_camera: &Mat3, eye: Vec3, d: V3) -> (F, F) {
+    pub fn enter<I: Isa>(&self, solid: &Solid, local_from_camera: &Mat3, eye: Vec3, d: V3<I>) -> (F<I>, F<I>) {
+        let isa = d.x.isa();
         match self {
             Self::Facets(facets) => facets.enter(d),
-            Self::Round { eye, turn, .. } => entry_of(unit_sphere(V3::splat(*eye), M3::splat(turn).turn(d))),
-            Self::Local => entry_of(solid.interval(V3::splat(eye), M3::splat(local_from_camera).turn(d))),
+            Self::Round { eye, turn, .. } => entry_of(unit_sphere(V3::splat(isa, *eye), d.turned(turn))),
+            Self::Local => entry_of(solid.interval(V3::splat(isa, eye), d.turned(local_from_camera))),
         }
     }
 }
 
 #[inline(always)]
-fn entry_of(interval: Interval) -> (F, F) {
-    (select(at_least(interval.leave, interval.enter), interval.enter, splat(0.0)), interval.face)
+fn entry_of<I: Isa>(interval: Interval<I>) -> (F<I>, F<I>) {
+    let none = interval.enter.of(0.0);
+    (select(at_least(interval.leave, interval.enter), interval.enter, none), interval.face)
 }
 
 impl Facets {
@@ -111,24 +113,30 @@ impl Facets {
         }
     }
 
+    /// See [`Target::enter`].
     #[inline(always)]
-    fn enter(&self, d: V3) -> (F, F) {
-        let bound = |g: Vec3| splat(g.x) * d.x + (splat(g.y) * d.y + splat(g.z));
+    pub fn enter<I: Isa>(&self, d: V3<I>) -> (F<I>, F<I>) {
+        let zero = d.x.of(0.0);
         let Some(((first, face), others)) = self.upper[..self.uppers].split_first() else {
-            return (splat(0.0), splat(0.0));
+            return (zero, zero);
         };
-        let (mut w, mut face) = (bound(*first), splat(*face));
+        let (mut w, mut face) = (bound(d, *first), zero.of(*face));
         for (g, other) in others {
-            let next = bound(*g);
+            let next = bound(d, *g);
             let lower = less(next, w);
             w = select(lower, next, w);
-            face = select(lower, splat(*other), face);
+            face = select(lower, zero.of(*other), face);
         }
-        let mut least = splat(0.0);
+        let mut least = zero;
         for g in &self.lower[..self.lowers] {
-            least = max(bound(*g), least);
+            least = max(bound(d, *g), least);
         }
-        let hit = at_least(w, least) & greater(w, splat(0.0)) & greater(face, splat(RIM));
-        (select(hit, splat(1.0) / w, splat(0.0)), face)
+        let hit = at_least(w, least) & greater(w, zero) & greater(face, zero.of(RIM));
+        (select(hit, 1.0 / w, zero), face)
     }
+}
+
+#[inline(always)]
+fn bound<I: Isa>(d: V3<I>, g: Vec3) -> F<I> {
+    d.x * g.x + (d.y * g.y + g.z)
 }

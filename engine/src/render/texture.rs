@@ -7,6 +7,7 @@
 
 use std::sync::LazyLock;
 
+use super::lanes::{F, Isa, LANES, V3, each, floor as floors, greater, max, min};
 use super::tone::{decode_table, linear};
 use super::vector::floor;
 use crate::maths::{Vec2, Vec3};
@@ -17,6 +18,8 @@ use crate::visual::Picture;
 /// Edge of the cube of lattice values that noise repeats after, a power of two.
 const LATTICE: usize = 32;
 const OCTAVES: i32 = 4;
+/// Features from the origin beyond which noise stays the same.
+const FARTHEST: f32 = 1e8;
 /// A point on a face is moved this part of a square into the body before the checker is looked up:
 /// a face that lies just on a border between squares would else flicker.
 pub(super) const SINK: f32 = 1e-3;
@@ -65,16 +68,11 @@ impl Pattern {
         }
     }
 
-    /// Colour at a spot, given the base colour and the surface's texture coordinates; `None` for the patterns
-    /// that the shader makes for four pixels at once.
-    pub fn colour(&self, base: Vec3, spot: &Spot, uv: impl Fn(Vec3) -> Vec2) -> Option<Vec3> {
-        Some(match self {
-            Self::Plain | Self::Checker(..) => return None,
-            Self::Noise(other, per_metre, offset) => {
-                let [dx, dy] = spot.dp;
-                let footprint = dx.dot(dx).max(dy.dot(dy)).sqrt() * per_metre;
-                base + (*other - base) * fractal(spot.p * *per_metre + *offset, footprint)
-            }
+    /// Colour at a spot, given the base colour and the surface's texture coordinates. (Checker and noise
+    /// are made by the shader, for a whole batch at once.)
+    pub fn colour(&self, base: Vec3, spot: &Spot, uv: impl Fn(Vec3) -> Vec2) -> Vec3 {
+        match self {
+            Self::Plain | Self::Checker(..) | Self::Noise(..) => base,
             Self::Image(levels, repeat) => {
                 let at = uv(spot.p);
                 let step = |dp: Vec3| {
@@ -85,50 +83,84 @@ impl Pattern {
                 };
                 base * sample(levels, at * *repeat, [step(spot.dp[0]), step(spot.dp[1])])
             }
-        })
+        }
     }
 }
 
-/// Fractal value noise in [0, 1] with octaves below the footprint faded to their mean.
-fn fractal(p: Vec3, footprint: f32) -> f32 {
-    let (mut sum, mut total) = (0.0, 0.0);
-    let (mut q, mut size, mut weight) = (p, footprint, 1.0);
+/// Fractal value noise in [0, 1] of points (in features), with octaves below the footprint faded to their mean.
+#[inline(always)]
+pub(super) fn fractal<I: Isa>(p: V3<I>, footprint: F<I>) -> F<I> {
+    let (zero, one, half) = (footprint.of(0.0), footprint.of(1.0), footprint.of(0.5));
+    let (mut sum, mut total) = (zero, 0.0);
+    let (mut q, mut size, mut weight) = (V3 { x: within(p.x), y: within(p.y), z: within(p.z) }, footprint, 1.0);
     for _ in 0..OCTAVES {
-        let seen = (1.5 - 2.0 * size).clamp(0.0, 1.0);
+        let seen = min(max(1.5 - 2.0 * size, zero), one);
         total += weight;
-        sum += weight * if seen > 0.0 { 0.5 + (value(q) - 0.5) * seen } else { 0.5 };
+        let octave = if greater(seen, zero).any() { 0.5 + (value(q) - 0.5) * seen } else { half };
+        sum += octave * weight;
         weight *= 0.5;
-        size *= 2.0;
+        size *= zero.of(2.0);
         // Off the lattice, so that the octaves' grids don't line up.
-        q = q * 2.0 + Vec3::new(0.31, 0.57, 0.83);
+        q = V3 { x: q.x * 2.0 + 0.31, y: q.y * 2.0 + 0.57, z: q.z * 2.0 + 0.83 };
     }
-    let mean = sum / total;
     // Averaging octaves pulls towards ½; give the contrast back.
-    (0.5 + (mean - 0.5) * 1.6).clamp(0.0, 1.0)
+    min(max(0.5 + (sum / total - 0.5) * 1.6, zero), one)
 }
 
-fn value(p: Vec3) -> f32 {
-    let lattice = &*LATTICE_VALUES;
-    let mut cell = [[0usize; 2]; 3];
-    let mut mix = [0.0; 3];
-    for axis in 0..3 {
-        let whole = floor(p[axis]);
-        let f = p[axis] - whole;
-        mix[axis] = f * f * (3.0 - 2.0 * f);
-        let index = whole as i32;
-        cell[axis] = [index, index.wrapping_add(1)].map(|i| i.rem_euclid(LATTICE as i32) as usize);
-    }
-    let at = |x: usize, y: usize, z: usize| {
-        f32::from(lattice[(cell[2][z] * LATTICE + cell[1][y]) * LATTICE + cell[0][x]]) * (1.0 / 255.0)
-    };
-    let lerp = |a: f32, b: f32, t: f32| a + (b - a) * t;
-    let row = |y, z| lerp(at(0, y, z), at(1, y, z), mix[0]);
-    lerp(lerp(row(0, 0), row(1, 0), mix[1]), lerp(row(0, 1), row(1, 1), mix[1]), mix[2])
+/// Kept to where f32 has whole numbers that fit integers, in all octaves.
+#[inline(always)]
+fn within<I: Isa>(x: F<I>) -> F<I> {
+    min(max(x, x.of(-FARTHEST)), x.of(FARTHEST))
 }
 
-static LATTICE_VALUES: LazyLock<Vec<u8>> = LazyLock::new(|| {
+/// Value noise: smooth blends of the values at the corners of the lattice's cells.
+#[inline(always)]
+fn value<I: Isa>(p: V3<I>) -> F<I> {
+    const MASK: i32 = LATTICE as i32 - 1;
+    let cells = &*LATTICE_CELLS;
+    let whole = V3 { x: floors(p.x), y: floors(p.y), z: floors(p.z) };
+    let (x, y, z) = (whole.x.integers(), whole.y.integers(), whole.z.integers());
+    let index: [usize; LANES] = each(|i| (((z[i] & MASK) << 10) | ((y[i] & MASK) << 5) | (x[i] & MASK)) as usize);
+    let corners: [u64; LANES] = each(|i| cells.get(index[i]).copied().unwrap_or(0));
+    let (low, high): ([u32; LANES], [u32; LANES]) = (each(|i| corners[i] as u32), each(|i| (corners[i] >> 32) as u32));
+    let f = p.minus(whole);
+    let [tx, ty, tz] = [ease(f.x), ease(f.y), ease(f.z)];
+    let lower = blend(row(&low, 0, tx), row(&low, 16, tx), ty);
+    let upper = blend(row(&high, 0, tx), row(&high, 16, tx), ty);
+    blend(lower, upper, tz)
+}
+
+/// Blend of the two corners whose bytes begin at a bit.
+#[inline(always)]
+fn row<I: Isa>(corners: &[u32; LANES], bit: u32, t: F<I>) -> F<I> {
+    let byte = |shift: u32| each(|i| ((corners[i] >> shift) & 255) as i32 as f32);
+    let (a, b) = (F::new(t.isa(), byte(bit)), F::new(t.isa(), byte(bit + 8)));
+    blend(a * (1.0 / 255.0), b * (1.0 / 255.0), t)
+}
+
+#[inline(always)]
+fn ease<I: Isa>(t: F<I>) -> F<I> {
+    t * t * (3.0 - 2.0 * t)
+}
+
+#[inline(always)]
+fn blend<I: Isa>(a: F<I>, b: F<I>, t: F<I>) -> F<I> {
+    a + (b - a) * t
+}
+
+/// For each cell of the lattice the values at its corners, a byte each: x lowest, then y, then z.
+static LATTICE_CELLS: LazyLock<Vec<u64>> = LazyLock::new(|| {
     let mut stream = Stream::new(0, "noise lattice", 0, 0);
-    (0..LATTICE * LATTICE * LATTICE / 8).flat_map(|_| stream.bits().to_le_bytes()).collect()
+    let values: Vec<u8> = (0..LATTICE * LATTICE * LATTICE / 8).flat_map(|_| stream.bits().to_le_bytes()).collect();
+    let at = |x: usize, y: usize, z: usize| {
+        let [x, y, z] = [x, y, z].map(|i| i % LATTICE);
+        u64::from(values[(z * LATTICE + y) * LATTICE + x])
+    };
+    let cell = |index: usize| {
+        let (x, y, z) = (index % LATTICE, index / LATTICE % LATTICE, index / LATTICE / LATTICE);
+        (0..8).map(|corner| at(x + (corner & 1), y + (corner >> 1 & 1), z + (corner >> 2)) << (8 * corner)).sum()
+    };
+    (0..LATTICE * LATTICE * LATTICE).map(cell).collect()
 });
 
 /// Levels by averaging 2 × 2 (the last row or column of an odd size counts twice).

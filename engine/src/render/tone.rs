@@ -7,7 +7,7 @@
 
 use std::sync::LazyLock;
 
-use super::lanes::{V3, greater, max, splat};
+use super::lanes::{F, Isa, LANES, V3, each, greater, max, min, select};
 use crate::maths::{Vec3, pow};
 
 /// Linear value where compression begins.
@@ -16,34 +16,50 @@ pub(super) const SHOULDER: f32 = 0.76;
 const DESATURATION: f32 = 0.15;
 /// Linear values are looked up in steps of 1 / LOOKUP; a step spans less than one code.
 const LOOKUP: usize = 4096;
+/// Entries of the lookup table, a power of two so that a masked index needs no check.
+const TABLE: usize = 2 * LOOKUP;
 
 /// Maps linear light from [0, ∞) to [0, 1].
-pub(super) fn tone_map(light: Vec3) -> Vec3 {
-    tone_map_lanes(V3::splat(light)).scatter()[0]
-}
-
-/// [`tone_map`] of four colours.
-pub(super) fn tone_map_lanes(light: V3) -> V3 {
+#[inline(always)]
+pub(super) fn tone_map<I: Isa>(light: V3<I>) -> V3<I> {
     let peak = max(max(light.x, light.y), light.z);
-    let bright = greater(peak, splat(SHOULDER));
+    let shoulder = peak.of(SHOULDER);
+    let bright = greater(peak, shoulder);
     if !bright.any() {
         return light;
     }
-    let one = splat(1.0);
-    let room = splat(1.0 - SHOULDER);
-    let peak = max(peak, splat(SHOULDER));
-    let mapped = one - room * room / (peak + room - splat(SHOULDER));
-    let kept = one / (splat(DESATURATION) * (peak - mapped) + one);
-    let compressed = light.times(mapped / peak * kept).plus(V3::grey(mapped * (one - kept)));
+    let room = 1.0 - SHOULDER;
+    let peak = max(peak, shoulder);
+    let mapped = 1.0 - room * room / (peak + (room - SHOULDER));
+    let kept = 1.0 / ((peak - mapped) * DESATURATION + 1.0);
+    let compressed = light.times(mapped / peak * kept).plus(V3::grey(mapped * (1.0 - kept)));
     V3::select(bright, compressed, light)
 }
 
-/// Nearest 8-bit sRGB codes of linear colours, three a colour.
-pub(super) fn encode(linear: &[Vec3], codes: &mut [u8]) {
-    let tables = &*TABLES;
-    for (colour, codes) in linear.iter().zip(codes.as_chunks_mut::<3>().0) {
-        *codes = [tables.code(colour.x), tables.code(colour.y), tables.code(colour.z)];
+/// Nearest 8-bit sRGB codes of linear colours, as many as `codes` has room for.
+#[inline(always)]
+pub(super) fn encode<I: Isa>(linear: V3<I>, codes: &mut [u8]) {
+    let V3 { x, y, z } = V3 { x: clamp(linear.x), y: clamp(linear.y), z: clamp(linear.z) };
+    let (tables, scale) = (&*TABLES, LOOKUP as f32);
+    let (r, g, b) = (
+        tables.codes(&x.to_array(), &(x * scale).integers()),
+        tables.codes(&y.to_array(), &(y * scale).integers()),
+        tables.codes(&z.to_array(), &(z * scale).integers()),
+    );
+    let rgb: [[u8; 3]; LANES] = each(|i| [r[i], g[i], b[i]]);
+    let rgb = rgb.as_flattened();
+    if let Some(codes) = codes.first_chunk_mut::<{ 3 * LANES }>() {
+        codes.copy_from_slice(rgb);
+    } else {
+        codes.copy_from_slice(&rgb[..codes.len()]);
     }
+}
+
+/// To [0, 1]; not a number becomes 0.
+#[inline(always)]
+fn clamp<I: Isa>(x: F<I>) -> F<I> {
+    let zero = x.of(0.0);
+    min(select(greater(x, zero), x, zero), x.of(1.0))
 }
 
 /// Linear value of an sRGB value in [0, 1].
@@ -65,19 +81,19 @@ pub(super) fn decode_table() -> &'static [f32; 256] {
 
 struct Tables {
     /// Code of the lowest value of each lookup step.
-    guess: [u8; LOOKUP + 1],
+    guess: [u8; TABLE],
     /// Least linear value of the next code; nothing reaches past the last one.
     threshold: [f32; 256],
 }
 
 impl Tables {
+    /// Codes of values in [0, 1] and their lookup steps.
     #[inline(always)]
-    fn code(&self, linear: f32) -> u8 {
-        // Not a number becomes 0, like everything below.
-        let clamped = if linear > 0.0 { linear } else { 0.0 };
-        let clamped = if clamped < 1.0 { clamped } else { 1.0 };
-        let guess = self.guess[((clamped * LOOKUP as f32) as i32 as usize).min(LOOKUP)];
-        guess + u8::from(clamped >= self.threshold[guess as usize])
+    fn codes(&self, values: &[f32; LANES], steps: &[i32; LANES]) -> [u8; LANES] {
+        each(|i| {
+            let guess = self.guess[steps[i] as usize % TABLE];
+            guess + u8::from(values[i] >= self.threshold[guess as usize])
+        })
     }
 }
 
@@ -88,9 +104,9 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
                 if code == 255 { f32::INFINITY } else { decode((code as f64 + 0.5) / 255.0) as f32 }
             },
         );
-    let mut guess = [0; LOOKUP + 1];
+    let mut guess = [0; TABLE];
     let mut code = 0u8;
-    for (step, slot) in guess.iter_mut().enumerate() {
+    for (step, slot) in guess.iter_mut().enumerate().take(LOOKUP + 1) {
         while step as f32 / LOOKUP as f32 >= threshold[code as usize] {
             code += 1;
         }
@@ -101,10 +117,18 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
 
 #[cfg(test)]
 mod tests {
+    use super::super::isa::Portable;
     use super::*;
 
     fn encode(linear: f32) -> u8 {
-        TABLES.code(linear)
+        let mut codes = [0; 3 * LANES];
+        super::encode(V3::splat(Portable, Vec3::splat(linear)), &mut codes);
+        assert!(codes.iter().all(|code| *code == codes[0]), "lanes and channels disagree on {linear}: {codes:?}");
+        codes[0]
+    }
+
+    fn tone_map(light: Vec3) -> Vec3 {
+        super::tone_map(V3::splat(Portable, light)).scatter()[0]
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod kinematics;
 mod mjcf;
 mod shapes;
 mod urdf;
+mod wildcard;
 mod xml;
 
 pub(crate) use xml::nesting;

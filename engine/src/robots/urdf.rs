@@ -11,6 +11,8 @@
 //! `spherical` joints become three hinges, `planar` two slides and a hinge, and `floating` joints
 //! inside the tree three slides and three hinges.
 
+mod joints;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -21,7 +23,7 @@ use super::finish::finish;
 use super::inertia::{Inertia, MeshMethod};
 use super::shapes::{Geometry, rotation, to_pose};
 use super::xml::{Element, Notes};
-use super::{Link, LinkCollider, LinkVisual, Mimic, Motion, RobotJoint, RobotModel};
+use super::{Link, LinkCollider, LinkVisual, RobotModel};
 use crate::assets::Assets;
 use crate::error::{Error, Result};
 use crate::maths::{Mat3, Pose, Vec3};
@@ -422,155 +424,11 @@ impl Reader<'_> {
         Ok(Some((geometry, pose)))
     }
 
-    /// The degrees of freedom of a joint, mimics aside.
-    fn joint(&mut self, element: &Element) -> Result<Vec<RobotJoint>> {
-        let name = element.required("name")?;
-        let axis = match element.child("axis") {
-            Some(axis) => axis.own().vector("xyz")?.unwrap_or(DVec3::X),
-            None => DVec3::X,
-        };
-        let axis = match axis.try_normalize() {
-            Some(axis) => axis.as_vec3(),
-            // Fixed joints often carry a zero axis.
-            None if element.get("type") == Some("fixed") => Vec3::X,
-            None => return Err(element.error("its axis has no length")),
-        };
-        for tag in ["calibration", "safety_controller"] {
-            if element.child(tag).is_some() {
-                self.notes.add(format!("<{tag}> of a joint is not read"));
-            }
-        }
-        let one =
-            |motion, limited| -> Vec<(String, Motion, Vec3, bool)> { vec![(name.to_owned(), motion, axis, limited)] };
-        let several = |axes: &[(&str, Motion, Vec3)]| {
-            axes.iter().map(|(suffix, motion, axis)| (format!("{name}_{suffix}"), *motion, *axis, false)).collect()
-        };
-        use Motion::{Prismatic, Revolute};
-        let turns = [("rx", Revolute, Vec3::X), ("ry", Revolute, Vec3::Y), ("rz", Revolute, Vec3::Z)];
-        let slides = [("x", Prismatic, Vec3::X), ("y", Prismatic, Vec3::Y), ("z", Prismatic, Vec3::Z)];
-        let kind = element.required("type")?;
-        let degrees = match kind {
-            "revolute" => one(Revolute, true),
-            "continuous" => one(Revolute, false),
-            "prismatic" => one(Prismatic, true),
-            "fixed" => Vec::new(),
-            "spherical" | "ball" => several(&turns),
-            "planar" => {
-                let across = axis.any_orthonormal_vector();
-                several(&[("x", Prismatic, across), ("y", Prismatic, axis.cross(across)), ("rz", Revolute, axis)])
-            }
-            "floating" => several(&[slides, turns].concat()),
-            other => return Err(element.error(format!("`type` is `{other}`, which is no joint type"))),
-        };
-        if degrees.len() > 1 {
-            self.notes.add(format!("{kind} joint `{name}` is {} joints of one degree each", degrees.len()));
-        }
-        let limits = self.limits(element)?;
-        let (damping, friction) = match element.child("dynamics").map(Element::own) {
-            Some(dynamics) => {
-                (dynamics.non_negative("damping")?.unwrap_or(0.0), dynamics.non_negative("friction")?.unwrap_or(0.0))
-            }
-            None => (0.0, 0.0),
-        };
-        let driven = matches!(kind, "revolute" | "continuous" | "prismatic");
-        Ok(degrees
-            .into_iter()
-            .map(|(name, motion, axis, limited)| {
-                let range = if limited { limits.range } else { [f32::NEG_INFINITY, f32::INFINITY] };
-                RobotJoint {
-                    name,
-                    motion,
-                    axis,
-                    anchor: Vec3::ZERO,
-                    limits: range,
-                    rest: 0.0f32.clamp(range[0], range[1]),
-                    max_effort: limits.effort,
-                    max_velocity: limits.velocity,
-                    damping: damping as f32,
-                    friction: friction as f32,
-                    spring: None,
-                    armature: 0.0,
-                    mimic: None,
-                    actuated: driven,
-                    actuator: None,
-                }
-            })
-            .collect())
-    }
-
-    fn limits(&mut self, joint: &Element) -> Result<Limits> {
-        let free = [f32::NEG_INFINITY, f32::INFINITY];
-        let mut limits = Limits { range: free, effort: f32::INFINITY, velocity: f32::INFINITY };
-        let name = joint.get("name").unwrap_or_default();
-        let bounded = matches!(joint.get("type"), Some("revolute" | "prismatic"));
-        let Some(limit) = joint.child("limit") else {
-            if bounded {
-                self.notes.add(format!("joint `{name}` has no <limit>: taken as free"));
-            }
-            return Ok(limits);
-        };
-        let own = limit.own();
-        let one = |attribute: &str| -> Result<Option<f64>> {
-            match own.list(attribute)?.as_deref() {
-                None => Ok(None),
-                Some(&[x]) => Ok(Some(x)),
-                Some(_) => Err(joint.error(format!("`{attribute}` of its limit: expected one number"))),
-            }
-        };
-        match (one("lower")?, one("upper")?) {
-            (None, None) => {
-                if bounded {
-                    self.notes.add(format!("joint `{name}` has no lower and upper limit: taken as free"));
-                }
-            }
-            (low, high) => {
-                let (low, high) = (low.unwrap_or(0.0), high.unwrap_or(0.0));
-                if low > high && bounded {
-                    return Err(joint.error(format!("its limits are inverted: lower {low} is above upper {high}")));
-                }
-                limits.range = [low as f32, high as f32];
-            }
-        }
-        for (attribute, bound) in [("effort", &mut limits.effort), ("velocity", &mut limits.velocity)] {
-            match one(attribute)? {
-                Some(x) if x > 0.0 => *bound = x as f32,
-                Some(x) if x < 0.0 => return Err(joint.error(format!("its {attribute} limit is negative: {x}"))),
-                Some(_) => self.notes.add(format!("joint `{name}` has {attribute} limit 0: taken as none")),
-                None => {}
-            }
-        }
-        Ok(limits)
-    }
-
-    fn mimics(&mut self, model: &mut RobotModel, places: &[&Element]) -> Result<()> {
-        for (i, place) in places.iter().enumerate() {
-            let Some(mimic) = place.child("mimic") else { continue };
-            let leader = mimic.required("joint")?;
-            let Some(joint) = model.joint(leader) else {
-                return Err(place.error(format!("it mimics joint `{leader}`, which does not exist or does not move")));
-            };
-            let own = mimic.own();
-            model.joints[i].mimic = Some(Mimic {
-                joint,
-                multiplier: own.number("multiplier")?.unwrap_or(1.0) as f32,
-                offset: own.number("offset")?.unwrap_or(0.0) as f32,
-            });
-        }
-        Ok(())
-    }
-
     fn file(&mut self, reference: &str) {
         if !self.files.iter().any(|known| known == reference) {
             self.files.push(reference.to_owned());
         }
     }
-}
-
-/// Limits of a joint, infinite where there are none.
-struct Limits {
-    range: [f32; 2],
-    effort: f32,
-    velocity: f32,
 }
 
 /// An asset error with the element that asked for it.

@@ -154,6 +154,27 @@ pub enum Driver {
     },
 }
 
+impl Driver {
+    /// Its kind, as scenario files write it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Random { .. } => "random",
+            Self::Sine { .. } => "sine",
+            Self::Waypoints { .. } => "waypoints",
+            Self::Velocity(..) => "velocity",
+            Self::Replay { .. } => "replay",
+            Self::Force { .. } => "force",
+            Self::Cue { .. } => "cue",
+            Self::PushTo { .. } => "push_to",
+            Self::PickPlace { .. } => "pick_place",
+            Self::DriveTo { .. } => "drive_to",
+            Self::Trot { .. } => "trot",
+            Self::Feedback { .. } => "feedback",
+            Self::Process { .. } => "process",
+        }
+    }
+}
+
 fn half_second() -> f64 {
     0.5
 }

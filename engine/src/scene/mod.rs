@@ -15,6 +15,7 @@ mod driver;
 mod event;
 mod joint;
 mod object;
+mod observed;
 mod robot;
 
 pub use camera::{Camera, Lens, Light, Mount, Sky};
@@ -22,6 +23,7 @@ pub use driver::Driver;
 pub use event::{Action as EventAction, Event, Fault, FaultKind, Trigger};
 pub use joint::{Joint, JointKind, Motor};
 pub use object::{Image, Material, Object, Shape, Texture};
+pub use observed::Observed;
 pub use robot::{Control, Controller, Robot, RobotSource};
 
 use indexmap::IndexMap;
@@ -78,7 +80,7 @@ pub struct Scene {
     pub action: Vec<String>,
     /// The state vector: signal expressions, scalars or vectors, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub observation: Vec<Expr>,
+    pub observation: Vec<Observed>,
     /// True when the task is done; recorded each step (it does not end the episode by itself).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub success: Option<Expr>,

@@ -33,7 +33,7 @@ impl Decoder<'_> {
                 self.names.push(used(name));
                 self.formula(node, name, Shape::Text, path)
             }
-            Value::Text(name) if name.starts_with('$') => {
+            Value::Text(name) if name.starts_with('$') && refers != Refers::Sensor => {
                 self.report(node.span, path, "a parameter cannot choose a name here", "write the name out");
                 None
             }

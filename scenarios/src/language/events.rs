@@ -146,7 +146,7 @@ static FAULT: Record = Record {
     doc: "A failing sensor. The record's ground truth (labels, poses) is not touched.",
     groups: &[],
     fields: &[
-        required("sensor", Type::Name(Refers::Sensor), "Camera, or the text of an entry of `observation`."),
+        required("sensor", Type::Name(Refers::Sensor), "Camera, or the name or text of an entry of `observation`."),
         required(
             "kind",
             Type::Either(&[Type::Word(&["dropout", "freeze"]), Type::Record(&FAULT_KIND)]),

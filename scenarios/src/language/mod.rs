@@ -79,7 +79,12 @@ pub static SCENARIO: Record = Record {
             "the controllers of every robot",
             "What a policy may set: `<robot>.controllers`, `motor(<joint>)`, `force(<body>)`.",
         ),
-        optional("observation", Type::List(&Type::Expr), "empty", "The state vector: signals, in order."),
+        optional(
+            "observation",
+            Type::List(&Type::Either(&[Type::Expr, Type::Record(&OBSERVED)])),
+            "empty",
+            "The state vector: signals, in order.",
+        ),
         optional("success", Type::Expr, "never", "True when the task is done; recorded at each step."),
         optional("reward", Type::Expr, "0", "Reward of a step."),
         optional("terminate", Type::Expr, "never", "Ends the episode when true."),
@@ -127,6 +132,21 @@ static REQUIREMENT: Record = Record {
     fields: &[
         required("expr", Type::Expr, "The condition."),
         optional("p", Type::Constant(&UNIT), "1", "Part of the scenes in which it is asked for."),
+    ],
+};
+
+static OBSERVED: Record = Record {
+    name: "observed",
+    doc: "An entry of the state vector, with the name of its channels.",
+    groups: &[],
+    fields: &[
+        optional(
+            "name",
+            Type::Literal,
+            "its text",
+            "Name of its channel; a vector's are `name.x`, …, or `name[0]`, …. Faults may call the entry by it.",
+        ),
+        required("expr", Type::Expr, "The signal."),
     ],
 };
 

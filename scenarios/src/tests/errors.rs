@@ -68,6 +68,7 @@ fn mistakes_are_refused_with_a_reason() {
         ("events: [{at: 1 s, do: explode}]\n", &["`explode` is not one of `terminate`"]),
         ("events: [{at: 1 s}]\n", &["`do` is missing"]),
         ("events: [{after: {event: boom, delay: 1}, do: terminate}]\n", &["no event called `boom`"]),
+        ("observation: [{name: a, expr: t}, {name: a, expr: 2 * t}]\n", &["two sensors are called `a`"]),
         ("events: [{at: 1, do: {fault: {sensor: eye, kind: dropout}}}]\n", &["camera or entry of `observation`"]),
         ("success: \"height(bal) > 1\"\nobjects: {ball: {sphere: 1}}\n", &["no body or robot called `bal`", "ball"]),
         ("success: \"hieght(ball) > 1\"\nobjects: {ball: {sphere: 1}}\n", &["height"]),

@@ -1,6 +1,10 @@
 //! A scene is itself a scenario.
 
+use std::sync::Arc;
+
+use worldloom_engine::physics::PhysicsWorld;
 use worldloom_engine::scene::Scene;
+use worldloom_engine::world::World;
 
 use super::{assets, parse, sample};
 use crate::Scenario;
@@ -90,4 +94,60 @@ fn settled_things_rest_and_a_misplaced_one_is_reported() {
     let tower = "objects:\n  floor: {plane: 5}\n  a: {box: [0.1, 0.1, 0.1], at: [0, 0, 0.05]}\n  b: {box: [0.1, 0.1, 0.1], at: [0.02, 0, 0.08]}\nsettle: {}\n";
     let error = parse(tower).sample(0, 0, &assets()).expect_err("they overlap").to_string();
     assert!(error.contains("settle: a and b interpenetrate"), "{error}");
+}
+
+/// Names of the channels that a scene is observed through.
+fn channels(scene: &Scene) -> Vec<String> {
+    let mut world = PhysicsWorld::new(assets());
+    world.reset(&Arc::new(scene.clone())).unwrap_or_else(|error| panic!("{error}"));
+    world.catalog().observation.state.names().map(str::to_owned).collect()
+}
+
+#[test]
+fn observations_that_mention_a_parameter_have_the_same_channels_in_every_episode() {
+    let body = "params: {start: {uniform: [-1, 1]}, which: {choice: [a, b]}}\nobjects: {a: {sphere: 1, at: [$start, 0, 9]}, b: {sphere: 1, at: [5, 0, 9]}}\n\
+        observation: [speed(a), pos(a).x-$start, dist(a; $which), {name: off, expr: \"pos(a) - [$start, 0, 9]\"}, {name: place, expr: pos(a)}, {name: pair, expr: \"[pos(a).x, pos(b).x]\"}]\n"
+        .replace("dist(a; $which)", "\"dist(a, $which)\"");
+    let scenario = parse(&body);
+    let scenes: Vec<Scene> = (0..4).map(|index| scenario.sample(1, index, &assets()).expect("legal").scene).collect();
+    let expected = [
+        "speed(a)",
+        "pos(a).x - $start",
+        "dist(a, $which)",
+        "off.x",
+        "off.y",
+        "off.z",
+        "place.x",
+        "place.y",
+        "place.z",
+        "pair[0]",
+        "pair[1]",
+    ];
+    for scene in &scenes {
+        assert_eq!(channels(scene), expected);
+        let (text, same) = again(scene);
+        assert_eq!((&same, channels(&same)), (scene, expected.map(str::to_owned).to_vec()), "{text}");
+    }
+    // Named entries keep their own expressions, and those without a parameter need no name.
+    assert_ne!(scenes[0].observation[1].expr, scenes[1].observation[1].expr);
+    assert_eq!(serde_json::to_value(&scenes[0].observation[0]).expect("JSON"), "speed(a)");
+}
+
+#[test]
+fn a_fault_calls_an_observation_by_its_name_or_by_its_text() {
+    let file = |sensor: &str| {
+        format!(
+            "params: {{start: 1}}\nobjects: {{a: {{sphere: 1}}}}\nobservation: [\"$start * speed(a)\", {{name: fast, expr: vel(a)}}]\n\
+             events: [{{at: 0, do: {{fault: {{sensor: \"{sensor}\", kind: {{bias: 5}}}}}}}}]\n"
+        )
+    };
+    for (sensor, first) in [("$start * speed(a)", 0), ("fast", 1), ("vel(a)", 1)] {
+        let scene = Arc::new(sample(&file(sensor), 0).scene);
+        let mut world = PhysicsWorld::new(assets());
+        world.reset(&scene).unwrap_or_else(|error| panic!("{error}"));
+        world.step(&[]).unwrap_or_else(|error| panic!("{error}"));
+        let biased: Vec<usize> = (0..4).filter(|i| world.observation()[*i] > 4.0).collect();
+        let expected: Vec<usize> = if first == 0 { vec![0] } else { vec![1, 2, 3] };
+        assert_eq!(biased, expected, "{sensor}: {:?}", world.observation());
+    }
 }

@@ -356,6 +356,23 @@ fn batches_hold_the_windows_of_the_frames_in_their_documented_order() {
 }
 
 #[test]
+fn a_record_found_by_its_number_is_the_one_that_reading_them_all_gives() {
+    let dir = tempfile::tempdir().unwrap();
+    // More than one batch of records, with numbers that are not their rows.
+    let plan = Plan { shard: Shard { index: 1, count: 2 }, ..synthetic::plan(VideoSettings::h264()) };
+    write(dir.path(), plan, 140);
+    let dataset = Dataset::open(dir.path()).unwrap();
+    let all: Vec<_> = dataset.records().unwrap().map(Result::unwrap).collect();
+    assert_eq!(all.len(), 70);
+    for record in [&all[0], &all[33], &all[64], &all[69]] {
+        assert_eq!(&dataset.record(record.number).unwrap(), record);
+    }
+    for absent in [0, 2, 140, u64::MAX] {
+        assert!(matches!(dataset.record(absent), Err(Error::OutOfRange { .. })), "{absent}");
+    }
+}
+
+#[test]
 fn a_dataset_without_our_files_reads_as_lerobots_own() {
     let dir = tempfile::tempdir().unwrap();
     let (ours, foreign) = (dir.path().join("ours"), dir.path().join("foreign"));

@@ -108,6 +108,128 @@ fn a_merge_that_was_killed_begins_again_or_completes_to_the_single_runs_bytes() 
     assert!(matches!(error(merge(&busy, &shards, Mode::Create)), Error::NotEmpty { .. }));
 }
 
+/// Every state that a kill can leave while `--overwrite` deletes the old dataset.
+#[test]
+fn a_kill_at_every_step_of_overwriting_never_leaves_a_dataset_that_opens_with_parts_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = undisturbed(dir.path());
+    let old = dir.path().join("old");
+    synthetic::write(&old, Plan { seed: 8, ..plan() }, EPISODES, Mode::Create).unwrap();
+    let names: Vec<String> = tree(&old).into_keys().collect();
+    for deleted in 0..=names.len() {
+        let state = dir.path().join(format!("after{deleted}"));
+        copy_tree(&old, &state);
+        std::fs::create_dir_all(state.join(".worldloom")).unwrap();
+        std::fs::write(state.join(".worldloom/overwrite"), b"").unwrap();
+        // In the order of deletion and against it: whatever is gone, the rest must not pass for a dataset.
+        let gone: Vec<_> = if deleted % 2 == 0 {
+            names.iter().take(deleted).collect()
+        } else {
+            names.iter().rev().take(deleted).collect()
+        };
+        gone.iter().for_each(|name| std::fs::remove_file(state.join(name)).unwrap());
+        let opened = Dataset::open(&state);
+        assert!(matches!(error(opened), Error::Unfinished { .. }), "after {deleted} deletions");
+        let mode = if deleted % 2 == 0 { Mode::Resume } else { Mode::Overwrite };
+        synthetic::write(&state, plan(), EPISODES, mode).unwrap();
+        assert_same_tree(&whole, &state, &format!("killed after {deleted} of {} deletions", names.len()));
+        std::fs::remove_dir_all(&state).unwrap();
+    }
+}
+
+/// Real kills of a real process, over an old dataset: each leaves the old one whole, the new one
+/// whole, or one that says that it is unfinished.
+#[test]
+fn kill_9_while_overwriting_or_merging_leaves_a_whole_dataset_or_one_that_says_it_is_unfinished() {
+    const KILLS: u64 = 8;
+    let dir = tempfile::tempdir().unwrap();
+    let whole = undisturbed(dir.path());
+    let old = dir.path().join("old");
+    synthetic::write(&old, Plan { seed: 8, ..plan() }, EPISODES, Mode::Create).unwrap();
+    for (index, shard) in SHARDS.iter().enumerate() {
+        let plan = Plan { shard: Shard { index: index as u64, count: 2 }, ..plan() };
+        synthetic::write(&dir.path().join(shard), plan, EPISODES, Mode::Create).unwrap();
+    }
+    let mut stream = Stream::new(2, "kills", 0, 0);
+    for task in ["overwrite", "merge"] {
+        let command = |out: &Path| {
+            let mut command = child(out);
+            command.env(TASK, task);
+            command
+        };
+        let timed = dir.path().join(format!("{task}-timed"));
+        copy_tree(&old, &timed);
+        let begin = std::time::Instant::now();
+        assert!(command(&timed).status().unwrap().success(), "{task}");
+        let whole_run = begin.elapsed();
+        assert_same_tree(&whole, &timed, task);
+        let mut interrupted = 0;
+        for round in 0..KILLS {
+            let out = dir.path().join(format!("{task}{round}"));
+            copy_tree(&old, &out);
+            let mut process = command(&out).spawn().unwrap();
+            let moment = whole_run.mul_f64(stream.unit());
+            let begin = std::time::Instant::now();
+            while begin.elapsed() < moment && process.try_wait().unwrap().is_none() {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            interrupted += u64::from(process.try_wait().unwrap().is_none());
+            process.kill().unwrap();
+            process.wait().unwrap();
+            match Dataset::open(&out) {
+                Ok(dataset) => {
+                    let read: u64 = read_all(&out).unwrap();
+                    assert_eq!(dataset.episodes().len() as u64, EPISODES - 1, "{task} {round}: {read} frames");
+                }
+                Err(Error::Unfinished { .. }) => {}
+                Err(other) => panic!("{task}, kill {round}: {other}"),
+            }
+            assert!(command(&out).status().unwrap().success(), "{task}, after kill {round}");
+            assert_same_tree(&whole, &out, &format!("{task}, after kill {round}"));
+            std::fs::remove_dir_all(&out).unwrap();
+        }
+        assert!(interrupted > 0, "{task}: no process was still running when it was killed");
+    }
+}
+
+/// Places and names that a manifest from elsewhere must not send a reader to.
+#[test]
+fn a_foreign_manifest_cannot_name_files_outside_its_dataset() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = undisturbed(dir.path());
+    let digest = "0".repeat(64);
+    let changes: [(&str, serde_json::Value); 7] = [
+        ("/assets/meshes~1disc.obj", "../../etc/passwd".into()),
+        ("/assets/meshes~1disc.obj", format!("assets/../{digest}").into()),
+        ("/assets/meshes~1disc.obj", format!("/assets/{digest}").into()),
+        ("/tables/1", "../annotations".into()),
+        ("/tables/1", "/etc".into()),
+        ("/layout/cameras/0/name", "../front".into()),
+        ("/layout/cameras/0/name", "a/b".into()),
+    ];
+    for (place, value) in changes {
+        let file = whole.join("worldloom.json");
+        let good = std::fs::read_to_string(&file).unwrap();
+        let mut json: serde_json::Value = serde_json::from_str(&good).unwrap();
+        *json.pointer_mut(place).unwrap() = value.clone();
+        std::fs::write(&file, json.to_string()).unwrap();
+        let refused = error(Dataset::open(&whole));
+        assert!(matches!(refused, Error::Corrupt { .. }), "{place} = {value}: {refused}");
+        let refused = error(merge(&dir.path().join("merged"), &[whole.clone()], Mode::Create));
+        assert!(matches!(refused, Error::Corrupt { .. }), "merging, {place} = {value}: {refused}");
+        std::fs::write(&file, good).unwrap();
+    }
+    Dataset::open(&whole).unwrap();
+}
+
+#[test]
+fn a_run_of_more_episodes_than_memory_holds_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = error(Writer::open(dir.path(), plan(), 1_000_000_000_000, Mode::Create)).to_string();
+    assert!(refused.contains("1000000000000") && refused.contains("10000000"), "{refused}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was begun");
+}
+
 #[test]
 fn a_kill_while_building_or_staging_resumes_to_the_undisturbed_bytes() {
     let dir = tempfile::tempdir().unwrap();
@@ -128,12 +250,21 @@ fn a_kill_while_building_or_staging_resumes_to_the_undisturbed_bytes() {
 }
 
 const CHILD: &str = "WORLDLOOM_TEST_DATASET";
+/// What the other process does, besides going on with a run: `overwrite`, or `merge` [`SHARDS`] over it.
+const TASK: &str = "WORLDLOOM_TEST_TASK";
+/// Beside the folder that is written.
+const SHARDS: [&str; 2] = ["shard0", "shard1"];
 
 /// The other process of the tests below; does nothing unless they start it.
 #[test]
 fn child_process_that_writes_a_dataset() {
     let Some(dir) = std::env::var_os(CHILD) else { return };
-    let result = synthetic::write(Path::new(&dir), plan(), EPISODES, Mode::Resume);
+    let dir = Path::new(&dir);
+    let result = match std::env::var(TASK).as_deref() {
+        Ok("overwrite") => synthetic::write(dir, plan(), EPISODES, Mode::Overwrite),
+        Ok("merge") => merge(dir, &SHARDS.map(|shard| dir.with_file_name(shard)), Mode::Overwrite),
+        _ => synthetic::write(dir, plan(), EPISODES, Mode::Resume),
+    };
     if let Err(error) = result {
         eprintln!("{error}");
         std::process::exit(if matches!(error, Error::DiskFull { .. }) { 77 } else { 78 });

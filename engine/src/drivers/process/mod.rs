@@ -1,6 +1,7 @@
 //! `process`: another program answers observations with actions.
 //!
-//! The program is started once, without a shell, and speaks JSON lines: it reads stdin and answers
+//! The program is started once for all episodes that share a [`Programs`] (each worker has its own),
+//! when it is first asked, without a shell, and speaks JSON lines: it reads stdin and answers
 //! on stdout; what it writes to stderr is passed through. Each episode begins with one line that
 //! wants no answer,
 //!
@@ -59,17 +60,19 @@ const PROTOCOL: u32 = 1;
 /// A program that may already run.
 type Slot = Arc<Mutex<Option<Pipe>>>;
 
-/// Programs that live from one episode to the next.
-#[derive(Default)]
-pub(super) struct Connections(Vec<(String, Vec<String>, Slot)>);
+/// Programs that live from one episode to the next, by driver and command. They end with the last clone
+/// and the last policy that may talk to them.
+#[derive(Clone, Default)]
+pub struct Programs(Arc<Mutex<Vec<(String, Vec<String>, Slot)>>>);
 
-impl Connections {
-    fn slot(&mut self, field: &str, command: &[String]) -> Slot {
-        if let Some((.., slot)) = self.0.iter().find(|(f, c, _)| f == field && c == command) {
+impl Programs {
+    fn slot(&self, field: &str, command: &[String]) -> Slot {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((.., slot)) = slots.iter().find(|(f, c, _)| f == field && c == command) {
             return slot.clone();
         }
         let slot = Slot::default();
-        self.0.push((field.to_owned(), command.to_vec(), slot.clone()));
+        slots.push((field.to_owned(), command.to_vec(), slot.clone()));
         slot
     }
 }
@@ -122,7 +125,7 @@ impl Remote {
         catalog: &Catalog,
         seat: &Seat,
         mut stream: Stream,
-        connections: &mut Connections,
+        programs: &Programs,
     ) -> Result<Self> {
         if command.first().is_none_or(String::is_empty) {
             return Err(seat.fail("command needs a program and its arguments"));
@@ -147,7 +150,7 @@ impl Remote {
             cameras: pictures.then_some(cameras),
         };
         let greeting = serde_json::to_string(&greeting).map_err(|error| seat.fail(error.to_string()))?;
-        let slot = connections.slot(&seat.field, command);
+        let slot = programs.slot(&seat.field, command);
         Ok(Self { command: command.to_vec(), timeout, pictures, greeting, greeted: false, slot })
     }
 

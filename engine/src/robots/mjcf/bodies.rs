@@ -21,6 +21,8 @@ pub(super) struct Body<'a> {
     pub(super) degrees: Vec<Degree<'a>>,
     /// It floats freely in the world.
     pub(super) free: bool,
+    /// Name of its free joint in the file, if that has one.
+    pub(super) free_joint: Option<String>,
     pub(super) inertia: Inertia,
     pub(super) colliders: Vec<LinkCollider>,
     pub(super) visuals: Vec<LinkVisual>,
@@ -56,6 +58,7 @@ pub(super) fn read<'a>(root: &'a Element, document: &mut Document<'_>, notes: &m
         pose: DPose3::IDENTITY,
         degrees: Vec::new(),
         free: false,
+        free_joint: None,
         inertia: Inertia::ZERO,
         colliders: Vec::new(),
         visuals: Vec::new(),
@@ -136,6 +139,7 @@ impl<'a> Reader<'_, 'a, '_> {
             pose,
             degrees: Vec::new(),
             free: false,
+            free_joint: None,
             inertia: Inertia::ZERO,
             colliders: Vec::new(),
             visuals: Vec::new(),
@@ -196,6 +200,7 @@ impl<'a> Reader<'_, 'a, '_> {
             return Err(element.error("only a body of the world can be free"));
         }
         self.bodies[scope.body].free = true;
+        self.bodies[scope.body].free_joint = element.get("name").map(str::to_owned);
         Ok(())
     }
 

@@ -55,12 +55,14 @@ pub(super) fn load(reference: &str, assets: &Assets) -> Result<RobotModel> {
     // Joints keep the file's order, which is that of the bodies.
     let mut first_joint = vec![0; bodies.len()];
     let mut joint_places = Vec::new();
+    let mut references = Vec::new();
     for (i, body) in bodies.iter().enumerate() {
         first_joint[i] = model.joints.len();
         let (_, degrees) = folded(body);
         for degree in &degrees {
             model.joints.push(degree.joint.clone());
             joint_places.push(degree.element);
+            references.push(degree.reference);
         }
     }
     let mut link_of = vec![usize::MAX; bodies.len()];
@@ -93,7 +95,9 @@ pub(super) fn load(reference: &str, assets: &Assets) -> Result<RobotModel> {
             model.frames.push(RobotFrame { name: name.clone(), link: model.links.len() - 1, local });
         }
     }
-    relations::read(&root, &mut document, &mut model, &mut notes)?;
+    let free_joints = bodies.iter().filter_map(|body| body.free_joint.clone()).collect();
+    let written = relations::Written { references, free_joints };
+    relations::read(&root, &mut document, &mut model, &written, &mut notes)?;
     let mut model = finish(model, &link_places, &joint_places, &mut notes)?;
     model.skipped = notes.into_lines();
     model.files = document.files;

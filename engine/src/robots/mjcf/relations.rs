@@ -9,18 +9,27 @@ use super::geoms::flag;
 use crate::error::Result;
 use crate::scene::Control;
 
+/// What the file says of joints that the model does not keep.
+pub(super) struct Written {
+    /// `ref` of each joint of the model, rad or m.
+    pub references: Vec<f64>,
+    /// Names of the free joints.
+    pub free_joints: Vec<String>,
+}
+
 pub(super) fn read(
     root: &Element,
     document: &mut Document<'_>,
     model: &mut RobotModel,
+    written: &Written,
     notes: &mut Notes,
 ) -> Result<()> {
     let tendons = tendons(root, model, notes)?;
     for element in root.children("actuator").flat_map(|block| &block.children) {
-        actuator(element, document, model, &tendons, notes)?;
+        actuator(element, document, model, written, &tendons, notes)?;
     }
     for element in root.children("equality").flat_map(|block| &block.children) {
-        equality(element, document, model, notes)?;
+        equality(element, document, model, written, notes)?;
     }
     for element in root.children("contact").flat_map(|block| &block.children) {
         match element.tag.as_str() {
@@ -75,6 +84,7 @@ fn actuator(
     element: &Element,
     document: &Document<'_>,
     model: &mut RobotModel,
+    written: &Written,
     tendons: &BTreeMap<String, Vec<(usize, f64)>>,
     notes: &mut Notes,
 ) -> Result<()> {
@@ -84,7 +94,7 @@ fn actuator(
         match model.joint(joint) {
             Some(index) => vec![(index, 1.0)],
             // A ball joint, or the base's own free joint.
-            None if joint_exists(model, joint) => {
+            None if joint_exists(model, written, joint) => {
                 notes.add(format!("actuator `{name}` on a ball or free joint is not read"));
                 return Ok(());
             }
@@ -143,9 +153,9 @@ fn actuator(
     Ok(())
 }
 
-/// True for the name of a joint that became several, or of the base's free joint.
-fn joint_exists(model: &RobotModel, name: &str) -> bool {
-    model.joint(&format!("{name}_rx")).is_some() || !model.fixed_base
+/// True for the name of a joint that became several, or of a free joint.
+fn joint_exists(model: &RobotModel, written: &Written, name: &str) -> bool {
+    model.joint(&format!("{name}_rx")).is_some() || written.free_joints.iter().any(|free| free == name)
 }
 
 /// Force of an actuator: `gain · control` for a motor, `stiffness · (control − length) − damping · velocity`
@@ -198,7 +208,13 @@ fn law(element: &Element, attributes: &Attributes<'_>, notes: &mut Notes) -> Res
     }))
 }
 
-fn equality(element: &Element, document: &Document<'_>, model: &mut RobotModel, notes: &mut Notes) -> Result<()> {
+fn equality(
+    element: &Element,
+    document: &Document<'_>,
+    model: &mut RobotModel,
+    written: &Written,
+    notes: &mut Notes,
+) -> Result<()> {
     if !flag(element, "active", true)? {
         return Ok(());
     }
@@ -219,7 +235,8 @@ fn equality(element: &Element, document: &Document<'_>, model: &mut RobotModel, 
     if coefficients.iter().skip(2).any(|&c| c != 0.0) {
         notes.add(format!("{} is curved: only its linear part is kept", element.label()));
     }
-    model.joints[follower].mimic = Some(Mimic { joint: leader, multiplier: at(1) as f32, offset: at(0) as f32 });
+    let offset = written.references[follower] + at(0) - at(1) * written.references[leader];
+    model.joints[follower].mimic = Some(Mimic { joint: leader, multiplier: at(1) as f32, offset: offset as f32 });
     Ok(())
 }
 
