@@ -18,14 +18,16 @@ pub const G: f64 = 9.81;
 pub const RATE: f64 = 50.0;
 /// Seconds of a physics step.
 pub const DT: f64 = 1.0 / 250.0;
+/// Solver iterations of a physics step; rapier moves bodies once in each.
+pub const ITERATIONS: f64 = 4.0;
 
-/// A scene of these keys at 250 physics steps and 50 control steps a second; `gravity` is m/s² downwards.
+/// A scene of these keys (JSON maps come out in the order of the alphabet) at 250 physics steps and 50 control steps a second; `gravity` is m/s² downwards.
 pub fn scene(gravity: f64, parts: Value) -> Arc<Scene> {
     let mut whole = json!({
         "worldloom": 1,
         "name": "rig",
         "engine": {"physics_rate": 250, "control_rate": RATE as u32, "duration": 100.0,
-                   "gravity": [0.0, 0.0, -gravity], "solver_iterations": 4},
+                   "gravity": [0.0, 0.0, -gravity], "solver_iterations": ITERATIONS as u32},
     });
     if let Value::Object(parts) = parts {
         for (key, value) in parts {
@@ -58,6 +60,11 @@ pub fn steps(world: &mut PhysicsWorld, count: usize) {
 /// So many seconds without an action.
 pub fn advance(world: &mut PhysicsWorld, secs: f64) {
     steps(world, (secs * RATE).round() as usize);
+}
+
+/// Index of a camera.
+pub fn camera_index(world: &PhysicsWorld, name: &str) -> usize {
+    world.scene().cameras.get_index_of(name).unwrap_or_else(|| panic!("no camera `{name}`"))
 }
 
 /// A body by name.

@@ -181,10 +181,10 @@ fn a_picture_lies_on_a_mesh_as_its_texture_coordinates_say() {
         (0.5, -0.5, "white", [true, true, true]),
     ] {
         let found = colour(&drawn, x, y);
-        for channel in 0..3 {
-            let ok = if bright[channel] { found[channel] > 120 } else { found[channel] < 70 };
-            assert!(ok, "expected {name} at ({x}, {y}), found {found:?}");
-        }
+        // A matt surface still mirrors a little of the sky: up to 30 % of the brightest channel.
+        let most = found.into_iter().max().unwrap_or(0);
+        let same = found.into_iter().zip(bright).all(|(value, bright)| (2 * value > most) == bright);
+        assert!(most > 120 && same, "expected {name} at ({x}, {y}), found {found:?}");
     }
     // Without the picture the same places are as white as each other.
     let plain = picture(&mut open(folder.path(), &text("")), 0);

@@ -112,8 +112,9 @@ fn distances_are_those_of_analytic_geometry() {
 #[test]
 fn objects_overlap_when_they_are_nearer_than_the_gap_and_boxes_around_them_do_not_decide() {
     let assets = Arc::new(Assets::default());
-    let cube =
-        |x: f64, y: f64| object(json!({"box": [1.0, 1.0, 1.0]}), [x, y, 0.0], rotation_about(Vec3::Z, 0.785_398_163));
+    let cube = |x: f64, y: f64| {
+        object(json!({"box": [1.0, 1.0, 1.0]}), [x, y, 0.0], rotation_about(Vec3::Z, std::f64::consts::FRAC_PI_4))
+    };
     // Diagonal cubes, point to point along x: √2 apart they touch.
     let diagonal = 2f64.sqrt();
     for (gap, apart, expected) in [(0.0, 0.01, false), (0.005, 0.01, false), (0.015, 0.01, true), (0.0, -0.01, true)] {

@@ -6,7 +6,7 @@ use worldloom_engine::maths::{Pose, Quat, Vec3};
 use worldloom_engine::physics::PhysicsWorld;
 use worldloom_engine::world::World;
 
-use crate::rig::{advance, assert_at, assert_near, body, camera, index, picture, scene, start, steps};
+use crate::rig::{advance, assert_at, assert_near, body, camera, camera_index, index, picture, scene, start, steps};
 
 /// f32 poses a few metres from the origin.
 const ROUNDING: f64 = 1.0e-5;
@@ -26,17 +26,18 @@ fn a_mounted_camera_rides_on_its_body() {
             "cameras": {"mounted": mounted, "free": free},
         }),
     ));
+    let (mounted_one, free_one) = (camera_index(&world, "mounted"), camera_index(&world, "free"));
     let mut far = 0.0f32;
     for _ in 0..60 {
         steps(&mut world, 1);
         let cart = body(&world, "cart").pose;
-        let (seen, expected) = (world.view(0).world_from_camera, cart * local);
+        let (seen, expected) = (world.view(mounted_one).world_from_camera, cart * local);
         assert_at("its place", expected.translation.to_array().map(f64::from), seen.translation, ROUNDING);
         for axis in [Vec3::X, Vec3::Y, Vec3::Z] {
             let turned = (expected.rotation * axis).to_array().map(f64::from);
             assert_at("its axes", turned, seen.rotation * axis, ROUNDING);
         }
-        assert_eq!(world.view(1).world_from_camera, local, "a camera on nothing stands still");
+        assert_eq!(world.view(free_one).world_from_camera, local, "a camera on nothing stands still");
         far = far.max((seen.translation - local.translation).length());
     }
     assert!(far > 1.0, "the cart was to travel, the camera came {far} m far");
@@ -55,6 +56,7 @@ fn a_tracking_camera_keeps_its_target_in_the_middle_and_upright() {
         }),
     ));
     let ball = index(&world, "ball");
+    let (tracking, fixed) = (camera_index(&world, "tracking"), camera_index(&world, "fixed"));
     let mut drift = 0.0f32;
     for _ in 0..40 {
         steps(&mut world, 1);
@@ -63,14 +65,14 @@ fn a_tracking_camera_keeps_its_target_in_the_middle_and_upright() {
             let view = world.view(camera);
             view.project(view.world_from_camera.inverse() * at).unwrap_or((1.0e3, 1.0e3, 0.0))
         };
-        let (u, v, _) = pixel(0);
+        let (u, v, _) = pixel(tracking);
         // A pixel's thousandth: f32 projection at a focal length of 58 pixels.
         assert_near("u of the target", 32.5, f64::from(u), 0.005);
         assert_near("v of the target", 24.5, f64::from(v), 0.005);
-        let right = world.view(0).world_from_camera.rotation * Vec3::X;
+        let right = world.view(tracking).world_from_camera.rotation * Vec3::X;
         assert_near("height of its right", 0.0, f64::from(right.z), ROUNDING);
-        drift = drift.max((pixel(1).0 - 32.5).abs());
-        let drawn = picture(&mut world, 0);
+        drift = drift.max((pixel(fixed).0 - 32.5).abs());
+        let drawn = picture(&mut world, tracking);
         assert_eq!(usize::from(drawn.instance[24 * 65 + 32]), ball + 1, "instance in the middle of the picture");
     }
     assert!(drift > 10.0, "without tracking the target was to drift, it did by {drift} pixels");
@@ -137,13 +139,13 @@ fn film(kind: Option<Value>) -> Vec<GBuffer> {
 fn assert_fault(kind: Value, expected: impl Fn(usize, &[GBuffer]) -> Vec<u8>) {
     let (truth, film) = (film(None), film(Some(kind.clone())));
     let mut changed = 0;
-    for step in 0..film.len() {
-        assert_eq!(film[step].depth_m, truth[step].depth_m, "{kind}: depth at step {step}");
-        assert_eq!(film[step].instance, truth[step].instance, "{kind}: instances at step {step}");
+    for (step, (seen, real)) in film.iter().zip(&truth).enumerate() {
+        assert_eq!(seen.depth_m, real.depth_m, "{kind}: depth at step {step}");
+        assert_eq!(seen.instance, real.instance, "{kind}: instances at step {step}");
         let failing = (TOLD + 1..=TOLD + LENGTH).contains(&step);
-        let wanted = if failing { expected(step, &truth) } else { truth[step].colour.clone() };
-        assert!(film[step].colour == wanted, "{kind}: the picture at step {step} is not what was expected");
-        changed += usize::from(film[step].colour != truth[step].colour);
+        let wanted = if failing { expected(step, &truth) } else { real.colour.clone() };
+        assert!(seen.colour == wanted, "{kind}: the picture at step {step} is not what was expected");
+        changed += usize::from(seen.colour != real.colour);
     }
     assert_eq!(changed, LENGTH, "{kind}: pictures that differ from the truth");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::rig::{advance, assert_near, body, camera, picture, scene, start, steps};
+use crate::rig::{advance, assert_near, body, camera, index, picture, scene, start, steps};
 use worldloom_engine::world::World;
 
 /// A terrain of 4 m (x) by 3 m (y) with heights from a function.
@@ -55,10 +55,11 @@ fn gap(shown: Value, touched: Value) -> f64 {
         objects[format!("ball{i:02}")] = json!({"sphere": 0.06, "at": at, "restitution": 0.3});
     }
     let mut world = start(&scene(9.81, json!({"objects": objects})));
+    let ground = index(&world, "ground") as u32;
     let (mut worst, mut touches) = (0.0f64, 0);
     for _ in 0..40 {
         steps(&mut world, 1);
-        for contact in world.state().contacts.iter().filter(|c| c.a == 0) {
+        for contact in world.state().contacts.iter().filter(|c| [c.a, c.b].contains(&ground)) {
             let [x, y] = [contact.point.x, contact.point.y];
             let in_camera = view.world_from_camera.inverse() * contact.point;
             let Some((u, v, depth)) = view.project(in_camera) else { continue };
