@@ -9,6 +9,6 @@ mod robots;
 mod sensors;
 mod servos;
 mod settle;
-mod terrain;
 mod settling;
+mod terrain;
 mod welds;
