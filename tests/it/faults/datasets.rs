@@ -215,7 +215,7 @@ fn a_foreign_manifest_cannot_name_files_outside_its_dataset() {
         std::fs::write(&file, json.to_string()).unwrap();
         let refused = error(Dataset::open(&whole));
         assert!(matches!(refused, Error::Corrupt { .. }), "{place} = {value}: {refused}");
-        let refused = error(merge(&dir.path().join("merged"), &[whole.clone()], Mode::Create));
+        let refused = error(merge(&dir.path().join("merged"), std::slice::from_ref(&whole), Mode::Create));
         assert!(matches!(refused, Error::Corrupt { .. }), "merging, {place} = {value}: {refused}");
         std::fs::write(&file, good).unwrap();
     }
