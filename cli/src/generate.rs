@@ -110,7 +110,11 @@ pub fn run(args: &GenerateArgs) -> Outcome {
         encoding: &args.encoding,
     };
     let done = job.run(&interrupt)?;
-    if args.json { terminal::print_json(&done)? } else { terminal::print(&summary(&done))? }
+    if args.json {
+        terminal::print_json(&done)?
+    } else {
+        terminal::print(&summary(&done))?
+    }
     match done.run.impossible {
         0 => Ok(()),
         count => Err(Failure::failed(
@@ -296,8 +300,7 @@ impl Job<'_> {
         let sampled = self.source.scenario.sample(self.seed, number, &self.source.assets);
         if let Err(SampleError::Impossible { attempts, report, .. }) = sampled {
             let prepared = stage.prepare(like, self.seed, number)?;
-            let info =
-                EpisodeInfo { scene: like, catalog: prepared.catalog(), draws: &[], attempts: attempts.into() };
+            let info = EpisodeInfo { scene: like, catalog: prepared.catalog(), draws: &[], attempts: attempts.into() };
             writer.impossible(number, &info, &report)?;
             let _ = news.send(News::Impossible { number, attempts, report });
             return Ok(());

@@ -87,6 +87,8 @@ pub struct Origin {
     pub truncated: u64,
     /// Episodes whose state stopped being finite.
     pub diverged: Vec<Diverged>,
+    /// How often each event fired, over all episodes.
+    pub events: std::collections::BTreeMap<String, u64>,
     /// Episodes of which no draw met the requirements.
     pub impossible: u64,
     /// How often each requirement rejected, in the first of them.
@@ -155,10 +157,16 @@ fn origin(dataset: &Dataset, manifest: &Manifest) -> Outcome<Origin> {
         terminated: 0,
         truncated: 0,
         diverged: Vec::new(),
+        events: std::collections::BTreeMap::new(),
         impossible: 0,
         impossible_report: None,
         acceptance_rate: 1.0,
     };
+    for entry in dataset.episodes() {
+        for event in dataset.events(entry.index)? {
+            *origin.events.entry(event.name).or_insert(0) += 1;
+        }
+    }
     let (mut episodes, mut draws) = (0u64, 0u64);
     for record in dataset.records()? {
         let record = record?;
@@ -244,13 +252,18 @@ fn text(inspection: &Inspection) -> String {
         row(
             "ends",
             format!(
-                "{} full length, {} terminated, {} diverged",
+                "{} full length, {} terminated, {} diverged, {} impossible",
                 origin.truncated,
                 origin.terminated,
-                origin.diverged.len()
+                origin.diverged.len(),
+                origin.impossible
             ),
         );
         row("success", format!("{} of {} episodes", origin.successes, inspection.episodes));
+        if !origin.events.is_empty() {
+            let counts: Vec<String> = origin.events.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            row("events", counts.join(", "));
+        }
         if origin.acceptance_rate < 1.0 {
             row("accepted", format!("{:.1} % of draws", 100.0 * origin.acceptance_rate));
         }
@@ -275,6 +288,9 @@ fn text(inspection: &Inspection) -> String {
     }
     text += &terminal::table(&features, &[]);
     if let Some(origin) = &inspection.origin {
+        if let Some(report) = &origin.impossible_report {
+            text += &format!("{} impossible episodes, the first: {report}\n", origin.impossible);
+        }
         for diverged in &origin.diverged {
             text += &format!(
                 "episode {} diverged at physics step {} after {} frames: {}\n",

@@ -43,7 +43,13 @@ pub fn run(args: &PreviewArgs) -> Outcome {
     }
     let cameras = cameras(&scene, args.camera.as_deref())?;
     let scene = Arc::new(scene);
-    let job = Job { scene, cameras, stage: Stage::new(assets, Origin::of(args.allow_process)), seed: args.seed, number: args.episode };
+    let job = Job {
+        scene,
+        cameras,
+        stage: Stage::new(assets, Origin::of(args.allow_process)),
+        seed: args.seed,
+        number: args.episode,
+    };
     let frames = if clip { job.clip(&args.out)? } else { job.sheet(&args.out)? };
     terminal::print(&format!(
         "wrote {} ({frames} frames, episode {} of seed {})\n",
