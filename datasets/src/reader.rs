@@ -231,9 +231,6 @@ impl Dataset {
     /// Rows of a table of ours (`annotations/boxes`, …; see [`Manifest::tables`]) for an episode.
     pub fn table(&self, episode: u64, table: &str) -> Result<Vec<RecordBatch>> {
         let (path, first, rows) = self.table_place(episode, table)?;
-        if rows == 0 {
-            return Ok(Vec::new());
-        }
         rows_of(&path, first, rows, 4096, |_| true)?
             .map(|batch| batch.map_err(|source| Error::corrupt(&path, source.to_string())))
             .collect()

@@ -157,7 +157,7 @@ fn an_impossible_scenario_ends_with_the_report_and_writes_nothing() {
 fn a_reward_that_is_not_finite_ends_its_episode_and_generation_goes_on() {
     let shop = Workshop::new();
     let text_of = RARE
-        .replace("require: [$x < 0.0015]", "reward: 1 / (time - $when)\nsuccess: 0 < 1")
+        .replace("require: [$x < 0.0015]", "reward: 1 / (t - $when)\nsuccess: 0 < 1")
         .replace("params: {", "params: {when: {grid: [0.1, 5]}, ");
     let yaml = text(&shop.write("poles.yaml", &text_of));
     let said =

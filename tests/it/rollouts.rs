@@ -117,15 +117,13 @@ fn a_world_refuses_an_action_that_is_not_finite() {
 fn a_reward_or_observation_that_is_not_finite_ends_the_episode() {
     let still = || Once { at: u64::MAX, value: 0.0 };
     // Infinite at the second control step, after ten physics steps.
-    for (field, value) in
-        [("reward", json!("1 / (time - 0.1)")), ("observation", json!(["pos(ball)", "1 / (time - 0.1)"]))]
-    {
+    for (field, value) in [("reward", json!("1 / (t - 0.1)")), ("observation", json!(["pos(ball)", "1 / (t - 0.1)"]))] {
         let (frames, end) = roll(&scene(json!({field: value})), &mut still());
         assert_diverged(&end, 10, &[field, "inf"]);
         assert_eq!(frames.len(), 1, "{field}");
         assert_only_the_last_is_done(&frames);
     }
-    let (frames, end) = roll(&scene(json!({"observation": ["1 / time"]})), &mut still());
+    let (frames, end) = roll(&scene(json!({"observation": ["1 / t"]})), &mut still());
     assert_diverged(&end, 0, &["observation", "inf"]);
     assert!(frames.is_empty(), "the first observation is not finite, so there is no frame");
 }
