@@ -90,6 +90,8 @@ pub struct Origin {
     pub diverged_episodes: u64,
     /// Those, at most the first 100.
     pub diverged: Vec<Diverged>,
+    /// How often each event fired, over all episodes.
+    pub events: std::collections::BTreeMap<String, u64>,
     /// Episodes of which no draw met the requirements.
     pub impossible: u64,
     /// How often each requirement rejected, in the first of them.
@@ -159,10 +161,16 @@ fn origin(dataset: &Dataset, manifest: &Manifest) -> Outcome<Origin> {
         truncated: 0,
         diverged_episodes: 0,
         diverged: Vec::new(),
+        events: std::collections::BTreeMap::new(),
         impossible: 0,
         impossible_report: None,
         acceptance_rate: 1.0,
     };
+    for entry in dataset.episodes() {
+        for event in dataset.events(entry.index)? {
+            *origin.events.entry(event.name).or_insert(0) += 1;
+        }
+    }
     let (mut episodes, mut draws, mut successes) = (0u64, 0u64, 0u64);
     let mut defines_success = false;
     for record in dataset.records()? {
@@ -257,12 +265,16 @@ fn text(inspection: &Inspection) -> String {
         row(
             "ends",
             format!(
-                "{} full length, {} terminated, {} diverged",
-                origin.truncated, origin.terminated, origin.diverged_episodes
+                "{} full length, {} terminated, {} diverged, {} impossible",
+                origin.truncated, origin.terminated, origin.diverged_episodes, origin.impossible
             ),
         );
         if let Some(successes) = origin.successes {
             row("success", format!("{successes} of {} episodes", inspection.episodes));
+        }
+        if !origin.events.is_empty() {
+            let counts: Vec<String> = origin.events.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            row("events", counts.join(", "));
         }
         if origin.acceptance_rate < 1.0 {
             row("accepted", format!("{:.1} % of draws", 100.0 * origin.acceptance_rate));
@@ -299,6 +311,9 @@ fn text(inspection: &Inspection) -> String {
     text += &terminal::table(&features, &[]);
     if let Some(origin) = &inspection.origin {
         let unlisted = origin.diverged_episodes - origin.diverged.len() as u64;
+        if let Some(report) = &origin.impossible_report {
+            text += &format!("{} impossible episodes, the first: {report}\n", origin.impossible);
+        }
         for diverged in &origin.diverged {
             text += &format!(
                 "episode {} diverged at physics step {} after {} frames: {}\n",

@@ -13,14 +13,14 @@ use worldloom_engine::world::World;
 /// Two links on a bolted base, and a finger that follows the second joint.
 const ROBOT: &str = include_str!("robot.urdf");
 
-fn assets() -> Arc<Assets> {
+pub fn assets() -> Arc<Assets> {
     let files = BTreeMap::from([("robot.urdf".to_owned(), ROBOT.as_bytes())]);
     Arc::new(Assets::new(files, Vec::new()))
 }
 
 /// Everything at once: falling and stacked bodies, a joint with a motor, a loop of constraints, a robot that
 /// hits a ball, events that push, spawn and fail a sensor.
-fn busy_scene(offset: f64) -> Arc<Scene> {
+pub fn busy_scene(offset: f64) -> Arc<Scene> {
     let scene: Value = json!({
         "worldloom": 1,
         "name": "busy",

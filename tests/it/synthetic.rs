@@ -178,6 +178,7 @@ pub fn frame(number: u64, k: u64) -> Frame {
     };
     let last = k + 1 == length(number);
     Frame {
+        events: Vec::new(),
         state: State {
             time_secs: f64::from(t),
             step: k,
