@@ -152,18 +152,26 @@ impl Job<'_> {
         // The first scene decides what is the same in all: task, labels, whether success is defined.
         let first = self.source.scenario.sample(self.seed, self.shard.index, &self.source.assets)?;
         let plan = self.plan(&first.scene)?;
+        // And it finds what is wrong with the input while there is no folder yet that could be left behind.
+        let scene = Arc::new(first.scene);
+        let mut stage = Stage::new(self.source.assets.clone());
+        plan.check_scene(&scene, stage.prepare(&scene, self.seed, self.shard.index)?.catalog())?;
+        drop(stage);
         let writer = Writer::open(self.out, plan.clone(), self.episodes, self.mode)?;
         let pending = writer.pending();
         let mut added = self.record(&writer, &plan, &pending, interrupt)?;
-        if interrupt.abandon() {
-            return Err(interrupted(added.episodes, pending.len() as u64));
-        }
-        // After one Ctrl-C too: then the dataset holds what there is, and opens.
+        // After a Ctrl-C too: then the dataset holds what there is, and opens.
         let whole = writer.finish()?;
         if interrupt.stop() && whole.missing > 0 {
             return Err(interrupted(added.episodes, pending.len() as u64));
         }
-        if first.scene.success.is_none() {
+        if added.episodes > 0 && whole.frames == 0 {
+            return Err(Failure::failed(
+                format!("every episode ({}) diverged before its first frame, so there is no picture", added.episodes),
+                "look for bodies that begin inside each other, and for extreme masses, sizes and speeds",
+            ));
+        }
+        if scene.success.is_none() {
             added.success_rate = None;
         }
         added.wall_secs = began.wall_since();
@@ -224,7 +232,7 @@ impl Job<'_> {
                     let mut stage = Stage::new(self.source.assets.clone());
                     while !failed.load(Ordering::SeqCst) && !interrupt.stop() {
                         let Some(&number) = pending.get(next.fetch_add(1, Ordering::SeqCst)) else { break };
-                        match self.episode(&mut stage, writer, plan, number, &news, bundled, interrupt) {
+                        match self.episode(&mut stage, writer, plan, number, &news, bundled) {
                             Ok(()) => {}
                             Err(error) => {
                                 failed.store(true, Ordering::SeqCst);
@@ -252,7 +260,6 @@ impl Job<'_> {
         number: u64,
         news: &mpsc::Sender<News>,
         bundled: &Mutex<BTreeSet<String>>,
-        interrupt: &Interrupt,
     ) -> Outcome {
         let Sampled { scene, draws, attempts, .. } =
             self.source.scenario.sample(self.seed, number, &self.source.assets)?;
@@ -271,9 +278,9 @@ impl Job<'_> {
         let mut recorder = writer.episode(number, &info)?;
         let end = prepared.run(plan.channels(), |frame| {
             recorder.push(frame)?;
-            Ok(!interrupt.abandon())
+            Ok(true)
         })?;
-        // Without an end the episode was given up: dropping the recorder discards it.
+        // Without an end there is no episode: dropping the recorder discards it.
         let Some(end) = end else { return Ok(()) };
         recorder.finish(&end)?;
         let _ = news.send(News::Episode { end, attempts });
