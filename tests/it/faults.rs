@@ -1,3 +1,4 @@
 //! Kill, truncation, full disk, NaN, hostile files: a clear error, and nothing lost.
 
 mod datasets;
+mod input;
