@@ -71,7 +71,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "N")]
     pub episodes: u64,
     /// Seed of the run: everything that chance decides follows from it.
-    #[arg(long, value_name = "S", default_value_t = 0)]
+    #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_seed)]
     pub seed: u64,
     /// Folder to write; must be new or empty unless --resume or --overwrite.
     #[arg(long, value_name = "DIR")]
@@ -158,10 +158,10 @@ pub struct SampleArgs {
     #[command(flatten)]
     pub scenario: ScenarioArgs,
     /// Scenes to sample.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub count: u64,
     /// Seed of the run.
-    #[arg(long, value_name = "S", default_value_t = 0)]
+    #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_seed)]
     pub seed: u64,
     /// Episode number of the first scene.
     #[arg(long, value_name = "I", default_value_t = 0)]
@@ -178,7 +178,7 @@ pub struct PreviewArgs {
     #[command(flatten)]
     pub scenario: ScenarioArgs,
     /// Seed of the run.
-    #[arg(long, value_name = "S", default_value_t = 0)]
+    #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_seed)]
     pub seed: u64,
     /// Episode to draw.
     #[arg(long, value_name = "I", default_value_t = 0)]
@@ -383,6 +383,10 @@ pub enum BenchName {
     Memory,
     /// Wall time from start to the first recorded frame.
     FirstFrame,
+}
+
+fn parse_seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))
 }
 
 fn parse_shard(text: &str) -> Result<ShardArg, String> {

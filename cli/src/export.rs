@@ -231,7 +231,7 @@ impl<'a> Exporter<'a> {
 
     /// Simulates the episode again and writes it.
     pub fn write(&self, file: &Path) -> Outcome {
-        let failed = |error: &std::io::Error| Failure::io("write", file, error);
+        let failed = |error: &std::io::Error| Failure::io("writing", file, error);
         let out = BufWriter::new(File::create(file).map_err(|error| failed(&error))?);
         let mut stage = Stage::new(self.assets.clone(), self.origin);
         let prepared = stage.prepare(self.scene, self.seed, self.number)?;

@@ -49,12 +49,15 @@ impl Failure {
         Self::Failed(Message { what: what.into(), help: help.into() })
     }
 
-    /// Reading or writing `path` failed.
+    /// `operation` (`reading`, `creating`, …) failed on `path`.
     pub fn io(operation: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
-        let what = format!("cannot {operation} {}: {}", path.display(), describe(error));
+        let what = format!("{operation} {} failed: {}", path.display(), describe(error));
         match error.kind() {
             std::io::ErrorKind::NotFound => Self::bad_input(what, "check the path"),
             std::io::ErrorKind::PermissionDenied => Self::bad_input(what, "check the permissions"),
+            std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
+                Self::bad_input(what, "a file stands where a folder should be")
+            }
             std::io::ErrorKind::StorageFull => Self::failed(what, DISK_FULL),
             _ => Self::failed(what, ""),
         }
@@ -99,6 +102,8 @@ impl From<worldloom_engine::Error> for Failure {
             Error::Scene { .. } | Error::UnknownName { .. } | Error::Expression { .. } | Error::Unsupported { .. } => {
                 Self::bad_input(what, "")
             }
+            Error::Robot { .. } => Self::bad_input(what, "correct the robot's file at this line"),
+            Error::NotStarted { .. } => Self::bad_input(what, "check the driver's `command`"),
             Error::Asset { .. } => {
                 Self::bad_input(what, "files are looked up beside the scenario, then in each --assets DIR")
             }
@@ -161,7 +166,7 @@ mod tests {
     #[test]
     fn a_full_disk_says_that_nothing_is_lost() {
         let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
-        let failure = Failure::io("write", std::path::Path::new("out"), &error);
+        let failure = Failure::io("writing", std::path::Path::new("out"), &error);
         assert_eq!(failure.exit_code(), 1);
         assert!(failure.to_string().contains("--resume"), "{failure}");
     }

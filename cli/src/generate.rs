@@ -173,16 +173,23 @@ impl Job<'_> {
         // The first scene decides what is the same in all: task, labels, whether success is defined.
         let first = self.first()?;
         let plan = self.plan(&first)?;
+        // And it finds what is wrong with the input while there is no folder yet that could be left behind.
+        let mut stage = Stage::new(self.source.assets.clone(), Origin::Trusted);
+        plan.check_scene(&first, stage.prepare(&first, self.seed, self.shard.index)?.catalog())?;
+        drop(stage);
         let writer = Writer::open(self.out, plan.clone(), self.episodes, self.mode)?;
         let pending = writer.pending();
         let mut added = self.record(&writer, &plan, &first, &pending, interrupt)?;
-        if interrupt.abandon() {
-            return Err(interrupted(added.episodes, pending.len() as u64));
-        }
-        // After one Ctrl-C too: then the dataset holds what there is, and opens.
+        // After a Ctrl-C too: then the dataset holds what there is, and opens.
         let whole = writer.finish()?;
         if interrupt.stop() && whole.missing > 0 {
             return Err(interrupted(added.episodes, pending.len() as u64));
+        }
+        if added.episodes > 0 && whole.frames == 0 {
+            return Err(Failure::failed(
+                format!("every episode ({}) diverged before its first frame, so there is no picture", added.episodes),
+                "look for bodies that begin inside each other, and for extreme masses, sizes and speeds",
+            ));
         }
         if first.success.is_none() {
             added.success_rate = None;
@@ -266,7 +273,7 @@ impl Job<'_> {
                     let mut stage = Stage::new(self.source.assets.clone(), Origin::Trusted);
                     while !failed.load(Ordering::SeqCst) && !interrupt.stop() {
                         let Some(&number) = pending.get(next.fetch_add(1, Ordering::SeqCst)) else { break };
-                        match self.episode(&mut stage, writer, plan, like, number, &news, bundled, interrupt) {
+                        match self.episode(&mut stage, writer, plan, like, number, &news, bundled) {
                             Ok(()) => {}
                             Err(error) => {
                                 failed.store(true, Ordering::SeqCst);
@@ -295,7 +302,6 @@ impl Job<'_> {
         number: u64,
         news: &mpsc::Sender<News>,
         bundled: &Mutex<BTreeSet<String>>,
-        interrupt: &Interrupt,
     ) -> Outcome {
         let sampled = self.source.scenario.sample(self.seed, number, &self.source.assets);
         if let Err(SampleError::Impossible { attempts, report, .. }) = sampled {
@@ -321,9 +327,9 @@ impl Job<'_> {
         let mut recorder = writer.episode(number, &info)?;
         let end = prepared.run(plan.channels(), |frame| {
             recorder.push(frame)?;
-            Ok(!interrupt.abandon())
+            Ok(true)
         })?;
-        // Without an end the episode was given up: dropping the recorder discards it.
+        // Without an end there is no episode: dropping the recorder discards it.
         let Some(end) = end else { return Ok(()) };
         recorder.finish(&end)?;
         let _ = news.send(News::Episode { end, attempts });

@@ -217,7 +217,7 @@ pub fn video_text(video: &VideoSettings) -> String {
 
 /// Bytes of all files below a folder.
 pub fn size_of(folder: &Path) -> Outcome<u64> {
-    let failed = |error: &std::io::Error| Failure::io("read", folder, error);
+    let failed = |error: &std::io::Error| Failure::io("reading", folder, error);
     let mut bytes = 0;
     for entry in folder.read_dir().map_err(|error| failed(&error))? {
         let entry = entry.map_err(|error| failed(&error))?;

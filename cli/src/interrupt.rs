@@ -1,9 +1,9 @@
-//! Ctrl-C (and SIGTERM, which schedulers send): the first finishes the episodes in flight, the second gives them up.
+//! Ctrl-C (and SIGTERM, which schedulers send): the first finishes the episodes in flight, the second ends at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, INTERRUPTED, Outcome};
 use crate::terminal;
 
 /// How often the process has been asked to stop.
@@ -18,6 +18,11 @@ impl Interrupt {
         ctrlc::set_handler(move || {
             if count.0.fetch_add(1, Ordering::SeqCst) == 0 {
                 terminal::note("stopping after the episodes in flight; press Ctrl-C again to give them up");
+            } else {
+                // A worker may be inside a long step or wait for a policy, so nobody is asked. A dataset
+                // survives a kill at any moment (see `worldloom_datasets::writer`): this is no worse.
+                terminal::note("interrupted: finished episodes are kept; go on with the same command and --resume");
+                std::process::exit(i32::from(INTERRUPTED));
             }
         })
         .map_err(|error| Failure::failed(format!("cannot listen for Ctrl-C: {error}"), ""))?;
@@ -27,10 +32,5 @@ impl Interrupt {
     /// True if no new episode may begin.
     pub fn stop(&self) -> bool {
         self.0.load(Ordering::SeqCst) > 0
-    }
-
-    /// True if episodes in flight must be given up.
-    pub fn abandon(&self) -> bool {
-        self.0.load(Ordering::SeqCst) > 1
     }
 }

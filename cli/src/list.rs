@@ -70,6 +70,6 @@ pub fn copy(args: &NewArgs) -> Outcome {
             format!("{} exists already", out.display()),
             "name another file with --out; an existing one is never replaced",
         )),
-        Err(error) => Err(Failure::io("write", &out, &error)),
+        Err(error) => Err(Failure::io("writing", &out, &error)),
     }
 }

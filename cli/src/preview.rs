@@ -147,7 +147,7 @@ impl Job {
         let factor = cells.first().map_or(1, |cell| SMALL.div_ceil(cell.width));
         let cells: Vec<Picture> = cells.iter().map(|cell| cell.enlarged(factor)).collect();
         let sheet = Picture::grid(&cells, kept.len(), GAP, BACKGROUND);
-        std::fs::write(file, sheet.png()?).map_err(|error| Failure::io("write", file, &error))?;
+        std::fs::write(file, sheet.png()?).map_err(|error| Failure::io("writing", file, &error))?;
         Ok(total)
     }
 

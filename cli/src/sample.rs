@@ -24,7 +24,12 @@ pub struct Draws {
 /// Runs the command.
 pub fn run(args: &SampleArgs) -> Outcome {
     let Source { scenario, assets } = Source::open(&args.scenario)?;
-    for episode in args.first..args.first.saturating_add(args.count) {
+    let Some(end) = args.first.checked_add(args.count) else {
+        let what =
+            format!("--first {} and --count {}: episodes are numbered up to {}", args.first, args.count, u64::MAX);
+        return Err(Failure::bad_input(what, "begin earlier, or ask for fewer"));
+    };
+    for episode in args.first..end {
         let sampled = scenario.sample(args.seed, episode, &assets)?;
         let line = if args.draws {
             let draws = serde_json::to_value(&sampled.draws);

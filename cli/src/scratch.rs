@@ -17,7 +17,7 @@ impl Scratch {
             Some(folder) => (folder.to_owned(), false),
             None => (std::env::temp_dir().join(format!("worldloom-{purpose}-{}", std::process::id())), true),
         };
-        std::fs::create_dir_all(&folder).map_err(|error| Failure::io("create", &folder, &error))?;
+        std::fs::create_dir_all(&folder).map_err(|error| Failure::io("creating", &folder, &error))?;
         Ok(Self { folder, ours })
     }
 

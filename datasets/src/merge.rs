@@ -11,7 +11,7 @@ use crate::plan::{Mode, Shard};
 use crate::publish;
 use crate::schema::Layout;
 use crate::writer::{
-    Shelf, Summary, clear, conclude, copy, is_empty_but_staging, lock, same_plan, same_versions, summary,
+    Shelf, Summary, clear, conclude, copy_asset, is_empty_but_staging, lock, same_plan, same_versions, summary,
 };
 
 /// Joins all shards of one run, given in any order, into `out`. The result equals the single run,
@@ -119,7 +119,7 @@ pub fn merge(out: &Path, shards: &[PathBuf], mode: Mode) -> Result<Summary> {
     for (path, manifest) in &parts {
         for place in manifest.assets.values() {
             if !build.join(place).exists() {
-                copy(&path.join(place), &build.join(place))?;
+                copy_asset(&path.join(place), &build.join(place))?;
             }
         }
     }

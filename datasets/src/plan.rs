@@ -3,9 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 use worldloom_engine::gbuffer::Channels;
-use worldloom_engine::scene::Label;
+use worldloom_engine::scene::{Label, Scene};
+use worldloom_engine::state::Catalog;
 
 use crate::error::{Error, Result};
+use crate::schema::Layout;
 
 /// Everything that decides the bytes of a dataset, apart from the episodes themselves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +83,16 @@ impl Plan {
     /// True if the plan writes this label.
     pub fn has(&self, label: Label) -> bool {
         self.labels.contains(&label)
+    }
+
+    /// Finds what no episode could be recorded with, before a folder is made: settings out of range, more
+    /// columns than a table holds, pictures that the encoder does not take.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], with the field.
+    pub fn check_scene(&self, scene: &Scene, catalog: &Catalog) -> Result<()> {
+        self.check()?;
+        Layout::of(scene, catalog, self).map(|_| ())
     }
 
     pub(crate) fn check(&self) -> Result<()> {

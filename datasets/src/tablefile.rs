@@ -18,6 +18,9 @@ use crate::records::Place;
 /// Bytes before compression after which a row group ends, where it does not end with its episode.
 const GROUP_BYTES: u64 = 2 << 20;
 
+/// Columns above which a table is written with no buffers that every column would have.
+const WIDE: usize = 2_000;
+
 /// How rows are squeezed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Squeeze {
@@ -148,6 +151,15 @@ fn properties(schema: &SchemaRef, squeeze: Squeeze) -> WriterProperties {
         .set_compression(compression)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_offset_index_disabled(true);
+    if schema.fields().len() > WIDE {
+        // A writer keeps a dictionary and a compressor for every column of a row group: with thousands of
+        // columns of a few numbers each that would be most of a process's memory.
+        builder = builder
+            .set_compression(Compression::UNCOMPRESSED)
+            .set_dictionary_enabled(false)
+            .set_write_batch_size(64)
+            .set_data_page_size_limit(16 << 10);
+    }
     for field in schema.fields() {
         if ["index", "episode_index", "frame_index", "number"].contains(&field.name().as_str()) {
             let path = ColumnPath::new(vec![field.name().clone()]);

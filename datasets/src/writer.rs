@@ -81,7 +81,13 @@ impl Writer {
         std::fs::create_dir_all(dir).map_err(|source| Error::io("creating", dir, source))?;
         let lock = lock(dir)?;
         match mode {
-            Mode::Create if !is_empty(dir)? => return Err(Error::NotEmpty { path: dir.to_path_buf() }),
+            Mode::Create if !is_empty(dir)? => {
+                // A run that failed before its first episode leaves nothing that is worth going on with.
+                if !holds_no_episode(dir)? {
+                    return Err(Error::NotEmpty { path: dir.to_path_buf() });
+                }
+                publish::remove_tree(&publish::staging(dir))?;
+            }
             Mode::Create => {}
             Mode::Overwrite => clear(dir)?,
             Mode::Resume => {
@@ -289,7 +295,7 @@ impl Writer {
         for place in assets.values().collect::<BTreeSet<_>>() {
             let staged = publish::staging(&self.root).join(place);
             let from = if staged.exists() { staged } else { self.root.join(place) };
-            copy(&from, &build.join(place))?;
+            copy_asset(&from, &build.join(place))?;
         }
         conclude(&self.root, &build, &assembled, layout, self.episodes, missing, self.versions, assets)
     }
@@ -428,6 +434,13 @@ pub(crate) fn is_empty_but_staging(dir: &Path) -> Result<bool> {
     Ok(names_in(dir)?.iter().all(|name| name == STAGING))
 }
 
+/// True if all that a folder holds is what a run of ours left that recorded no episode.
+fn holds_no_episode(dir: &Path) -> Result<bool> {
+    let staging = publish::staging(dir);
+    let ours = is_empty_but_staging(dir)? && staging.join("plan.json").is_file();
+    Ok(ours && !publish::is_interrupted(dir) && staged_numbers(&staging.join("episodes"))?.is_empty())
+}
+
 /// Deletes the dataset in a folder, if it is one of ours.
 pub(crate) fn clear(dir: &Path) -> Result<()> {
     if is_empty(dir)? {
@@ -520,8 +533,13 @@ pub(crate) fn same_versions(
     Ok(())
 }
 
-pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
+/// Copies an asset, which is named by its digest: one that was changed since must not go further.
+pub(crate) fn copy_asset(from: &Path, to: &Path) -> Result<()> {
     let bytes = std::fs::read(from).map_err(|source| Error::io("reading", from, source))?;
+    let digest = blake3::hash(&bytes).to_hex();
+    if from.file_name().and_then(|name| name.to_str()) != Some(digest.as_str()) {
+        return Err(Error::corrupt(from, format!("its contents have the digest {digest}")));
+    }
     meta::write_bytes(to, &bytes)
 }
 

@@ -97,6 +97,14 @@ pub enum Error {
         /// What happened.
         problem: String,
     },
+    /// The program of a policy in another process cannot be started.
+    #[error("policy process `{command}`: {problem}")]
+    NotStarted {
+        /// The command line.
+        command: String,
+        /// The operating system's reason.
+        problem: String,
+    },
     /// Reading or writing a file failed.
     #[error("{operation} {}: {source}", .path.display())]
     Io {

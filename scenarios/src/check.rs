@@ -3,6 +3,7 @@
 use worldloom_engine::expr::near;
 
 use crate::decode::{Decoder, NameUse};
+use crate::language;
 use crate::plan::{BodyKind, Plan};
 use crate::table::Refers;
 use crate::tree::{Plain, Tree};
@@ -45,6 +46,19 @@ pub fn check(plan: &Plan, uses: &[NameUse], decoder: &mut Decoder<'_>) {
     observed_twice(plan, decoder);
     for (key, section) in &plan.sections {
         limits(section, key, decoder);
+    }
+    for camera in &plan.cameras {
+        let path = format!("cameras.{}.resolution", camera.name);
+        if let Some(problem) =
+            camera.tree.get("resolution").and_then(Tree::plain).and_then(|plain| too_many_pixels(&plain))
+        {
+            decoder.report(
+                place(decoder, &path),
+                &path,
+                problem,
+                "pictures have at most 4096 x 4096 pixels, or as many",
+            );
+        }
     }
     for body in &plan.bodies {
         limits(&body.tree, &body.thing.path, decoder);
@@ -138,11 +152,26 @@ fn observed_twice(plan: &Plan, decoder: &mut Decoder<'_>) {
     }
 }
 
+/// What is wrong with a resolution, if it is more than a picture may have.
+pub fn too_many_pixels(resolution: &Plain) -> Option<String> {
+    match resolution.numbers()?[..] {
+        [width, height] if width * height > language::MOST_PIXELS => {
+            Some(format!("{width} x {height} are {:.1} million pixels, above 16.8 million", width * height / 1.0e6))
+        }
+        _ => None,
+    }
+}
+
 /// `<robot>.controllers`, `motor(<joint>)`, `force(<body>)`.
 fn action_terms(plan: &Plan, names: &Names, decoder: &mut Decoder<'_>) {
     let Some(terms) = plan.section("action").and_then(Tree::plain) else { return };
     for (i, term) in terms.list().unwrap_or_default().iter().enumerate() {
         let text = term.text().unwrap_or_default();
+        if terms.list().unwrap_or_default()[..i].iter().any(|before| before.text() == Some(text)) {
+            let help = "each term sets its channels once: take one of them out";
+            decoder.report(place(decoder, "action"), &format!("action.{i}"), format!("`{text}` stands twice"), help);
+            continue;
+        }
         let argument = |function: &str| text.strip_prefix(function)?.strip_prefix('(')?.strip_suffix(')');
         let missing = if let Some(robot) = text.strip_suffix(".controllers") {
             (!names.robots.iter().any(|known| known == robot)).then_some(("robot", robot, &names.robots))

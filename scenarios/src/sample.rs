@@ -13,6 +13,7 @@ use worldloom_engine::scene::{Camera, LANGUAGE_VERSION, Object, Observed, ParamV
 use worldloom_engine::stream::Stream;
 use worldloom_engine::world::World;
 
+use crate::check::too_many_pixels;
 use crate::params::Drawn;
 use crate::placement::{Placed, Placer, Unplaced, root};
 use crate::plan::{BodyKind, BodyPlan, Plan};
@@ -108,6 +109,7 @@ impl<'a> Sampler<'a> {
             Err(text) => return Err(reject(text)),
         };
         let mut scene = self.assemble(&drawn, bodies)?;
+        scene.normalise_files(self.assets).map_err(|error| self.engine(error))?;
         if let Some(max_secs) = plan.settle {
             match settle(&scene, self.assets, max_secs).map_err(|error| self.engine(error))? {
                 Settled::AtRest(settled) => scene = *settled,
@@ -252,6 +254,9 @@ impl<'a> Sampler<'a> {
         for camera in &plan.cameras {
             let path = format!("cameras.{}", camera.name);
             let plain = self.fill(&camera.tree, drawn, &[])?;
+            if let Some(problem) = plain.get("resolution").and_then(too_many_pixels) {
+                return Err(self.bad(&format!("{path}.resolution"), problem));
+            }
             let aim = self.fill(&camera.aim, drawn, &[])?;
             // What a frame's place is, or where things are in the frame of a mount, only a world tells.
             let mount = plain.get("mount").and_then(Plain::text);

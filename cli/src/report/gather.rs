@@ -120,7 +120,7 @@ fn camera(
             let fps = manifest.plan.fps;
             let first = (from_secs * f64::from(fps)).round() as u64;
             clip::cut(&dataset.root().join(file), &out, codec, fps, first, entry.length)?;
-            let bytes = std::fs::read(&out).map_err(|error| Failure::io("read", &out, &error))?;
+            let bytes = std::fs::read(&out).map_err(|error| Failure::io("reading", &out, &error))?;
             Some(("video/mp4", bytes))
         }
         None => None,

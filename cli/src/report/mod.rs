@@ -44,9 +44,9 @@ pub fn run(args: &ReportArgs) -> Outcome {
     }
     let html = page::page(&args.title, &shown);
     if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent).map_err(|error| Failure::io("create", parent, &error))?;
+        std::fs::create_dir_all(parent).map_err(|error| Failure::io("creating", parent, &error))?;
     }
-    std::fs::write(&out, &html).map_err(|error| Failure::io("write", &out, &error))?;
+    std::fs::write(&out, &html).map_err(|error| Failure::io("writing", &out, &error))?;
     let reported = Reported {
         format_version: 1,
         out: out.display().to_string(),

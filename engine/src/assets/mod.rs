@@ -272,7 +272,17 @@ impl Assets {
             if let Some(relative) = path.strip_prefix(real).ok().and_then(Path::to_str)
                 && !relative.split('/').any(|part| part == "..")
             {
-                return self.normalise(relative);
+                let name = self.normalise(relative)?;
+                // Under its relative name, another layer's file may come first.
+                let first = if self.0.memory.contains_key(&name) { None } else { self.on_disk(&name)? };
+                if first.as_ref().is_some_and(|first| *first == path) || !path.is_file() {
+                    return Ok(name);
+                }
+                return Err(Error::Asset {
+                    path: reference.to_owned(),
+                    problem: format!("`{name}` of another asset folder comes before it"),
+                    hint: "rename one of the two files".to_owned(),
+                });
             }
         }
         Err(Error::Asset {

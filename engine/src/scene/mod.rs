@@ -13,6 +13,7 @@
 mod camera;
 mod driver;
 mod event;
+mod files;
 mod joint;
 mod object;
 mod observed;

@@ -21,6 +21,9 @@ use crate::yaml::{self, Key, Node, Sources, Span, Value};
 /// Help for a signal where only values may stand.
 const SIGNALS_STAND: &str = "signals (`dist`, `height`, `t`, …) may stand in `require`, `events`, `success`, `reward`, `terminate` and `observation`";
 
+/// Longest name, characters: what is named becomes columns and, with a suffix, folders of a dataset.
+const LONGEST_NAME: usize = 64;
+
 /// What the distribution around a node is over.
 #[derive(Clone, Copy, Debug)]
 pub enum Element {
@@ -256,6 +259,14 @@ impl<'a> Decoder<'a> {
         if !starts || !characters.all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
             let message = format!("`{}` is not a name", key.text);
             self.report(key.span, path, message, "names are letters, digits, `_` and `-`, and begin with a letter");
+        } else if key.text.len() > LONGEST_NAME {
+            let message = format!("a name of {} characters is too long", key.text.len());
+            self.report(
+                key.span,
+                path,
+                message,
+                format!("names have at most {LONGEST_NAME}: columns and folders bear them"),
+            );
         } else if path == "params" && (key.text == "index" || key.text == "count") {
             self.report(
                 key.span,

@@ -32,10 +32,10 @@ pub static ANGLE: Quantity = Quantity::any("an angle", Dimension::ANGLE);
 pub static SPREAD: Quantity = Quantity::any("an angle", Dimension::ANGLE).within(0.0, std::f64::consts::PI);
 /// A field of view: a pinhole sees less than half a turn.
 pub static FOV: Quantity = Quantity::any("an angle", Dimension::ANGLE).within(0.001, 3.1);
-/// A mass.
-pub static MASS: Quantity = Quantity::any("a mass", Dimension::MASS).positive();
-/// A density.
-pub static DENSITY: Quantity = Quantity::any("a density", Dimension::DENSITY).positive();
+/// A mass. Physics computes in 32-bit floats, where the inertia of more overflows.
+pub static MASS: Quantity = Quantity { high: 1.0e12, ..Quantity::any("a mass", Dimension::MASS).positive() };
+/// A density: a thousand times any metal's at most, for the same reason.
+pub static DENSITY: Quantity = Quantity { high: 1.0e7, ..Quantity::any("a density", Dimension::DENSITY).positive() };
 /// A duration.
 pub static DURATION: Quantity = Quantity::any("a time", Dimension::TIME).positive();
 /// An instant or a delay.
@@ -47,14 +47,14 @@ pub static LENGTH_OF_EPISODE: Quantity =
 pub static RATE: Quantity = Quantity::any("a rate", Dimension::FREQUENCY).within(1.0, 1.0e5).whole();
 /// A frequency.
 pub static FREQUENCY: Quantity = Quantity::any("a frequency", Dimension::FREQUENCY).not_negative();
-/// A velocity component.
-pub static VELOCITY: Quantity = Quantity::any("a velocity", Dimension::VELOCITY);
+/// A velocity component: at most what crosses a whole world in a second.
+pub static VELOCITY: Quantity = Quantity::any("a velocity", Dimension::VELOCITY).within(-1.0e4, 1.0e4);
 /// A speed from zero up.
-pub static SPEED: Quantity = Quantity::any("a speed", Dimension::VELOCITY).not_negative();
+pub static SPEED: Quantity = Quantity::any("a speed", Dimension::VELOCITY).within(0.0, 1.0e4);
 /// An angular velocity component.
 pub static ANGULAR_VELOCITY: Quantity = Quantity::any("an angular velocity", Dimension::ANGULAR_VELOCITY);
-/// An acceleration component.
-pub static ACCELERATION: Quantity = Quantity::any("an acceleration", Dimension::ACCELERATION);
+/// An acceleration component: a thousand times free fall on Earth at most.
+pub static ACCELERATION: Quantity = Quantity::any("an acceleration", Dimension::ACCELERATION).within(-1.0e4, 1.0e4);
 /// A force component.
 pub static FORCE: Quantity = Quantity::any("a force", Dimension::FORCE);
 /// An impulse component.
@@ -65,6 +65,8 @@ pub static DECAY: Quantity = Quantity::any("a decay rate", Dimension::FREQUENCY)
 pub static FRICTION: Quantity = Quantity::any("a friction coefficient", Dimension::NONE).not_negative();
 /// Pixels along an edge.
 pub static PIXELS: Quantity = Quantity::any("a number of pixels", Dimension::NONE).within(1.0, 8192.0).whole();
+/// Most pixels of a picture. A frame holds 40 bytes a pixel with all labels: with more, a worker would not fit into memory.
+pub const MOST_PIXELS: f64 = 16.0 * 1024.0 * 1024.0;
 /// How many.
 pub static COUNT: Quantity = Quantity::any("a number of copies", Dimension::NONE).within(1.0, 10_000.0).whole();
 /// How often.

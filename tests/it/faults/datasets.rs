@@ -71,6 +71,27 @@ fn a_kill_at_every_step_of_publication_resumes_to_the_undisturbed_bytes() {
     assert_same_tree(&whole, &tidying, "killed while tidying");
 }
 
+/// The error names the file that must be restored.
+#[test]
+fn an_asset_that_was_changed_is_not_carried_into_a_longer_run_or_a_merge() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = undisturbed(dir.path());
+    let name = tree(&whole).into_keys().find(|name| name.starts_with("assets/")).unwrap();
+    std::fs::write(whole.join(&name), b"o disk").unwrap();
+    let found = error(synthetic::write(&whole, plan(), EPISODES + 1, Mode::Resume));
+    assert!(matches!(&found, Error::Corrupt { path, .. } if path.ends_with(&name)), "appended: {found}");
+    let shard = |index: u64| {
+        let path = dir.path().join(format!("shard{index}"));
+        let plan = Plan { shard: Shard { index, count: 2 }, ..plan() };
+        synthetic::write(&path, plan, EPISODES, Mode::Create).unwrap();
+        path
+    };
+    let shards = [shard(0), shard(1)];
+    std::fs::write(shards[0].join(&name), b"o disk").unwrap();
+    let found = error(merge(&dir.path().join("merged"), &shards, Mode::Create));
+    assert!(matches!(&found, Error::Corrupt { path, .. } if path.ends_with(&name)), "merged: {found}");
+}
+
 #[test]
 fn a_merge_that_was_killed_begins_again_or_completes_to_the_single_runs_bytes() {
     let dir = tempfile::tempdir().unwrap();

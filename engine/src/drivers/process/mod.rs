@@ -158,12 +158,19 @@ impl Remote {
         Error::Process { command: self.command.join(" "), problem: problem.into() }
     }
 
+    /// Starts the program unless it runs already.
+    fn start(&self) -> Result<()> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_none() {
+            let failed = |problem| Error::NotStarted { command: self.command.join(" "), problem };
+            *slot = Some(Pipe::start(&self.command).map_err(failed)?);
+        }
+        Ok(())
+    }
+
     fn ask(&mut self, seat: &Seat, input: &PolicyInput<'_>) -> Result<Vec<f32>, String> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        let pipe = match &mut *slot {
-            Some(pipe) => pipe,
-            empty => empty.insert(Pipe::start(&self.command)?),
-        };
+        let pipe = slot.as_mut().ok_or("does not run")?;
         if !self.greeted {
             pipe.send(&self.greeting)?;
         }
@@ -194,6 +201,7 @@ fn understand(text: &str, seat: &Seat) -> Result<Vec<f32>, String> {
 
 impl Drive for Remote {
     fn drive(&mut self, seat: &Seat, input: &PolicyInput<'_>, values: &mut [f32]) -> Result<()> {
+        self.start()?;
         match self.ask(seat, input) {
             Ok(action) => {
                 self.greeted = true;

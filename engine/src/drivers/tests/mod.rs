@@ -174,8 +174,10 @@ fn a_program_that_fails_is_an_error_that_says_how() {
         }
     }
     let scene = scene(50, 0.1, &format!(r#"{BALL}, "drivers": [{{"process": {{"command": ["/no/such/program"]}}}}]"#));
-    let message = episode(&scene, &assets(&[]), 0).err().map(|error| error.to_string()).unwrap_or_default();
+    let failed = episode(&scene, &assets(&[]), 0).err();
+    let message = failed.as_ref().map(|error| error.to_string()).unwrap_or_default();
     assert!(message.contains("cannot be started"), "{message}");
+    assert!(matches!(failed, Some(Error::NotStarted { .. })), "expected Error::NotStarted, found {failed:?}");
 }
 
 #[test]
