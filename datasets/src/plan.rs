@@ -9,6 +9,10 @@ use worldloom_engine::state::Catalog;
 use crate::error::{Error, Result};
 use crate::schema::Layout;
 
+/// Most sampled parameters: each is a column of the data and ten of the episodes' statistics, and all of a
+/// row are in memory together (about 55 KB a parameter).
+pub const MOST_COLUMNS: usize = 5_000;
+
 /// Everything that decides the bytes of a dataset, apart from the episodes themselves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,6 +105,10 @@ impl Plan {
         }
         if self.shard.count == 0 || self.shard.index >= self.shard.count {
             return Err(Error::invalid("shard", format!("{} is not one of 0..{}", self.shard, self.shard.count)));
+        }
+        if self.columns.len() > MOST_COLUMNS {
+            let problem = format!("{} sampled values, but a dataset has at most {MOST_COLUMNS}", self.columns.len());
+            return Err(Error::invalid("params", problem + ": fix some of them, or sample one for several things"));
         }
         for (i, column) in self.columns.iter().enumerate() {
             if self.columns[..i].iter().any(|other| other.name == column.name) {

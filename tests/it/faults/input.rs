@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use worldloom_datasets::Dataset;
+use worldloom_datasets::plan::MOST_COLUMNS;
+use worldloom_datasets::{Dataset, Mode, ParamColumn, ParamKind, Plan, Writer};
 
 use crate::cli::{SCENARIO, Workshop, text};
 use crate::program::{Run, run, tree, worldloom};
@@ -68,6 +69,22 @@ fn bad_input_leaves_nothing_that_refuses_the_corrected_command() {
     shop.generate(1, "out", &[]).expect(0);
     // Negative control: with an episode in it, the folder is kept.
     shop.generate(1, "out", &[]).expect(2);
+}
+
+#[test]
+fn more_parameters_than_fit_into_memory_are_refused() {
+    let shop = Workshop::new();
+    let plan = |count: usize| {
+        let mut plan = Plan::new("wide", 0, 10);
+        let column = |i| ParamColumn { name: format!("p{i}"), kind: ParamKind::Number };
+        plan.columns = (0..count).map(column).collect();
+        plan
+    };
+    let open = |name: &str, count| Writer::open(&shop.path(name), plan(count), 1, Mode::Create).map(|_| ());
+    let refused = open("more", MOST_COLUMNS + 1).expect_err("one more than the limit").to_string();
+    assert!(refused.contains(&MOST_COLUMNS.to_string()), "{refused}");
+    assert!(!shop.path("more").exists());
+    open("most", MOST_COLUMNS).expect("the limit itself");
 }
 
 #[test]
