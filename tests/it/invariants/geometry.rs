@@ -1,11 +1,9 @@
 //! Boxes around shapes, distances and overlaps against closed forms.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use worldloom_engine::assets::Assets;
 use worldloom_engine::maths::{Pose, Quat, Vec3, rotation_about};
-use worldloom_engine::physics::geometry::{Footprint, bounds, overlap, pose_of, world_aabb};
+use worldloom_engine::physics::geometry::{Aabb, Footprint, pose_of};
 use worldloom_engine::scene::Object;
 
 use crate::rig::{assert_at, assert_near};
@@ -26,7 +24,19 @@ fn object(shape: Value, at: [f64; 3], rotation: Quat) -> Object {
 }
 
 fn print(shape: Value) -> Footprint {
-    Footprint::new(&object(shape, [0.0; 3], Quat::IDENTITY), &Assets::default(), "test").expect("a shape")
+    footprint(&object(shape, [0.0; 3], Quat::IDENTITY))
+}
+
+fn footprint(object: &Object) -> Footprint {
+    Footprint::new(object, &Assets::default(), "objects.thing").expect("a shape")
+}
+
+fn aabb(object: &Object) -> Aabb {
+    footprint(object).aabb(&pose_of(object))
+}
+
+fn overlap(a: &Object, b: &Object, gap_m: f32) -> bool {
+    footprint(a).overlaps(&pose_of(a), &footprint(b), &pose_of(b), gap_m).expect("a pair")
 }
 
 #[test]
@@ -41,7 +51,7 @@ fn bounds_of_every_primitive_are_those_of_its_definition() {
         (json!({"plane": 2.0}), [0.0; 3], [2.0, 2.0, 0.0]),
         (json!({"heightfield": heights}), [0.0, 0.0, 0.05], [1.0, 2.0, 0.45]),
     ] {
-        let (c, h) = bounds(&object(shape.clone(), [9.0; 3], Quat::IDENTITY), &Assets::default()).expect("a shape");
+        let (c, h) = footprint(&object(shape.clone(), [9.0; 3], Quat::IDENTITY)).bounds();
         assert_at(&format!("centre of {shape}"), centre, c, ROUNDING_M);
         assert_at(&format!("half extents of {shape}"), half, h, ROUNDING_M);
     }
@@ -77,7 +87,7 @@ fn boxes_around_turned_shapes_are_tight() {
     ] {
         let at = [1.0, -2.0, 3.0];
         let turned = object(shape.clone(), at, rotation_about(Vec3::X, angle));
-        let found = world_aabb(&turned, &Assets::default()).expect("a shape");
+        let found = aabb(&turned);
         let place = |corner: [f64; 3]| [0, 1, 2].map(|i| corner[i] + at[i]);
         assert_at(&format!("low corner of {shape}"), place(low), found.low, ROUNDING_M);
         assert_at(&format!("high corner of {shape}"), place(high), found.high, ROUNDING_M);
@@ -111,21 +121,20 @@ fn distances_are_those_of_analytic_geometry() {
 
 #[test]
 fn objects_overlap_when_they_are_nearer_than_the_gap_and_boxes_around_them_do_not_decide() {
-    let assets = Arc::new(Assets::default());
     let cube = |x: f64, y: f64| {
         object(json!({"box": [1.0, 1.0, 1.0]}), [x, y, 0.0], rotation_about(Vec3::Z, std::f64::consts::FRAC_PI_4))
     };
     // Diagonal cubes, point to point along x: √2 apart they touch.
     let diagonal = 2f64.sqrt();
     for (gap, apart, expected) in [(0.0, 0.01, false), (0.005, 0.01, false), (0.015, 0.01, true), (0.0, -0.01, true)] {
-        let found = overlap(&cube(0.0, 0.0), &cube(diagonal + apart, 0.0), gap, &assets).expect("a pair");
+        let found = overlap(&cube(0.0, 0.0), &cube(diagonal + apart, 0.0), gap);
         assert_eq!(found, expected, "point to point, {apart} m apart, gap {gap} m");
     }
     // Side to side: the boxes around them overlap by 0.3 m each way, they do not.
     let (a, b) = (cube(0.0, 0.0), cube(0.78, 0.78));
-    let (box_a, box_b) = (world_aabb(&a, &assets).expect("a box"), world_aabb(&b, &assets).expect("a box"));
+    let (box_a, box_b) = (aabb(&a), aabb(&b));
     assert!(box_a.nearer_than(&box_b, 0.0), "the boxes around them were to overlap");
-    assert!(!overlap(&a, &b, 0.0, &assets).expect("a pair"), "1.103 m between centres of cubes 1 m wide");
-    assert!(overlap(&a, &b, 0.11, &assets).expect("a pair"), "they are 0.103 m apart");
+    assert!(!overlap(&a, &b, 0.0), "1.103 m between centres of cubes 1 m wide");
+    assert!(overlap(&a, &b, 0.11), "they are 0.103 m apart");
     assert!((pose_of(&b).translation - Vec3::new(0.78, 0.78, 0.0)).length() < 1.0e-6);
 }
