@@ -83,7 +83,7 @@ fn mistakes_are_refused_with_a_reason() {
         ("objects: {ball: {sphere: 1, mass: 1e300}}\n", &["objects.ball.mass", "at most"]),
         ("objects: {ball: {sphere: 1, density: 1e30}}\n", &["objects.ball.density", "at most"]),
         ("objects: {ball: {sphere: 1, velocity: [0, 0, -1e30]}}\n", &["objects.ball.velocity", "at least -10000"]),
-        ("objects: {ball: {sphere: 1, velocity: {uniform: [0, 1e6]}}}\n", &["`uniform` can give a value"]),
+        ("objects: {ball: {sphere: 1, velocity: {uniform: [0, 1e6]}}}\n", &["velocity.uniform.1", "at most 10000"]),
         ("engine: {gravity: [0, 0, -1e5]}\n", &["engine.gravity", "at least -10000"]),
         ("cameras: {c: {resolution: [8192, 8192]}}\n", &["cameras.c.resolution", "67.1 million pixels"]),
         (
