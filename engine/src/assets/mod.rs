@@ -285,6 +285,14 @@ impl Assets {
                 });
             }
         }
+        // A dataset's bundle has no folders: the file lies under the name that it had below the writer's.
+        if self.0.roots.is_empty() {
+            let parts: Vec<&str> = reference.split(['/', '\\']).filter(|part| !part.is_empty()).collect();
+            let names = (0..parts.len()).map(|first| parts[first..].join("/"));
+            if let Some(name) = names.into_iter().find(|name| self.0.memory.contains_key(name)) {
+                return Ok(name);
+            }
+        }
         Err(Error::Asset {
             path: reference.to_owned(),
             problem: "an absolute path outside the asset folders".to_owned(),

@@ -305,7 +305,10 @@ fn only_the_labels_asked_for_are_written() {
     write(dir.path(), plan, 3);
     let dataset = Dataset::open(dir.path()).unwrap();
     let tables = &dataset.manifest().unwrap().tables;
-    assert_eq!(tables, &["data", "annotations/cameras/front", "annotations/cameras/wrist", "annotations/boxes"]);
+    assert_eq!(
+        tables,
+        &["data", "annotations/cameras/front", "annotations/cameras/wrist", "annotations/boxes", "annotations/events"]
+    );
     let row = dataset.labels(0, "front").unwrap().next().unwrap().unwrap();
     assert!(!row.pixels.depth_m.is_empty());
     assert!(row.pixels.instance.is_empty() && row.pixels.normal.is_empty());

@@ -60,10 +60,13 @@ const PROTOCOL: u32 = 1;
 /// A program that may already run.
 type Slot = Arc<Mutex<Option<Pipe>>>;
 
+/// The field of a driver, its command, and the program that may run for it.
+type Entry = (String, Vec<String>, Slot);
+
 /// Programs that live from one episode to the next, by driver and command. They end with the last clone
 /// and the last policy that may talk to them.
 #[derive(Clone, Default)]
-pub struct Programs(Arc<Mutex<Vec<(String, Vec<String>, Slot)>>>);
+pub struct Programs(Arc<Mutex<Vec<Entry>>>);
 
 impl Programs {
     fn slot(&self, field: &str, command: &[String]) -> Slot {
