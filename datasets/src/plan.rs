@@ -11,7 +11,7 @@ use crate::schema::Layout;
 
 /// Most sampled parameters: each is a column of the data and ten of the episodes' statistics, and all of a
 /// row are in memory together (about 55 KB a parameter).
-pub const MOST_COLUMNS: usize = 5_000;
+pub const MOST_COLUMNS: usize = 1_500;
 
 /// Everything that decides the bytes of a dataset, apart from the episodes themselves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
