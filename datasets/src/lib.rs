@@ -6,7 +6,7 @@
 //!                     finished shards ─────┘
 //! ```
 //!
-//! - [`plan`]: what a run is going to write. [`writer`]: the run; [`episode`]: one episode of it; [`merge`]: shards.
+//! - [`plan`]: what a run is going to write. [`writer`]: the run; [`episode`]: one episode of it; [`mod@merge`]: shards.
 //! - [`labels`]: label pictures as PNG, and back. [`record`]: what is known of an episode besides frames.
 //! - [`manifest`]: where a dataset comes from. [`reader`]: reading it back, and other LeRobot v3 datasets.
 //!
