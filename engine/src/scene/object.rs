@@ -95,7 +95,7 @@ pub enum Shape {
         /// Full height, metres.
         height: f64,
     },
-    /// Triangles of an OBJ, STL or glTF file.
+    /// Triangles of an OBJ, STL, glTF or COLLADA file.
     Mesh {
         /// Reference to the file.
         file: String,

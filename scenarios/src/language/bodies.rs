@@ -39,7 +39,7 @@ pub static OBJECT: Record = Record {
             "mesh",
             Type::Either(&[Type::Short("file", &Type::File), Type::Record(&MESH)]),
             "",
-            "Triangles of an OBJ, STL or glTF file.",
+            "Triangles of an OBJ, STL, glTF or COLLADA file.",
         ),
         optional(
             "heightfield",
@@ -122,7 +122,7 @@ static MESH: Record = Record {
     doc: "Triangles of a file.",
     groups: &[],
     fields: &[
-        required("file", Type::File, "Reference to an OBJ, STL or glTF file."),
+        required("file", Type::File, "Reference to an OBJ, STL, glTF or COLLADA file."),
         optional("scale", Type::Vector(3, &FACTOR), "[1, 1, 1]", "Scale along x, y, z."),
         optional(
             "convex",
