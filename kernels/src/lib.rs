@@ -1,1 +1,24 @@
-//! kernels
+//! Fused, threaded, vectorised operations for candle tensors on the CPU, with checked gradients.
+//!
+//! candle's matrix product is threaded and vectorised; its normalisations, activations and
+//! reductions are not, and several of them drop the gradient without a word. The operations here
+//! take and return ordinary [`candle_core::Tensor`]s and can be mixed with candle's own. Each has a
+//! backward pass that a test compares with finite differences.
+//!
+//! - [`real`], [`lanes`], [`math`]: one source for f32 and f64 over every instruction set, chosen at
+//!   run time; vectorised exp, tanh and erf with stated error bounds.
+//! - [`par`], [`buffer`], [`plumbing`]: splitting rows over threads in blocks that do not depend on
+//!   the number of threads, output memory without zeroing, candle's storage as slices.
+//!
+//! Every operation gives the same bits for any number of threads. Bits may differ between
+//! instruction sets, since fused multiply-add and the number of lanes do.
+
+pub mod buffer;
+pub mod error;
+pub mod lanes;
+pub mod math;
+pub mod par;
+pub mod plumbing;
+pub mod real;
+
+pub use error::KernelError;

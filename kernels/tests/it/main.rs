@@ -1,0 +1,3 @@
+//! Tests of the kernels: gradients against finite differences, values against naive loops.
+
+mod math;
