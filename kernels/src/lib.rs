@@ -13,12 +13,16 @@
 //! Every operation gives the same bits for any number of threads. Bits may differ between
 //! instruction sets, since fused multiply-add and the number of lanes do.
 
+pub mod attention;
 pub mod buffer;
 pub mod error;
 pub mod lanes;
 pub mod math;
+mod micro;
 pub mod par;
 pub mod plumbing;
 pub mod real;
+mod scratch;
 
+pub use attention::{Axis, Mask, Rope, attention, attention_packed};
 pub use error::KernelError;

@@ -34,6 +34,30 @@ pub trait Real: WithDType + Pod + std::ops::Neg<Output = Self> {
     /// Neither infinite nor NaN.
     fn is_finite(self) -> bool;
 
+    /// Lanes of a register.
+    #[inline(always)]
+    fn lanes<S: Simd>() -> usize {
+        size_of::<Self::Vector<S>>() / size_of::<Self>()
+    }
+    /// A register full of values from any alignment: for kernels whose indices are not those of one slice.
+    ///
+    /// # Safety
+    /// `from` points at a register's worth of values.
+    #[inline(always)]
+    unsafe fn load<S: Simd>(_simd: S, from: *const Self) -> Self::Vector<S> {
+        // SAFETY: the caller's promise; any bits are a valid vector (`Pod`).
+        unsafe { from.cast::<Self::Vector<S>>().read_unaligned() }
+    }
+    /// Stores a register to any alignment.
+    ///
+    /// # Safety
+    /// `to` points at a register's worth of values that nobody else uses.
+    #[inline(always)]
+    unsafe fn store<S: Simd>(_simd: S, to: *mut Self, vector: Self::Vector<S>) {
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<Self::Vector<S>>().write_unaligned(vector) }
+    }
+
     /// Every lane holds `x`.
     fn splat<S: Simd>(simd: S, x: Self) -> Self::Vector<S>;
     /// a + b.
