@@ -13,16 +13,21 @@
 //! Every operation gives the same bits for any number of threads. Bits may differ between
 //! instruction sets, since fused multiply-add and the number of lanes do.
 
+pub mod activation;
 pub mod attention;
 pub mod buffer;
 pub mod error;
+mod groups;
 pub mod lanes;
 pub mod math;
 mod micro;
+pub mod norm;
 pub mod par;
 pub mod plumbing;
 pub mod real;
 mod scratch;
 
+pub use activation::{Activation, bias_activation, gelu, gelu_tanh, silu, swiglu};
 pub use attention::{Axis, Mask, Rope, attention, attention_packed};
 pub use error::KernelError;
+pub use norm::{gated_residual, layer_norm, layer_norm_modulated, rms_norm};

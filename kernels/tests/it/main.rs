@@ -1,5 +1,7 @@
 //! Tests of the kernels: gradients against finite differences, values against naive loops.
 
+mod activation;
 mod attention;
 mod check;
 mod math;
+mod norm;
