@@ -123,7 +123,7 @@ pub trait Real: WithDType + Pod + std::ops::Neg<Output = Self> {
 
 macro_rules! real {
     ($t:ident, $bits:ident, $v:ident, $u:ident, $m:ident, $exp:path, $tanh:path, $erf:path; $splat:ident $add:ident $sub:ident $mul:ident $div:ident
-     $mul_add:ident $neg:ident $abs:ident $sqrt:ident $max:ident $min:ident $less:ident $select:ident
+     $mul_add:ident $sqrt:ident $max:ident $min:ident $less:ident $select:ident
      $and:ident $or:ident $sum:ident $rmax:ident $pload:ident $between:ident $mstore:ident) => {
         impl Real for $t {
             type Vector<S: Simd> = S::$v;
@@ -181,11 +181,13 @@ macro_rules! real {
             }
             #[inline(always)]
             fn neg<S: Simd>(simd: S, a: S::$v) -> S::$v {
-                simd.$neg(a)
+                // pulp's own is not always inlined, and then costs a call.
+                simd.$mul(a, simd.$splat(-1.0))
             }
             #[inline(always)]
             fn abs<S: Simd>(simd: S, a: S::$v) -> S::$v {
-                simd.$abs(a)
+                // As `neg`; both are NaN where one is.
+                simd.$max(a, simd.$mul(a, simd.$splat(-1.0)))
             }
             #[inline(always)]
             fn sqrt_vector<S: Simd>(simd: S, a: S::$v) -> S::$v {
@@ -210,7 +212,7 @@ macro_rules! real {
             #[inline(always)]
             fn copysign<S: Simd>(simd: S, a: S::$v, sign: S::$v) -> S::$v {
                 let sign_bit = simd.$splat(-0.0);
-                simd.$or(simd.$abs(a), simd.$and(sign, sign_bit))
+                simd.$or(<Self as Real>::abs(simd, a), simd.$and(sign, sign_bit))
             }
             #[inline(always)]
             fn reduce_sum<S: Simd>(simd: S, a: S::$v) -> Self {
@@ -250,10 +252,10 @@ macro_rules! real {
 }
 
 real!(f32, u32, f32s, u32s, m32s, crate::math::exp_f32, crate::math::tanh_f32, crate::math::erf_f32;
-    splat_f32s add_f32s sub_f32s mul_f32s div_f32s mul_add_e_f32s neg_f32s abs_f32s sqrt_f32s
+    splat_f32s add_f32s sub_f32s mul_f32s div_f32s mul_add_e_f32s sqrt_f32s
     max_f32s min_f32s less_than_f32s select_f32s and_f32s or_f32s reduce_sum_f32s reduce_max_f32s
     partial_load_f32s mask_between_m32s mask_store_ptr_f32s);
 real!(f64, u64, f64s, u64s, m64s, crate::math::exp_f64, crate::math::tanh_f64, crate::math::erf_f64;
-    splat_f64s add_f64s sub_f64s mul_f64s div_f64s mul_add_e_f64s neg_f64s abs_f64s sqrt_f64s
+    splat_f64s add_f64s sub_f64s mul_f64s div_f64s mul_add_e_f64s sqrt_f64s
     max_f64s min_f64s less_than_f64s select_f64s and_f64s or_f64s reduce_sum_f64s reduce_max_f64s
     partial_load_f64s mask_between_m64s mask_store_ptr_f64s);
