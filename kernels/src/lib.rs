@@ -16,18 +16,24 @@
 pub mod activation;
 pub mod attention;
 pub mod buffer;
+pub mod embedding;
 pub mod error;
 mod groups;
 pub mod lanes;
+pub mod linear;
 pub mod math;
 mod micro;
 pub mod norm;
 pub mod par;
 pub mod plumbing;
 pub mod real;
+pub mod reduce;
 mod scratch;
 
 pub use activation::{Activation, bias_activation, gelu, gelu_tanh, silu, swiglu};
 pub use attention::{Axis, Mask, Rope, attention, attention_packed};
+pub use embedding::embedding;
 pub use error::KernelError;
+pub use linear::{gated_mlp, linear};
 pub use norm::{gated_residual, layer_norm, layer_norm_modulated, rms_norm};
+pub use reduce::{mean, mean_all, mse, sum, sum_all, weighted_mse};

@@ -3,5 +3,7 @@
 mod activation;
 mod attention;
 mod check;
+mod linear;
 mod math;
 mod norm;
+mod reduce;
