@@ -41,6 +41,14 @@ pub enum KernelError {
         /// The shape that was found.
         found: Shape,
     },
+    /// A value that has to be finite is infinite or NaN.
+    #[error("{op}: {what} is not finite")]
+    NotFinite {
+        /// The operation.
+        op: &'static str,
+        /// The value.
+        what: String,
+    },
     /// A number given to the operation makes no sense.
     #[error("{op}: {what}")]
     Argument {

@@ -1,6 +1,6 @@
 //! The two element types, f32 and f64, and their vectors.
 
-use candle_core::WithDType;
+use candle_core::{CpuStorage, WithDType};
 use pulp::Simd;
 use pulp::bytemuck::Pod;
 
@@ -33,6 +33,8 @@ pub trait Real: WithDType + Pod + std::ops::Neg<Output = Self> {
     fn ln(self) -> Self;
     /// Neither infinite nor NaN.
     fn is_finite(self) -> bool;
+    /// The values of a storage of this type, to be changed.
+    fn values_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
 
     /// Lanes of a register.
     #[inline(always)]
@@ -122,7 +124,7 @@ pub trait Real: WithDType + Pod + std::ops::Neg<Output = Self> {
 }
 
 macro_rules! real {
-    ($t:ident, $bits:ident, $v:ident, $u:ident, $m:ident, $exp:path, $tanh:path, $erf:path; $splat:ident $add:ident $sub:ident $mul:ident $div:ident
+    ($t:ident, $storage:ident, $bits:ident, $v:ident, $u:ident, $m:ident, $exp:path, $tanh:path, $erf:path; $splat:ident $add:ident $sub:ident $mul:ident $div:ident
      $mul_add:ident $sqrt:ident $max:ident $min:ident $less:ident $select:ident
      $and:ident $or:ident $sum:ident $rmax:ident $pload:ident $between:ident $mstore:ident) => {
         impl Real for $t {
@@ -153,6 +155,13 @@ macro_rules! real {
             #[inline(always)]
             fn is_finite(self) -> bool {
                 $t::is_finite(self)
+            }
+
+            fn values_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
+                match storage {
+                    CpuStorage::$storage(values) => Some(values),
+                    _ => None,
+                }
             }
 
             #[inline(always)]
@@ -251,11 +260,11 @@ macro_rules! real {
     };
 }
 
-real!(f32, u32, f32s, u32s, m32s, crate::math::exp_f32, crate::math::tanh_f32, crate::math::erf_f32;
+real!(f32, F32, u32, f32s, u32s, m32s, crate::math::exp_f32, crate::math::tanh_f32, crate::math::erf_f32;
     splat_f32s add_f32s sub_f32s mul_f32s div_f32s mul_add_e_f32s sqrt_f32s
     max_f32s min_f32s less_than_f32s select_f32s and_f32s or_f32s reduce_sum_f32s reduce_max_f32s
     partial_load_f32s mask_between_m32s mask_store_ptr_f32s);
-real!(f64, u64, f64s, u64s, m64s, crate::math::exp_f64, crate::math::tanh_f64, crate::math::erf_f64;
+real!(f64, F64, u64, f64s, u64s, m64s, crate::math::exp_f64, crate::math::tanh_f64, crate::math::erf_f64;
     splat_f64s add_f64s sub_f64s mul_f64s div_f64s mul_add_e_f64s sqrt_f64s
     max_f64s min_f64s less_than_f64s select_f64s and_f64s or_f64s reduce_sum_f64s reduce_max_f64s
     partial_load_f64s mask_between_m64s mask_store_ptr_f64s);

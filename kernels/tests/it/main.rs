@@ -6,4 +6,5 @@ mod check;
 mod linear;
 mod math;
 mod norm;
+mod optim;
 mod reduce;
