@@ -10,8 +10,13 @@ use std::sync::Arc;
 use crate::assets::Assets;
 use crate::drivers;
 use crate::error::{Error, Result};
+use crate::expr::{Expr, Program};
 use crate::physics::PhysicsWorld;
 use crate::scene::Scene;
+use crate::state::Catalog;
+
+/// [`Program::new`], or for a value of a certain kind.
+pub(crate) type Compile = fn(&Expr, &Catalog, &[&str], &str) -> Result<Program>;
 
 /// One problem and the field of the scene that it is in.
 #[derive(Debug)]
@@ -54,6 +59,32 @@ impl Problems {
     /// The value, or `None` after adding the error.
     pub fn keep<T>(&mut self, field: &str, result: Result<T>) -> Option<T> {
         result.map_err(|error| self.push(field, error)).ok()
+    }
+
+    /// A compiled expression, or `None` after adding every name in it that refers to nothing, or else what
+    /// is wrong with its types.
+    pub(crate) fn expression(
+        &mut self,
+        compile: Compile,
+        expr: &Expr,
+        catalog: &Catalog,
+        cameras: &[&str],
+        field: &str,
+    ) -> Option<Program> {
+        let error = match compile(expr, catalog, cameras, field) {
+            Ok(program) => return Some(program),
+            Err(error) => error,
+        };
+        if matches!(error, Error::UnknownName { .. }) {
+            expr.walk(&mut |part| {
+                if let (Expr::Signal(..), Err(error)) = (part, Program::new(part, catalog, cameras, field)) {
+                    self.push(field, error);
+                }
+            });
+        } else {
+            self.push(field, error);
+        }
+        None
     }
 
     /// Notes that nothing is known of what bears this name, and of its parts (`name.link`).

@@ -11,16 +11,17 @@ use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 use worldloom_engine::assets::Assets;
 use worldloom_engine::problems::{Problem, check};
-use worldloom_engine::scene::{LANGUAGE_VERSION, Object, Scene, Sky};
+use worldloom_engine::scene::{Event, EventAction, LANGUAGE_VERSION, Object, Scene, Sky, Trigger};
 
 use crate::diagnostics::Diagnostic;
 use crate::judge::{self, Episode};
 use crate::params::Drawn;
+use crate::placement::rotation;
 use crate::plan::{BodyKind, Plan};
 use crate::sample::{complete, terrain_stream, with_pose};
 use crate::space::IDENTITY;
 use crate::text::Text;
-use crate::tree::{BadValue, NOT_KNOWN, Plain, Tree};
+use crate::tree::{BadValue, NOT_KNOWN, Plain, Tree, substitute};
 use crate::yaml::Span;
 
 /// One attempt at one episode.
@@ -95,19 +96,28 @@ pub fn explain(plan: &Plan, text: &Text, at: Attempt, assets: &Arc<Assets>, know
     found
 }
 
-/// Which entries of the file's lists the scene's lists hold.
+/// Where the entries of the scene's lists stand in the file.
 #[derive(Default)]
-struct Kept(Vec<(&'static str, Vec<usize>)>);
+struct Kept(Vec<(&'static str, Vec<Entry>)>);
+
+/// An entry of a list of the scene.
+enum Entry {
+    /// The entry of the same list of the file, at this index.
+    Own(usize),
+    /// What stands at this path, whichever part of the entry is meant.
+    Other(String),
+}
 
 impl Kept {
     /// `events[0].do`, counted in the scene, as counted in the file.
     fn in_file(&self, field: &str) -> String {
-        for (key, indices) in &self.0 {
+        for (key, entries) in &self.0 {
             let index = field.strip_prefix(key).and_then(|rest| rest.strip_prefix('[')?.split_once(']'));
-            if let Some((index, rest)) = index
-                && let Some(index) = index.parse::<usize>().ok().and_then(|index| indices.get(index))
-            {
-                return format!("{key}[{index}]{rest}");
+            let Some((index, rest)) = index else { continue };
+            match index.parse::<usize>().ok().and_then(|index| entries.get(index)) {
+                Some(Entry::Own(index)) => return format!("{key}[{index}]{rest}"),
+                Some(Entry::Other(path)) => return path.clone(),
+                None => {}
             }
         }
         field.to_owned()
@@ -151,17 +161,17 @@ impl Maker<'_> {
         let items: Vec<Tree> = match self.plan.section(key) {
             Some(Tree::List(items)) => items.clone(),
             Some(Tree::Plain(Plain::List(items))) => items.iter().cloned().map(Tree::Plain).collect(),
-            _ => return Vec::new(),
+            _ => Vec::new(),
         };
         let mut made = Vec::new();
-        let mut indices = Vec::new();
+        let mut entries = Vec::new();
         for (i, tree) in items.iter().enumerate().filter(|(_, tree)| !matches!(tree, Tree::Plain(Plain::Null))) {
             if let Some(item) = self.make(tree, &format!("{key}.{i}"), Ok) {
                 made.push(item);
-                indices.push(i);
+                entries.push(Entry::Own(i));
             }
         }
-        kept.0.push((key, indices));
+        kept.0.push((key, entries));
         made
     }
 
@@ -211,7 +221,7 @@ impl Maker<'_> {
             if made.is_none() {
                 self.doubtful.insert(name.clone());
             }
-            body.thing.place.fill_all(self.drawn, &[], &mut self.bad);
+            self.turned(&body.thing.place, path);
         }
         let mut kept = Kept::default();
         let mut cameras = IndexMap::new();
@@ -222,14 +232,14 @@ impl Maker<'_> {
                 Some(made) => drop(cameras.insert(camera.name.clone(), made)),
                 None => drop(self.doubtful.insert(camera.name.clone())),
             }
-            camera.aim.fill_all(self.drawn, &[], &mut self.bad);
+            self.turned(&camera.aim, &path);
         }
         let gravity = plan.gravity.fill_all(self.drawn, &[], &mut self.bad);
         let engine = worldloom_engine::scene::Engine {
             gravity: gravity.vector3().unwrap_or(plan.engine.gravity),
             ..plan.engine.clone()
         };
-        let scene = Scene {
+        let mut scene = Scene {
             worldloom: LANGUAGE_VERSION,
             name: plan.name.clone(),
             meta: self.section("meta").unwrap_or_default(),
@@ -250,6 +260,31 @@ impl Maker<'_> {
             terminate: self.section("terminate").unwrap_or_default(),
             labels: self.section("labels").unwrap_or_default(),
         };
+        self.require(&mut scene, &mut kept);
         (scene, kept)
+    }
+
+    /// Judges the keys that say where something stands, as far as they need nothing else.
+    fn turned(&mut self, place: &Tree, path: &str) {
+        let before = self.bad.len();
+        let place = place.fill_all(self.drawn, &[], &mut self.bad);
+        if self.bad.len() == before
+            && let Err(problem) = rotation(place.get("rotation"))
+        {
+            self.bad.push(BadValue { path: format!("{path}.rotation"), problem });
+        }
+    }
+
+    /// Requirements as events that wait for them, which the engine judges like any other condition.
+    fn require(&self, scene: &mut Scene, kept: &mut Kept) {
+        let Some((_, entries)) = kept.0.iter_mut().find(|(key, _)| *key == "events") else { return };
+        for requirement in &self.plan.require {
+            scene.events.push(Event {
+                name: Some(requirement.path.clone()),
+                trigger: Trigger::When(substitute(&requirement.expr, self.drawn)),
+                action: EventAction::Terminate,
+            });
+            entries.push(Entry::Other(requirement.path.clone()));
+        }
     }
 }

@@ -73,13 +73,19 @@ pub fn refused(text: &Text, episode: &Episode<'_>, problem: Problem, assets: &Ar
     let (message, help) = match error {
         Error::Scene { problem, hint, .. } => (problem, hint),
         Error::UnknownName { kind, name, hint, .. } => {
-            span = text.within(found, &name, 0);
+            let is_key = path.rsplit('.').next() == Some(name.as_str());
+            span = if is_key { found.key } else { text.within(found, &name, 0) };
             (format!("there is no {kind} called `{name}`"), hint)
         }
         Error::Expression { text: printed, problem, offset } => {
-            span = expression(text, found, &printed, offset);
-            let problem = problem.strip_prefix(&format!("{field}: ")).unwrap_or(&problem).to_owned();
-            (problem, String::new())
+            // The engine begins with its own name of the field, which the path above says better.
+            let (of, rest) = problem.split_once(' ').unwrap_or(("", &problem));
+            if !of.ends_with(':') {
+                (rest.to_owned(), String::new())
+            } else {
+                span = expression(text, found, &printed, offset);
+                (rest.to_owned(), String::new())
+            }
         }
         Error::Asset { path, problem, hint } => (format!("file `{path}`: {problem}"), hint),
         Error::Robot { file, line, element, problem } => {

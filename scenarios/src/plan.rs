@@ -63,6 +63,8 @@ pub enum BodyKind {
 pub struct Requirement {
     /// Its text, or the path of the key that asks for it.
     pub text: String,
+    /// Path in the file.
+    pub path: String,
     /// The condition.
     pub expr: Expr,
     /// Part of the scenes in which it is asked for.
@@ -196,7 +198,7 @@ fn has_params(expr: &Expr) -> bool {
 
 fn requirements(tree: Option<Tree>) -> Vec<Requirement> {
     let Some(Tree::List(items)) = tree else { return Vec::new() };
-    let requirement = |item: Tree| {
+    let requirement = |(i, item): (usize, Tree)| {
         let (expr, p) = match item {
             Tree::Expr(expr) => (*expr, 1.0),
             mut record => match record.take("expr") {
@@ -204,9 +206,9 @@ fn requirements(tree: Option<Tree>) -> Vec<Requirement> {
                 _ => return None,
             },
         };
-        Some(Requirement { text: expr.to_string(), expr, p })
+        Some(Requirement { text: expr.to_string(), path: format!("require.{i}"), expr, p })
     };
-    items.into_iter().filter_map(requirement).collect()
+    items.into_iter().enumerate().filter_map(requirement).collect()
 }
 
 fn bodies(tree: &mut Tree, decoder: &mut Decoder<'_>) -> Vec<BodyPlan> {
@@ -300,7 +302,7 @@ fn sight(thing: &Thing) -> Vec<Requirement> {
             let seen = Expr::Signal(Signal::Visible, vec![name(&thing.name), name(camera)]);
             let expr = Expr::Binary(operator, Box::new(seen), Box::new(Expr::Number(bound)));
             let path = format!("{}.{key}", thing.path);
-            found.push(Requirement { text: path, expr, p: 1.0 });
+            found.push(Requirement { text: path.clone(), path, expr, p: 1.0 });
         }
     }
     found

@@ -187,6 +187,7 @@ impl<'a> Sampler<'a> {
             let here = match placer.place(thing, &place, new) {
                 Ok(here) => here,
                 Err(Unplaced::Bad(problem)) => return Err(self.bad(&thing.path, problem)),
+                Err(Unplaced::Key(key, problem)) => return Err(self.bad(&format!("{}.{key}", thing.path), problem)),
                 Err(Unplaced::NoRoom) => return Ok(Err(format!("{}.scatter", thing.path))),
             };
             done.insert(at, Body { plain: with_pose(&plain, here.at, here.rotation), name: thing.name.clone() });

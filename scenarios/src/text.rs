@@ -22,6 +22,8 @@ pub struct Text {
 pub struct Found<'a> {
     /// What a message about it points at: the value itself if it is a single one, else its key.
     pub span: Span,
+    /// Its key, or the value itself if it has none.
+    pub key: Span,
     /// The value.
     pub node: &'a Node,
     /// True if the whole path was found.
@@ -38,12 +40,12 @@ impl Text {
     pub fn find(&self, path: &str) -> Found<'_> {
         let parts: Vec<&str> = path.split(['.', '[', ']']).filter(|part| !part.is_empty()).collect();
         let start = Span { line: 1, length: 1, ..Span::default() };
-        let mut found = Found { span: start, node: &self.root, whole: true };
+        let mut found = Found { span: start, key: start, node: &self.root, whole: true };
         let mut rest = &parts[..];
         if let ["events", "spawn", name, ..] | ["events", name, ..] = parts[..]
             && let Some(node) = self.root.get("events").and_then(|events| spawned(events, name))
         {
-            found = Found { span: node.span, node, whole: true };
+            found = Found { span: node.span, key: node.span, node, whole: true };
             rest = &parts[if parts[1] == "spawn" { 3 } else { 2 }..];
         }
         for part in rest {
@@ -51,6 +53,7 @@ impl Text {
                 Some((key, node)) => {
                     let single = !matches!(node.value, Value::Map(_) | Value::List(_) | Value::Null);
                     found.span = if single { node.span } else { key };
+                    found.key = key;
                     found.node = node;
                 }
                 None => found.whole = false,

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::expr::{Program, Sight, near};
 use crate::maths::Vec3;
 use crate::problems::Problems;
-use crate::scene::{Event, FaultKind, Scene, Trigger};
+use crate::scene::{FaultKind, Scene, Trigger};
 use crate::state::{Catalog, State};
 
 /// What the world is to do now, before it steps. Bodies are indices of the catalog.
@@ -177,14 +177,7 @@ impl EventRunner {
                 let problem = format!("`{}` is the name of an earlier event", names[i]);
                 problems.push(&field("name"), Error::scene(field("name"), problem));
             }
-            let trigger = Self::trigger(event, i, &names, rate_hz, catalog, &cameras);
-            let key = match &event.trigger {
-                Trigger::At(_) => "at",
-                Trigger::When(_) => "when",
-                Trigger::After { .. } => "after",
-                Trigger::Every(_) => "every",
-            };
-            let trigger = problems.keep(&field(key), trigger);
+            let trigger = Self::trigger(&event.trigger, i, &names, rate_hz, catalog, &cameras, problems);
             let mut unroller = Unroller { scene, catalog, field: field("do"), starts: Vec::new(), problems };
             unroller.add(&event.action, 0.0);
             let schedule = unroller.starts;
@@ -203,39 +196,47 @@ impl EventRunner {
     }
 
     fn trigger(
-        event: &Event,
+        trigger: &Trigger,
         i: usize,
         names: &[String],
         rate_hz: f64,
         catalog: &Catalog,
         cameras: &[&str],
-    ) -> Result<CompiledTrigger> {
+        problems: &mut Problems,
+    ) -> Option<CompiledTrigger> {
         let field = |key: &str| format!("events[{i}].{key}");
-        let time = |secs: f64, key: &str| {
+        let time = |secs: f64, key: &str, problems: &mut Problems| {
             let legal = secs.is_finite() && secs >= 0.0;
-            if legal { Ok(secs) } else { Err(Error::scene(field(key), "a time is 0 or more seconds")) }
+            let refused = || Error::scene(field(key), "a time is 0 or more seconds");
+            problems.keep("events", if legal { Ok(secs) } else { Err(refused()) })
         };
-        Ok(match &event.trigger {
-            Trigger::At(secs) => CompiledTrigger::At(steps(time(*secs, "at")?, rate_hz)),
+        match trigger {
+            Trigger::At(secs) => Some(CompiledTrigger::At(steps(time(*secs, "at", problems)?, rate_hz))),
             Trigger::When(expr) => {
-                CompiledTrigger::When(Box::new(Program::condition(expr, catalog, cameras, &field("when"))?))
+                let condition = problems.expression(Program::condition, expr, catalog, cameras, &field("when"))?;
+                Some(CompiledTrigger::When(Box::new(condition)))
             }
             Trigger::After { event, delay } => {
-                let found = names.iter().position(|name| name == event);
-                let other = found.ok_or_else(|| Error::UnknownName {
+                let delay_secs = time(*delay, "after.delay", problems);
+                let found = names.iter().position(|name| name == event).ok_or_else(|| Error::UnknownName {
                     field: field("after.event"),
                     kind: "event",
                     name: event.clone(),
                     hint: near::suggestion(event, names.iter().map(String::as_str)),
-                })?;
-                CompiledTrigger::After { event: other, delay_secs: time(*delay, "after.delay")? }
+                });
+                let event = problems.keep("events", found);
+                Some(CompiledTrigger::After { event: event?, delay_secs: delay_secs? })
             }
-            Trigger::Every(secs) if time(*secs, "every")? * rate_hz < 1.0 => {
-                let problem = format!("a period is at least one control step, {} s", 1.0 / rate_hz);
-                return Err(Error::scene(field("every"), problem));
+            Trigger::Every(secs) => {
+                let secs = time(*secs, "every", problems)?;
+                if secs * rate_hz < 1.0 {
+                    let problem = format!("a period is at least one control step, {} s", 1.0 / rate_hz);
+                    problems.push("events", Error::scene(field("every"), problem));
+                    return None;
+                }
+                Some(CompiledTrigger::Every(secs))
             }
-            Trigger::Every(secs) => CompiledTrigger::Every(*secs),
-        })
+        }
     }
 
     /// Events that wait for each other never fire: that is a mistake in the scene.

@@ -97,7 +97,7 @@ impl Unroller<'_> {
                         break;
                     }
                     length_secs = begin + self.inside("repeat.do", action, offset_secs + begin);
-                    if self.starts.len() >= MAX_STARTS {
+                    if self.starts.len() > MAX_STARTS {
                         break;
                     }
                 }
@@ -105,9 +105,10 @@ impl Unroller<'_> {
             }
             single => match self.start(single) {
                 Ok((start, length_secs)) => {
-                    if self.starts.len() < MAX_STARTS {
+                    if self.starts.len() <= MAX_STARTS {
                         self.starts.extend(start.map(|start| Scheduled { offset_secs, start }));
-                    } else {
+                    }
+                    if self.starts.len() > MAX_STARTS {
                         self.refuse("", &format!("the event unrolls to more than {MAX_STARTS} actions"));
                     }
                     length_secs
@@ -164,6 +165,7 @@ impl Unroller<'_> {
                 Start::Friction { body: self.body(of, "friction.of")?, coefficient: *value as f32 }
             }
             EventAction::BreakJoint(name) => Start::BreakJoint(self.joint(name, "break_joint")?),
+            EventAction::KillMotor(name) if self.problems.doubts(name) => return Ok((None, 0.0)),
             EventAction::KillMotor(name) => Start::KillMotor(self.motor(name)?),
             EventAction::Fault(fault) => {
                 length_secs = self.duration(fault.duration.unwrap_or(0.0), "fault.for")?;

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::events::{EventRunner, FaultBank, Fired};
 use crate::expr::{Expr, Program};
 use crate::gbuffer::{Channels, GBuffer};
-use crate::problems::Problems;
+use crate::problems::{Compile, Problems};
 use crate::robots::RobotModel;
 use crate::scene::Scene;
 use crate::spec::{CameraSpec, Channel, ObservationSpec, VectorSpec};
@@ -337,7 +337,7 @@ impl Rules {
         let mut observation = Vec::with_capacity(scene.observation.len());
         for (index, entry) in scene.observation.iter().enumerate() {
             let field = format!("observation[{index}]");
-            let Some(program) = problems.keep(&field, Program::new(&entry.expr, catalog, &cameras, &field)) else {
+            let Some(program) = problems.expression(Program::new, &entry.expr, catalog, &cameras, &field) else {
                 continue;
             };
             observation.push(match &entry.name {
@@ -345,14 +345,14 @@ impl Rules {
                 None => program,
             });
         }
-        let mut compile = |expr: &Option<Expr>, compiled: fn(&Expr, &Catalog, &[&str], &str) -> _, field: &str| {
-            problems.keep(field, compiled(expr.as_ref()?, catalog, &cameras, field))
+        let mut compiled = |expr: &Option<Expr>, compile: Compile, field: &str| {
+            problems.expression(compile, expr.as_ref()?, catalog, &cameras, field)
         };
         Self {
             observation,
-            success: compile(&scene.success, Program::condition, "success"),
-            reward: compile(&scene.reward, Program::scalar, "reward"),
-            terminate: compile(&scene.terminate, Program::condition, "terminate"),
+            success: compiled(&scene.success, Program::condition, "success"),
+            reward: compiled(&scene.reward, Program::scalar, "reward"),
+            terminate: compiled(&scene.terminate, Program::condition, "terminate"),
         }
     }
 

@@ -110,7 +110,12 @@ impl<'a> Decoder<'a> {
     /// Reports a name that refers to nothing.
     pub fn report_name(&mut self, used: &NameUse, message: String, help: String) {
         self.unknown_names.insert(used.name.clone());
-        self.report(used.span, &used.path, message, help);
+        let found = self.text.find(&used.path);
+        let span = match found.node.value {
+            Value::Text(_) => self.text.within(found, &used.name, 0),
+            _ => used.span,
+        };
+        self.report(span, &used.path, message, help);
     }
 
     /// The place of the first of some paths that stands in the file.
