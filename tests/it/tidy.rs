@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
@@ -441,10 +442,15 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// The dependency graph as this machine builds it. Without the filter, cargo would want the packages of
+/// every other platform too, which a build never downloads.
 fn workspace() -> Metadata {
+    let version = Command::new(env!("CARGO")).arg("-vV").output().expect("cargo prints its version");
+    let version = String::from_utf8(version.stdout).expect("cargo prints UTF-8");
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo names its host");
     MetadataCommand::new()
         .manifest_path(root().join("Cargo.toml"))
-        .other_options(["--offline".to_owned()])
+        .other_options(["--offline".to_owned(), "--filter-platform".to_owned(), host.to_owned()])
         .exec()
         .expect("cargo metadata runs in the workspace")
 }
