@@ -45,12 +45,11 @@ pub struct Known {
 }
 
 impl Known {
-    /// True if a problem was reported at this value, around it or in it.
+    /// True if a problem was reported at this value or in it.
     fn covers(&self, path: &str) -> bool {
-        let inside = |inner: &str, outer: &str| {
-            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        self.paths.iter().any(|known| !known.is_empty() && (inside(known, path) || inside(path, known)))
+        let inside =
+            |known: &String| known.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        self.paths.iter().any(inside)
     }
 
     /// True if a problem was reported in the entry (`objects.mug`, `success`) that this value belongs to.
@@ -75,10 +74,12 @@ pub fn explain(plan: &Plan, text: &Text, at: Attempt, assets: &Arc<Assets>, know
     let (mut scene, kept) = maker.scene();
     let mut found: Vec<(Span, Diagnostic)> = Vec::new();
     let Maker { bad, doubtful, .. } = maker;
+    let mut known = known.clone();
     for BadValue { path, problem } in bad {
         if problem != NOT_KNOWN && !known.covers(&path) {
             found.push(judge::bad_value(text, &episode, &path, &problem));
         }
+        known.paths.push(path);
     }
     // A reference that leaves the folders would be refused for the same reason where it is read.
     let _ = scene.normalise_files(assets);
@@ -135,7 +136,7 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// A tree filled in and read, unless a value in it is bad.
+    /// A tree filled in and read. A bad value is left out, if what it belongs to makes sense without it.
     fn make<T: DeserializeOwned>(
         &mut self,
         tree: &Tree,
@@ -145,7 +146,7 @@ impl Maker<'_> {
         let before = self.bad.len();
         let plain = tree.fill_all(self.drawn, &self.spawned, &mut self.bad);
         if self.bad.len() > before {
-            return None;
+            return finish(plain.without_nothing()).ok()?.read().ok();
         }
         let read = finish(plain).and_then(|plain| plain.read().map_err(|error| error.to_string()));
         read.map_err(|problem| self.bad.push(BadValue { path: path.to_owned(), problem })).ok()
@@ -279,9 +280,13 @@ impl Maker<'_> {
     fn require(&self, scene: &mut Scene, kept: &mut Kept) {
         let Some((_, entries)) = kept.0.iter_mut().find(|(key, _)| *key == "events") else { return };
         for requirement in &self.plan.require {
+            let condition = substitute(&requirement.expr, self.drawn);
+            if !condition.params().is_empty() {
+                continue;
+            }
             scene.events.push(Event {
                 name: Some(requirement.path.clone()),
-                trigger: Trigger::When(substitute(&requirement.expr, self.drawn)),
+                trigger: Trigger::When(condition),
                 action: EventAction::Terminate,
             });
             entries.push(Entry::Other(requirement.path.clone()));

@@ -140,9 +140,9 @@ impl<'a> Sampler<'a> {
             Err(text) => return Err(reject(text)),
         };
         let mut scene = self.assemble(&drawn, bodies)?;
-        scene.normalise_files(self.assets).map_err(|error| Fault::Engine(error))?;
+        scene.normalise_files(self.assets).map_err(Fault::Engine)?;
         if let Some(max_secs) = plan.settle {
-            match settle(&scene, self.assets, max_secs).map_err(|error| Fault::Engine(error))? {
+            match settle(&scene, self.assets, max_secs).map_err(Fault::Engine)? {
                 Settled::AtRest(settled) => scene = *settled,
                 Settled::Failed(why) => return Err(reject(settle_label(&why))),
             }
@@ -170,7 +170,7 @@ impl<'a> Sampler<'a> {
                     let mut stream = terrain_stream(&thing.name, self.seed, self.index, self.attempt);
                     plain = complete(plain, &mut stream).map_err(|why| self.bad(&thing.path, why))?;
                     let object: Object = self.read(&with_pose(&plain, [0.0; 3], IDENTITY), &thing.path)?;
-                    Some(Extent::of(&object.shape, self.assets).map_err(|error| Fault::Engine(error))?)
+                    Some(Extent::of(&object.shape, self.assets).map_err(Fault::Engine)?)
                 }
             };
             let new = Placed {

@@ -149,6 +149,18 @@ impl Plain {
         }
     }
 
+    /// Without the entries of maps that hold nothing.
+    pub fn without_nothing(self) -> Self {
+        match self {
+            Self::Map(entries) => {
+                let kept = entries.into_iter().filter(|(_, value)| *value != Self::Null);
+                Self::Map(kept.map(|(key, value)| (key, value.without_nothing())).collect())
+            }
+            Self::List(items) => Self::List(items.into_iter().map(Self::without_nothing).collect()),
+            other => other,
+        }
+    }
+
     /// Reads it as an engine type. The way over text keeps the order of maps and the bits of numbers.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(&serde_json::to_string(self)?)
@@ -259,7 +271,14 @@ impl Tree {
                 bad.push(problem);
                 Plain::Null
             }),
-            Self::Expr(expr) => Plain::Text(substitute(expr, values).to_string()),
+            Self::Expr(expr) => {
+                let filled = substitute(expr, values);
+                if !filled.params().is_empty() {
+                    bad.push(BadValue { path: String::new(), problem: NOT_KNOWN.to_owned() });
+                    return Plain::Null;
+                }
+                Plain::Text(filled.to_string())
+            }
             Self::List(items) => Plain::List(items.iter().map(|item| item.fill_all(values, spawned, bad)).collect()),
             Self::Map(entries) => {
                 let entry = |(key, tree): &(String, Self)| (key.clone(), tree.fill_all(values, spawned, bad));

@@ -223,6 +223,24 @@ observation: [pos(hull), pos(cup)]
 }
 
 #[test]
+fn a_mistake_in_one_part_hides_none_in_another() {
+    for (body, expected) in [
+        ("objects: {a: {mesh: no.obj, frictoin: 1, texture: {image: no.png}}}\n", "3:21 3:29 3:59"),
+        ("objects: {1x: {sphere: 1}, b: {mesh: no.obj}}\n", "3:11 3:38"),
+        ("robots: {arm: {urdf: no.urdf, friction: -1}}\nobjects: {a: {sphere: -1, on: b}}\n", "3:22 3:41 4:23 4:31"),
+        (
+            "objects: {a: {sphere: 1, mass: -1}}\nevents: [{at: x, do: terminate}, {when: a, do: {remove: b}}]\n",
+            "3:32 4:15 4:41 4:57",
+        ),
+        ("params: {m: {uniform: [1, x]}}\nobjects: {a: {mesh: no.obj, mass: $m}}\nreward: pos(c)\n", "3:13 4:21 5:13"),
+    ] {
+        let found = all(body);
+        let places: Vec<String> = found.iter().map(|p| format!("{}:{}", p.line, p.column)).collect();
+        assert_eq!(places.join(" "), expected, "in:\n{body}found:\n{}", listed(&found));
+    }
+}
+
+#[test]
 fn what_follows_from_a_mistake_is_not_reported() {
     // Nothing is known of a robot without its file, nor of a body, a joint or a frame that is wrong itself.
     for (body, count) in [
@@ -239,7 +257,10 @@ fn what_follows_from_a_mistake_is_not_reported() {
             "objects: {a: {sphere: 1}}\nevents: [{name: go, at: -1, do: {spawn: {name: b, object: {sphere: 1}}}}, {after: {event: go, delay: 1}, do: {remove: b}}]\nsuccess: height(b) > 1\n",
             1,
         ),
-        ("params: {m: {uniform: [2, 1]}}\nobjects: {a: {sphere: 1, mass: $m}}\nsuccess: height(a) > $m\n", 1),
+        (
+            "params: {m: {uniform: [2, 1]}}\nobjects: {a: {sphere: 1, mass: $m}}\nsuccess: height(a) > $m\nrequire: [height(a) > $m]\n",
+            1,
+        ),
     ] {
         let found = all(body);
         assert_eq!(found.len(), count, "in:\n{body}found:\n{}", listed(&found));
