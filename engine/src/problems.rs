@@ -109,11 +109,6 @@ impl Problems {
     pub fn first(self) -> Result<()> {
         self.found.into_iter().next().map_or(Ok(()), |problem| Err(problem.error))
     }
-
-    /// True if there are none.
-    pub fn is_empty(&self) -> bool {
-        self.found.is_empty() && self.doubtful.is_empty()
-    }
 }
 
 #[cfg(test)]

@@ -67,9 +67,7 @@ pub fn explain(plan: &Plan, text: &Text, at: Attempt, assets: &Arc<Assets>, know
     let mut maker =
         Maker { plan, drawn: &drawn, at, bad: Vec::new(), doubtful: known.names.clone(), spawned: Vec::new() };
     for (index, problem) in failed {
-        let param = plan.params.get(index);
-        let path = if param.declared { format!("params.{}", param.name) } else { param.name.clone() };
-        maker.bad.push(BadValue { path, problem });
+        maker.bad.push(BadValue { path: plan.params.get(index).path(), problem });
     }
     let (mut scene, kept) = maker.scene();
     let mut found: Vec<(Span, Diagnostic)> = Vec::new();

@@ -79,6 +79,11 @@ impl Param {
         Ok(Some(draw))
     }
 
+    /// Its path in the file.
+    pub fn path(&self) -> String {
+        if self.declared { format!("params.{}", self.name) } else { self.name.clone() }
+    }
+
     /// A parameter that stands where its value does.
     pub fn inline(name: &str, span: Span, shape: Shape) -> Self {
         Self { name: name.to_owned(), span, rule: Rule::Missing, shape, declared: false, dimension: None }

@@ -380,7 +380,7 @@ fn sort_params(decoder: &mut Decoder<'_>) {
     }
     if let Err((index, problem)) = decoder.params.probe() {
         let param = decoder.params.get(index).clone();
-        let path = if param.declared { format!("params.{}", param.name) } else { param.name.clone() };
+        let path = param.path();
         decoder.report(param.span, &path, problem, "");
     }
 }

@@ -130,11 +130,10 @@ impl<'a> Sampler<'a> {
             Rejected::Again
         };
         let plan = self.plan;
-        let mut drawn = plan.params.draw(self.seed, self.index, self.attempt).map_err(|(index, problem)| {
-            let param = plan.params.get(index);
-            let path = if param.declared { format!("params.{}", param.name) } else { param.name.clone() };
-            self.bad(&path, problem)
-        })?;
+        let mut drawn = plan
+            .params
+            .draw(self.seed, self.index, self.attempt)
+            .map_err(|(index, problem)| self.bad(&plan.params.get(index).path(), problem))?;
         let bodies = match self.place_all(&mut drawn)? {
             Ok(bodies) => bodies,
             Err(text) => return Err(reject(text)),
