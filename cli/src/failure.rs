@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use worldloom_scenarios::Diagnostics;
+
 /// Exit code when everything was done.
 pub const DONE: u8 = 0;
 /// Exit code when the work failed: a mismatch, a full disk, an impossible scenario.
@@ -21,6 +23,8 @@ pub enum Failure {
     BadInput(Message),
     /// Exit code 1.
     Failed(Message),
+    /// Exit code 2: the problems of a scenario.
+    Problems(Diagnostics),
     /// Exit code 130; the text says how to go on.
     Interrupted(String),
     /// This exit code; what is wrong has been written to stdout as JSON or to stderr already.
@@ -66,7 +70,7 @@ impl Failure {
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::BadInput(_) => BAD_INPUT,
+            Self::BadInput(_) | Self::Problems(_) => BAD_INPUT,
             Self::Failed(_) => FAILED,
             Self::Interrupted(_) => INTERRUPTED,
             Self::Reported(code) => *code,
@@ -87,6 +91,10 @@ impl fmt::Display for Failure {
                     write!(f, "\n help: {}", message.help)?;
                 }
                 Ok(())
+            }
+            Self::Problems(problems) => {
+                let count = problems.0.len();
+                write!(f, "{problems}\n\n{count} problem{}", if count == 1 { "" } else { "s" })
             }
             Self::Interrupted(text) => write!(f, "interrupted: {text}"),
             Self::Reported(_) | Self::ClosedPipe => Ok(()),

@@ -243,7 +243,10 @@ impl Job<'_> {
         let mut impossible = None;
         for number in (self.shard.index..self.episodes.max(self.shard.index + 1)).step_by(step).take(FIRST_FEW) {
             match self.source.scenario.sample(self.seed, number, &self.source.assets) {
-                Ok(sampled) => return Ok(Arc::new(sampled.scene)),
+                Ok(sampled) => {
+                    self.source.scenario.check(&sampled, self.seed, number, &self.source.assets)?;
+                    return Ok(Arc::new(sampled.scene));
+                }
                 Err(error @ SampleError::Impossible { .. }) => drop(impossible.get_or_insert(error)),
                 Err(error) => return Err(error.into()),
             }
@@ -311,12 +314,20 @@ impl Job<'_> {
             let _ = news.send(News::Impossible { number, attempts, report });
             return Ok(());
         }
-        let Sampled { scene, draws, attempts, .. } = sampled?;
-        let scene = Arc::new(scene);
+        let sampled = sampled?;
+        let scene = Arc::new(sampled.scene.clone());
+        let prepared = match stage.prepare(&scene, self.seed, number) {
+            Ok(prepared) => prepared,
+            Err(failure) => {
+                // A place in the file says more than the engine can.
+                self.source.scenario.check(&sampled, self.seed, number, &self.source.assets)?;
+                return Err(failure);
+            }
+        };
+        let Sampled { draws, attempts, .. } = sampled;
         let draws: Vec<Draw> =
             draws.into_iter().map(|(name, draw)| Draw { name, value: draw.value, log_prob: draw.log_prob }).collect();
         let attempt = u64::from(attempts.saturating_sub(1));
-        let prepared = stage.prepare(&scene, self.seed, number)?;
         let skipped = prepared.skipped();
         if !skipped.is_empty() {
             // The receiver lives as long as this thread.

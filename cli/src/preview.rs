@@ -46,7 +46,9 @@ pub fn run(args: &PreviewArgs) -> Outcome {
         at => at,
     };
     let Source { scenario, assets } = Source::open(&args.scenario)?;
-    let mut scene = scenario.sample(args.seed, args.episode, &assets)?.scene;
+    let sampled = scenario.sample(args.seed, args.episode, &assets)?;
+    scenario.check(&sampled, args.seed, args.episode, &assets)?;
+    let mut scene = sampled.scene;
     if let Some(size) = args.size {
         resize(&mut scene, size);
     }

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use worldloom_engine::assets::Assets;
+use worldloom_engine::expr::near;
 use worldloom_scenarios::{Diagnostics, Override, SampleError, Scenario, library};
 
 use crate::args::ScenarioArgs;
-use crate::failure::{BAD_INPUT, Failure, Outcome};
-use crate::terminal;
+use crate::failure::{Failure, Outcome};
 
 /// A validated scenario and its files.
 pub struct Source {
@@ -33,7 +33,7 @@ impl Source {
         let overrides = overrides(&args.set)?;
         let origin = Origin::find(&args.scenario)?;
         let assets = origin.assets(&args.assets)?;
-        let scenario = origin.load(&overrides)?;
+        let scenario = origin.load(&overrides, &assets)?;
         Ok(Self { scenario, assets })
     }
 }
@@ -52,19 +52,20 @@ impl Origin {
             return Err(Failure::bad_input(format!("`{name}` is a folder, not a scenario file"), ""));
         }
         let names: Vec<&str> = library::entries().iter().map(|entry| entry.name).collect();
-        let near = nearest(name, &names);
-        let help = match near {
+        let help = match near::near(&name.to_lowercase().replace(['-', ' '], "_"), names).first() {
             Some(near) => format!("did you mean `{near}`? `worldloom list` names all that ship"),
             None => "give a file, or one of the names that `worldloom list` prints".to_string(),
         };
         Err(Failure::bad_input(format!("no file and no shipped scenario is called `{name}`"), help))
     }
 
-    /// Reads and validates it.
-    pub fn load(&self, overrides: &[Override]) -> Result<Scenario, Diagnostics> {
+    /// Reads and validates it, the files it refers to included if there is anything to complain about.
+    pub fn load(&self, overrides: &[Override], assets: &Arc<Assets>) -> Result<Scenario, Diagnostics> {
         match self {
-            Self::File(path) => Scenario::load(path, overrides),
-            Self::Library(entry) => Scenario::parse(entry.text, &format!("{}.yaml", entry.name), overrides),
+            Self::File(path) => Scenario::load(path, overrides, Some(assets)),
+            Self::Library(entry) => {
+                Scenario::read(entry.text, &format!("{}.yaml", entry.name), overrides, Some(assets))
+            }
         }
     }
 
@@ -95,12 +96,8 @@ pub fn overrides(set: &[String]) -> Outcome<Vec<Override>> {
 }
 
 impl From<Diagnostics> for Failure {
-    /// Writes the problems to stderr.
     fn from(problems: Diagnostics) -> Self {
-        terminal::note(&problems.to_string());
-        let count = problems.0.len();
-        terminal::note(&format!("\n{count} problem{}", if count == 1 { "" } else { "s" }));
-        Self::Reported(BAD_INPUT)
+        Self::Problems(problems)
     }
 }
 
@@ -111,9 +108,7 @@ impl From<SampleError> for Failure {
             SampleError::Impossible { .. } => {
                 Self::failed(what, "loosen the tightest requirement, or narrow the distributions that it rejects")
             }
-            SampleError::Value { .. } => {
-                Self::bad_input(what, "bound the distribution, or the expression, at this path")
-            }
+            SampleError::Invalid { problems, .. } => problems.into(),
             SampleError::Engine { source, .. } => match Self::from(*source) {
                 Self::BadInput(message) => Self::bad_input(what, message.help),
                 Self::Failed(message) => Self::failed(what, message.help),
@@ -121,41 +116,5 @@ impl From<SampleError> for Failure {
             },
             _ => Self::failed(what, ""),
         }
-    }
-}
-
-/// The candidate that differs in the fewest letters, if it is near enough to be meant.
-fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
-    let scored = candidates.iter().map(|candidate| (distance(&plain(name), candidate), *candidate));
-    scored.min().filter(|(edits, candidate)| edits * 3 <= candidate.len()).map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein's edit distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_misspelt_name_finds_its_neighbour() {
-        let names = ["bouncing_balls", "billiards", "block_tower"];
-        assert_eq!(nearest("bouncing-ball", &names), Some("bouncing_balls"));
-        assert_eq!(nearest("bilards", &names), Some("billiards"));
-        assert_eq!(nearest("quadruped", &names), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use worldloom_scenarios::Diagnostics;
+use worldloom_scenarios::{Diagnostic, Diagnostics, SampleError};
 
 use crate::args::ValidateArgs;
 use crate::failure::{BAD_INPUT, Failure, Outcome};
@@ -32,27 +32,7 @@ pub struct FileReport {
     /// BLAKE3 of the text and overrides, hexadecimal; null if it has problems.
     pub digest: Option<String>,
     /// Its problems, in the order of its lines.
-    pub problems: Vec<Problem>,
-}
-
-/// One problem.
-#[derive(Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Problem {
-    /// File, or `--set path` for an override.
-    pub origin: String,
-    /// Line, from 1; 0 if the problem has no place in the text.
-    pub line: usize,
-    /// Column in characters, from 1; 0 if the problem has no place in the text.
-    pub column: usize,
-    /// Characters from there that are at fault.
-    pub length: usize,
-    /// Path of the value, e.g. `objects.mug.mass`; empty for the whole file.
-    pub path: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to do about it; empty if there is nothing to say.
-    pub help: String,
+    pub problems: Vec<Diagnostic>,
 }
 
 /// Runs the command.
@@ -73,12 +53,7 @@ pub fn run(args: &ValidateArgs) -> Outcome {
             }
         }
         total += problems.0.len();
-        files.push(FileReport {
-            file: file.clone(),
-            name,
-            digest,
-            problems: problems.0.into_iter().map(problem).collect(),
-        });
+        files.push(FileReport { file: file.clone(), name, digest, problems: problems.0 });
     }
     let wrong = files.iter().filter(|file| file.name.is_none()).count();
     if args.json {
@@ -90,7 +65,7 @@ pub fn run(args: &ValidateArgs) -> Outcome {
     if wrong > 0 { Err(Failure::Reported(BAD_INPUT)) } else { Ok(()) }
 }
 
-/// Validates one file, and samples its first scene, so that missing meshes and impossible requirements show too.
+/// Validates one file, and the scene of its first episode, so that missing meshes and impossible requirements show too.
 fn check(
     file: &str,
     overrides: &[worldloom_scenarios::Override],
@@ -98,17 +73,14 @@ fn check(
 ) -> Result<(String, String), Diagnostics> {
     let of_file = |failure: Failure| match failure {
         Failure::BadInput(message) | Failure::Failed(message) => Diagnostics::of_file(file, message.what, message.help),
+        Failure::Problems(problems) => problems,
         other => Diagnostics::of_file(file, other.to_string(), ""),
     };
     let origin = Origin::find(file).map_err(of_file)?;
     let assets = origin.assets(&args.assets).map_err(of_file)?;
-    let scenario = origin.load(overrides)?;
-    let sampled = scenario.sample(0, 0, &assets).map_err(|error| of_file(error.into()))?;
+    let scenario = origin.load(overrides, &assets)?;
+    let sampled = scenario.sample(0, 0, &assets).map_err(|error: SampleError| of_file(error.into()))?;
+    scenario.check(&sampled, 0, 0, &assets)?;
     crate::episode::dry_run(&sampled.scene, &assets).map_err(of_file)?;
     Ok((scenario.name().to_owned(), crate::hex(&scenario.digest())))
-}
-
-fn problem(found: worldloom_scenarios::Diagnostic) -> Problem {
-    let worldloom_scenarios::Diagnostic { origin, line, column, length, path, message, help, .. } = found;
-    Problem { origin, line, column, length, path, message, help }
 }

@@ -129,6 +129,14 @@ impl Error {
         Self::Scene { field: field.into(), problem: problem.into(), hint: String::new() }
     }
 
+    /// The field of the scene that it is in, if it says.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Scene { field, .. } | Self::UnknownName { field, .. } => Some(field),
+            _ => None,
+        }
+    }
+
     /// A [`Error::Asset`] without a hint.
     pub fn asset(path: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Asset { path: path.into(), problem: problem.into(), hint: String::new() }

@@ -8,6 +8,7 @@
 //! - [`world`]: what can be reset, stepped, drawn, snapshotted. [`physics`] implements it with rapier3d.
 //! - [`state`]: the lists of bodies, joints and contacts that everything indexes.
 //! - [`expr`], [`events`]: the one vocabulary of signals, and what happens when they fire.
+//! - [`problems`]: everything that is wrong with a scene, at once.
 //! - [`policy`], [`drivers`]: what acts. [`robots`]: URDF and MJCF, kinematics.
 //! - [`render`]: the G-buffer of a camera. [`rollout`]: frames, flow and digests of an episode.
 //!
@@ -24,6 +25,7 @@ pub mod gbuffer;
 pub mod maths;
 pub mod physics;
 pub mod policy;
+pub mod problems;
 pub mod render;
 pub mod robots;
 pub mod rollout;

@@ -68,13 +68,17 @@ pub struct Picture {
     pub rgb: Vec<u8>,
 }
 
-/// The drawn shape of an object's body.
-pub fn of_object(body: usize, material: &Material, shape: &VisualShape, assets: &Assets) -> Result<Visual> {
-    let image = match &material.texture {
-        Some(Texture::Image(image)) => Some(assets.picture(&image.file)?),
-        _ => None,
-    };
-    Ok(Visual { body, local: Pose::IDENTITY, shape: shape.clone(), material: material.clone(), image })
+/// The picture that a material lays over a surface, if any.
+pub fn image_of(material: &Material, assets: &Assets) -> Result<Option<Arc<Picture>>> {
+    match &material.texture {
+        Some(Texture::Image(image)) => assets.picture(&image.file).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// The drawn shape of an object's body, with the picture of its material.
+pub fn of_object(body: usize, material: &Material, shape: &VisualShape, image: Option<Arc<Picture>>) -> Visual {
+    Visual { body, local: Pose::IDENTITY, shape: shape.clone(), material: material.clone(), image }
 }
 
 /// The drawn shapes of a robot's links; `first_body` is the body of link 0.

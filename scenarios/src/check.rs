@@ -1,5 +1,7 @@
 //! Checks that need the whole file: names that must exist, limits, what `action` lists.
 
+use std::collections::BTreeSet;
+
 use worldloom_engine::expr::near;
 
 use crate::decode::{Decoder, NameUse};
@@ -7,7 +9,6 @@ use crate::language;
 use crate::plan::{BodyKind, Plan};
 use crate::table::Refers;
 use crate::tree::{Plain, Tree};
-use crate::yaml::Span;
 
 /// Names of a plan, by what they may stand for.
 struct Names {
@@ -18,11 +19,13 @@ struct Names {
     cameras: Vec<String>,
     events: Vec<String>,
     observation: Vec<String>,
+    /// Of entries that are wrong, and may be missing for that.
+    doubtful: BTreeSet<String>,
 }
 
 /// Reports every name that refers to nothing, and every inverted limit.
 pub fn check(plan: &Plan, uses: &[NameUse], decoder: &mut Decoder<'_>) {
-    let names = Names::new(plan);
+    let names = Names { doubtful: decoder.known().names, ..Names::new(plan) };
     let mut uses = uses.to_vec();
     // `$name` stands for every word that the parameter may become.
     for used in uses.clone() {
@@ -39,7 +42,7 @@ pub fn check(plan: &Plan, uses: &[NameUse], decoder: &mut Decoder<'_>) {
             } else {
                 near::suggestion(&name.name, known.iter().map(|name| name.as_str()))
             };
-            decoder.report(name.span, &name.path, message, help);
+            decoder.report_name(name, message, help);
         }
     }
     action_terms(plan, &names, decoder);
@@ -53,7 +56,7 @@ pub fn check(plan: &Plan, uses: &[NameUse], decoder: &mut Decoder<'_>) {
             camera.tree.get("resolution").and_then(Tree::plain).and_then(|plain| too_many_pixels(&plain))
         {
             decoder.report(
-                place(decoder, &path),
+                decoder.place(&[&path]),
                 &path,
                 problem,
                 "pictures have at most 4096 x 4096 pixels, or as many",
@@ -104,12 +107,21 @@ impl Names {
             cameras: plan.cameras.iter().map(|camera| camera.name.clone()).collect(),
             events,
             observation,
+            doubtful: BTreeSet::new(),
         }
+    }
+
+    /// True if a problem leaves open what bears this name.
+    fn doubts(&self, name: &str) -> bool {
+        self.doubtful.contains(name) || name.split_once('.').is_some_and(|(root, _)| self.doubtful.contains(root))
     }
 
     /// What a name should have been, and the names that exist; `None` if it exists.
     fn missing(&self, used: &NameUse) -> Option<(&'static str, Vec<&String>)> {
         let name = used.name.as_str();
+        if self.doubts(name) {
+            return None;
+        }
         let is = |list: &[String]| list.iter().any(|known| known == name);
         // Links, frames and joints inside a robot are known only when its file is read.
         let inside = || name.split_once('.').is_some_and(|(robot, _)| self.robots.iter().any(|known| known == robot));
@@ -145,7 +157,7 @@ fn observed_twice(plan: &Plan, decoder: &mut Decoder<'_>) {
         let Some(name) = item.get("name").or(Some(item)).and_then(text) else { continue };
         if seen.contains(&name) {
             let path = format!("observation.{i}");
-            let span = place(decoder, "observation");
+            let span = decoder.place(&[&path]);
             decoder.report(span, &path, format!("two sensors are called `{name}`"), "give one of them another `name`");
         }
         seen.push(name);
@@ -167,9 +179,10 @@ fn action_terms(plan: &Plan, names: &Names, decoder: &mut Decoder<'_>) {
     let Some(terms) = plan.section("action").and_then(Tree::plain) else { return };
     for (i, term) in terms.list().unwrap_or_default().iter().enumerate() {
         let text = term.text().unwrap_or_default();
+        let path = format!("action.{i}");
         if terms.list().unwrap_or_default()[..i].iter().any(|before| before.text() == Some(text)) {
             let help = "each term sets its channels once: take one of them out";
-            decoder.report(place(decoder, "action"), &format!("action.{i}"), format!("`{text}` stands twice"), help);
+            decoder.report(decoder.place(&[&path]), &path, format!("`{text}` stands twice"), help);
             continue;
         }
         let argument = |function: &str| text.strip_prefix(function)?.strip_prefix('(')?.strip_suffix(')');
@@ -180,15 +193,15 @@ fn action_terms(plan: &Plan, names: &Names, decoder: &mut Decoder<'_>) {
         } else if let Some(body) = argument("force") {
             (!names.bodies.iter().any(|known| known == body)).then_some(("body", body, &names.bodies))
         } else {
-            let span = place(decoder, "action");
+            let span = decoder.place(&[&path]);
             let help = "write `<robot>.controllers`, `motor(<joint>)` or `force(<body>)`";
-            decoder.report(span, &format!("action.{i}"), format!("`{text}` is nothing that a policy can set"), help);
+            decoder.report(span, &path, format!("`{text}` is nothing that a policy can set"), help);
             continue;
         };
-        if let Some((what, name, known)) = missing {
-            let span = place(decoder, "action");
+        if let Some((what, name, known)) = missing.filter(|(_, name, _)| !names.doubts(name)) {
+            let span = decoder.place(&[&path]);
             let help = near::suggestion(name, known.iter().map(String::as_str));
-            decoder.report(span, &format!("action.{i}"), format!("there is no {what} called `{name}`"), help);
+            decoder.report(span, &path, format!("there is no {what} called `{name}`"), help);
         }
     }
 }
@@ -202,12 +215,12 @@ fn limits(tree: &Tree, path: &str, decoder: &mut Decoder<'_>) {
                 let pair = inner.plain().and_then(|plain| plain.numbers());
                 match (key.as_str(), pair.as_deref()) {
                     ("limits" | "range", Some([low, high])) if low > high => {
-                        let span = place(decoder, &path);
+                        let span = decoder.place(&[&path]);
                         let message = format!("the {key} are inverted: {low} is above {high}");
                         decoder.report(span, &path, message, format!("write `[{high}, {low}]`"));
                     }
                     ("revolute" | "prismatic" | "direction", Some([0.0, 0.0, 0.0])) => {
-                        let span = place(decoder, &path);
+                        let span = decoder.place(&[&path]);
                         decoder.report(span, &path, "a vector of zeros is no direction", "");
                     }
                     _ => limits(inner, &path, decoder),
@@ -221,8 +234,4 @@ fn limits(tree: &Tree, path: &str, decoder: &mut Decoder<'_>) {
         }
         _ => {}
     }
-}
-
-fn place(decoder: &Decoder<'_>, path: &str) -> Span {
-    decoder.places.get(path).copied().unwrap_or(Span { line: 1, ..Span::default() })
 }

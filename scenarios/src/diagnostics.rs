@@ -2,18 +2,22 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::yaml::Span;
+
 /// One problem.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Diagnostic {
-    /// File, or `--set path` for an override.
+    /// File (the scenario's, or a robot's), or `--set path` for an override.
     pub origin: String,
     /// Line, from 1; 0 if the problem has no place in the text.
     pub line: usize,
     /// Column in characters, from 1; 0 if the problem has no place in the text.
     pub column: usize,
-    /// Characters that the caret underlines.
+    /// Characters from there that are at fault.
     pub length: usize,
     /// Path of the value, e.g. `objects.mug.mass`; empty for the whole file.
     pub path: String,
@@ -21,7 +25,8 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it; empty if there is nothing to say.
     pub help: String,
-    /// The line of the text that the place is in.
+    /// The line of the text that the place is in, which the caret of a message stands under.
+    #[serde(skip)]
     pub source_line: String,
 }
 
@@ -31,6 +36,15 @@ pub struct Diagnostic {
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
+    /// Problems in the order of their places. What several steps found at one place is said once.
+    pub(crate) fn sorted(mut found: Vec<(Span, Diagnostic)>) -> Self {
+        found.sort_by_key(|(span, _)| *span);
+        found.dedup_by(|(_, b), (_, a)| {
+            (a.line, a.column, &a.origin, &a.message) == (b.line, b.column, &b.origin, &b.message)
+        });
+        Self(found.into_iter().map(|(_, problem)| problem).collect())
+    }
+
     /// A single problem without a place in the text, such as a file that cannot be read.
     pub fn of_file(origin: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Self {
         Self(vec![Diagnostic {

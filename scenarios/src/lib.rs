@@ -16,6 +16,8 @@ mod check;
 mod decode;
 mod diagnostics;
 mod draw;
+mod explain;
+mod judge;
 mod language;
 pub mod library;
 mod overrides;
@@ -31,6 +33,7 @@ mod table;
 mod terrain;
 #[cfg(test)]
 mod tests;
+mod text;
 mod tree;
 mod yaml;
 

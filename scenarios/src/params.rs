@@ -60,6 +60,30 @@ impl Param {
         }
     }
 
+    /// Its value, given those that it depends on; none yet if it is decided while things are placed.
+    fn draw(&self, drawn: &Drawn<'_>, place: u64, stream: impl FnOnce() -> Stream) -> Result<Option<Draw>, String> {
+        let fill = |tree: &Tree| tree.fill(drawn, &[]).map_err(|bad: BadValue| bad.problem);
+        let draw = match &self.rule {
+            Rule::Value(tree) => {
+                let value = fill(tree)?.param().ok_or("has no value")?;
+                Draw { value, log_prob: Some(0.0) }
+            }
+            Rule::Draw { kind: "grid", args } => Draw { value: draw::grid(&fill(args)?, place)?, log_prob: None },
+            Rule::Draw { kind, args } => {
+                let (value, log_prob) = draw::draw(kind, &fill(args)?, &mut stream())?;
+                Draw { value, log_prob }
+            }
+            Rule::Placed | Rule::Missing => return Ok(None),
+        };
+        self.shape.check(&Plain::from(&draw.value))?;
+        Ok(Some(draw))
+    }
+
+    /// Its path in the file.
+    pub fn path(&self) -> String {
+        if self.declared { format!("params.{}", self.name) } else { self.name.clone() }
+    }
+
     /// A parameter that stands where its value does.
     pub fn inline(name: &str, span: Span, shape: Shape) -> Self {
         Self { name: name.to_owned(), span, rule: Rule::Missing, shape, declared: false, dimension: None }
@@ -210,34 +234,24 @@ impl Params {
 
     /// Draws every parameter for an attempt at an episode. The error is the parameter's index and the problem.
     pub fn draw(&self, seed: u64, episode: u64, attempt: u64) -> Result<Drawn<'_>, (usize, String)> {
+        let (drawn, failed) = self.draw_all(seed, episode, attempt);
+        failed.into_iter().next().map_or(Ok(drawn), Err)
+    }
+
+    /// [`Params::draw`], past every parameter that cannot be drawn.
+    pub fn draw_all(&self, seed: u64, episode: u64, attempt: u64) -> (Drawn<'_>, Vec<(usize, String)>) {
         let mut drawn = Drawn { params: self, values: vec![None; self.all.len()] };
         let places = self.sweep_places(episode);
+        let mut failed = Vec::new();
         for &index in &self.order {
             let param = &self.all[index];
-            let fail = |problem: String| (index, problem);
-            let in_tree = |bad: BadValue| (index, bad.problem);
-            let draw = match &param.rule {
-                Rule::Value(tree) => {
-                    let value = tree.fill(&drawn, &[]).map_err(in_tree)?.param();
-                    Draw { value: value.ok_or_else(|| fail("has no value".to_owned()))?, log_prob: Some(0.0) }
-                }
-                Rule::Draw { kind: "grid", args } => {
-                    let args = args.fill(&drawn, &[]).map_err(in_tree)?;
-                    let place = places.get(&index).copied().unwrap_or(0);
-                    Draw { value: draw::grid(&args, place).map_err(fail)?, log_prob: None }
-                }
-                Rule::Draw { kind, args } => {
-                    let args = args.fill(&drawn, &[]).map_err(in_tree)?;
-                    let mut stream = Stream::new(seed, &format!("params/{}", param.name), episode, attempt);
-                    let (value, log_prob) = draw::draw(kind, &args, &mut stream).map_err(fail)?;
-                    Draw { value, log_prob }
-                }
-                Rule::Placed | Rule::Missing => continue,
-            };
-            param.shape.check(&Plain::from(&draw.value)).map_err(fail)?;
-            drawn.values[index] = Some(draw);
+            let stream = || Stream::new(seed, &format!("params/{}", param.name), episode, attempt);
+            match param.draw(&drawn, places.get(&index).copied().unwrap_or(0), stream) {
+                Ok(draw) => drawn.values[index] = draw,
+                Err(problem) => failed.push((index, problem)),
+            }
         }
-        Ok(drawn)
+        (drawn, failed)
     }
 
     /// What a parameter is, for people.

@@ -130,6 +130,8 @@ pub struct Placer<'a, 'p> {
 pub enum Unplaced {
     /// A value is not legal.
     Bad(String),
+    /// The value of one key is not legal.
+    Key(&'static str, String),
     /// There was no room.
     NoRoom,
 }
@@ -143,7 +145,7 @@ impl From<String> for Unplaced {
 impl Placer<'_, '_> {
     /// Position and rotation of a thing whose placement keys are filled in as `place`.
     pub fn place(&mut self, thing: &Thing, place: &Plain, mut new: Placed) -> Result<Placed, Unplaced> {
-        new.rotation = rotation(place.get("rotation"))?;
+        new.rotation = rotation(place.get("rotation")).map_err(|problem| Unplaced::Key("rotation", problem))?;
         if let Some(angle) = place.get("facing").and_then(Plain::number) {
             new.rotation = space::times(space::turned(angle), new.rotation);
         }

@@ -63,6 +63,8 @@ pub enum BodyKind {
 pub struct Requirement {
     /// Its text, or the path of the key that asks for it.
     pub text: String,
+    /// Path in the file.
+    pub path: String,
     /// The condition.
     pub expr: Expr,
     /// Part of the scenes in which it is asked for.
@@ -73,9 +75,8 @@ pub struct Requirement {
 const SEEN: f64 = 0.1;
 
 impl Plan {
-    /// Takes a decoded file apart. `None` if there are problems, which are reported.
-    pub fn new(mut tree: Tree, decoder: &mut Decoder<'_>) -> Option<Self> {
-        let before = decoder.count();
+    /// Takes a decoded file apart, and reports what does not go together.
+    pub fn new(mut tree: Tree, decoder: &mut Decoder<'_>) -> Self {
         let name = match tree.take("name") {
             Some(Tree::Plain(Plain::Text(name))) => name,
             _ => String::new(),
@@ -103,20 +104,22 @@ impl Plan {
         }
         let order = placement_order(&bodies, decoder);
         sort_params(decoder);
-        let Tree::Map(sections) = tree else { return None };
-        let plan = Self {
+        let sections = match tree {
+            Tree::Map(sections) => sections,
+            _ => Vec::new(),
+        };
+        Self {
             name,
             params: std::mem::take(&mut decoder.params),
             engine,
             gravity,
             bodies,
-            order: order?,
+            order,
             cameras,
             require,
             settle,
             sections,
-        };
-        (decoder.count() == before).then_some(plan)
+        }
     }
 
     /// A section's tree.
@@ -146,14 +149,14 @@ fn engine(mut tree: Tree, decoder: &mut Decoder<'_>) -> (Engine, Tree) {
     }
     if !engine.physics_rate.is_multiple_of(engine.control_rate) {
         let path = "engine.control_rate";
-        let span = place(decoder, &[path, "engine.physics_rate", "engine"]);
+        let span = decoder.place(&[path, "engine.physics_rate", "engine"]);
         let (physics, control) = (engine.physics_rate, engine.control_rate);
         let message = format!("the control rate ({control} Hz) does not divide the physics rate ({physics} Hz)");
         let near = physics.div_ceil(control) * control;
         decoder.report(span, path, message, format!("set `physics_rate: {near} Hz`, the next multiple"));
     } else if engine.steps() == 0 {
         let path = "engine.duration";
-        let span = place(decoder, &[path, "engine"]);
+        let span = decoder.place(&[path, "engine"]);
         let message = format!("{} s is shorter than one control step", engine.duration);
         decoder.report(span, path, message, "");
     }
@@ -193,14 +196,9 @@ fn has_params(expr: &Expr) -> bool {
     found
 }
 
-/// The first of some paths that stands in the file.
-fn place(decoder: &Decoder<'_>, paths: &[&str]) -> Span {
-    paths.iter().find_map(|path| decoder.places.get(*path)).copied().unwrap_or(Span { line: 1, ..Span::default() })
-}
-
 fn requirements(tree: Option<Tree>) -> Vec<Requirement> {
     let Some(Tree::List(items)) = tree else { return Vec::new() };
-    let requirement = |item: Tree| {
+    let requirement = |(i, item): (usize, Tree)| {
         let (expr, p) = match item {
             Tree::Expr(expr) => (*expr, 1.0),
             mut record => match record.take("expr") {
@@ -208,9 +206,9 @@ fn requirements(tree: Option<Tree>) -> Vec<Requirement> {
                 _ => return None,
             },
         };
-        Some(Requirement { text: expr.to_string(), expr, p })
+        Some(Requirement { text: expr.to_string(), path: format!("require.{i}"), expr, p })
     };
-    items.into_iter().filter_map(requirement).collect()
+    items.into_iter().enumerate().filter_map(requirement).collect()
 }
 
 fn bodies(tree: &mut Tree, decoder: &mut Decoder<'_>) -> Vec<BodyPlan> {
@@ -218,7 +216,7 @@ fn bodies(tree: &mut Tree, decoder: &mut Decoder<'_>) -> Vec<BodyPlan> {
     let mut add =
         |kind: BodyKind, name: String, path: String, mut tree: Tree, span: Option<Span>, decoder: &mut Decoder<'_>| {
             if bodies.iter().any(|other| other.thing.name == name) {
-                let span = span.unwrap_or_else(|| place(decoder, &[&path]));
+                let span = span.unwrap_or_else(|| decoder.place(&[&path]));
                 let message = format!("there are two bodies or robots called `{name}`");
                 decoder.report(span, &path, message, "copies made by `count` are called `name0`, `name1`, …");
             }
@@ -245,7 +243,7 @@ fn bodies(tree: &mut Tree, decoder: &mut Decoder<'_>) -> Vec<BodyPlan> {
 
 fn check_body(body: &BodyPlan, decoder: &mut Decoder<'_>) {
     let path = &body.thing.path;
-    let span = place(decoder, &[path]);
+    let span = decoder.place(&[path]);
     let truth = |key: &str| matches!(body.tree.get(key), Some(Tree::Plain(Plain::Bool(true))));
     if truth("fixed") && truth("kinematic") {
         decoder.report(span, path, "`fixed` and `kinematic` exclude each other", "keep one of them");
@@ -259,14 +257,14 @@ fn check_body(body: &BodyPlan, decoder: &mut Decoder<'_>) {
     if let Some(rows) = rows.as_ref().and_then(Plain::list) {
         let lengths: Vec<usize> = rows.iter().map(|row| row.list().map_or(0, <[Plain]>::len)).collect();
         if lengths.len() < 2 || lengths[0] < 2 || lengths.iter().any(|length| *length != lengths[0]) {
-            let span = place(decoder, &[&format!("{path}.heightfield.heights"), path]);
+            let span = decoder.place(&[&format!("{path}.heightfield.heights"), path]);
             let message = format!("`heights` must be at least 2 rows of equal length, not rows of {lengths:?}");
             decoder.report(span, path, message, "");
         }
     }
     let three = matches!(body.thing.place.get("at"), Some(Tree::List(items)) if items.len() == 3);
     if three && body.thing.place.get("on").is_some() {
-        let span = place(decoder, &[&format!("{path}.at"), path]);
+        let span = decoder.place(&[&format!("{path}.at"), path]);
         let message = "with `on`, `at` has two coordinates: it rests on top";
         decoder.report(span, path, message, "remove the third, or use `offset: {from: …, by: […]}`");
     }
@@ -283,11 +281,11 @@ fn region_param(body: &mut BodyPlan, decoder: &mut Decoder<'_>) {
     let shape = Shape::Vector(3, &language::LENGTH);
     if let Some(region) = body.thing.place.get("in").cloned() {
         let path = format!("{path}.in");
-        let span = place(decoder, &[&path]);
+        let span = decoder.place(&[&path]);
         body.thing.region = Some(decoder.hidden(&path, span, "in_region", region, shape));
     } else if body.thing.place.get("scatter").is_some() {
         let path = format!("{path}.scatter");
-        let span = place(decoder, &[&path]);
+        let span = decoder.place(&[&path]);
         body.thing.region = Some(decoder.params.add(Param { rule: Rule::Placed, ..Param::inline(&path, span, shape) }));
     }
 }
@@ -304,7 +302,7 @@ fn sight(thing: &Thing) -> Vec<Requirement> {
             let seen = Expr::Signal(Signal::Visible, vec![name(&thing.name), name(camera)]);
             let expr = Expr::Binary(operator, Box::new(seen), Box::new(Expr::Number(bound)));
             let path = format!("{}.{key}", thing.path);
-            found.push(Requirement { text: path, expr, p: 1.0 });
+            found.push(Requirement { text: path.clone(), path, expr, p: 1.0 });
         }
     }
     found
@@ -317,7 +315,7 @@ fn cameras(tree: Option<Tree>, decoder: &mut Decoder<'_>) -> Vec<CameraPlan> {
 
 fn camera(name: String, mut tree: Tree, decoder: &mut Decoder<'_>) -> CameraPlan {
     let path = format!("cameras.{name}");
-    let span = place(decoder, &[&path]);
+    let span = decoder.place(&[&path]);
     if tree.get("resolution").is_some_and(|tree| tree.plain().is_none()) {
         decoder.report(span, &path, "the resolution must be the same in every episode", "");
     }
@@ -343,13 +341,13 @@ fn camera(name: String, mut tree: Tree, decoder: &mut Decoder<'_>) -> CameraPlan
     CameraPlan { name, tree, aim, shift, turn }
 }
 
-/// Objects and robots in the order in which they can be placed. A cycle is reported by name.
-fn placement_order(bodies: &[BodyPlan], decoder: &mut Decoder<'_>) -> Option<Vec<usize>> {
+/// Objects and robots in the order in which they can be placed. A cycle is reported by name, and has no order.
+fn placement_order(bodies: &[BodyPlan], decoder: &mut Decoder<'_>) -> Vec<usize> {
     let index = |name: &str| bodies.iter().position(|body| body.thing.name == name);
     let needs: Vec<Vec<usize>> =
         bodies.iter().map(|body| body.thing.needs().iter().filter_map(|(_, name)| index(name)).collect()).collect();
     match order(&needs) {
-        Ok(order) => Some(order),
+        Ok(order) => order,
         Err(cycle) => {
             let name = |i: usize| bodies[i].thing.name.as_str();
             let link = |at: usize| {
@@ -359,10 +357,10 @@ fn placement_order(bodies: &[BodyPlan], decoder: &mut Decoder<'_>) -> Option<Vec
             };
             let links: Vec<String> = (0..cycle.len()).map(link).collect();
             let path = &bodies[cycle[0]].thing.path;
-            let span = place(decoder, &[path]);
+            let span = decoder.place(&[path]);
             let message = format!("the placement goes in a circle: {}", links.join(", and "));
             decoder.report(span, path, message, "place one of them with `at`");
-            None
+            Vec::new()
         }
     }
 }
@@ -382,7 +380,7 @@ fn sort_params(decoder: &mut Decoder<'_>) {
     }
     if let Err((index, problem)) = decoder.params.probe() {
         let param = decoder.params.get(index).clone();
-        let path = if param.declared { format!("params.{}", param.name) } else { param.name.clone() };
+        let path = param.path();
         decoder.report(param.span, &path, problem, "");
     }
 }

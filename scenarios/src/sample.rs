@@ -9,17 +9,22 @@ use worldloom_engine::assets::Assets;
 use worldloom_engine::expr::{Expr, Function, Place, Signal};
 use worldloom_engine::physics::PhysicsWorld;
 use worldloom_engine::physics::settle::{Settled, Unsettled, settle};
+use worldloom_engine::problems::Problem;
 use worldloom_engine::scene::{Camera, LANGUAGE_VERSION, Object, Observed, ParamValue, Robot, Scene, Sky};
 use worldloom_engine::stream::Stream;
 use worldloom_engine::world::World;
 
 use crate::check::too_many_pixels;
+use crate::diagnostics::Diagnostics;
+use crate::explain::{Attempt, Known, explain};
+use crate::judge::{self, Episode};
 use crate::params::Drawn;
 use crate::placement::{Placed, Placer, Unplaced, root};
-use crate::plan::{BodyKind, BodyPlan, Plan};
+use crate::plan::{BodyKind, Plan};
 use crate::sampled::{SampleError, Sampled};
 use crate::space::{Extent, IDENTITY, Vector, rotate, sub};
 use crate::terrain;
+use crate::text::Text;
 use crate::tree::{BadValue, Plain, Tree, Values, substitute};
 
 /// Attempts before a scenario counts as impossible: an acceptance of 1 % fails once in 20,000 episodes.
@@ -30,17 +35,25 @@ enum Rejected {
     /// To be drawn again.
     Again,
     /// Nothing helps.
-    Failed(SampleError),
+    Failed(Fault),
 }
 
-impl From<SampleError> for Rejected {
-    fn from(error: SampleError) -> Self {
-        Self::Failed(error)
+/// A mistake that ends sampling.
+enum Fault {
+    /// A value is not legal where it stands.
+    Value { path: String, problem: String },
+    /// The engine refuses the scene.
+    Engine(worldloom_engine::Error),
+}
+
+impl From<Fault> for Rejected {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault)
     }
 }
 
-/// See [`Scenario::sample`](crate::Scenario::sample).
-pub fn sample(plan: &Plan, seed: u64, index: u64, assets: &Arc<Assets>) -> Result<Sampled, SampleError> {
+/// See [`Scenario::sample`](crate::Scenario::sample). `text` is the plan's.
+pub fn sample(plan: &Plan, text: &Text, seed: u64, index: u64, assets: &Arc<Assets>) -> Result<Sampled, SampleError> {
     let mut rejections: IndexMap<String, u32> = IndexMap::new();
     let mut sampler = Sampler { plan, seed, index, attempt: 0, assets, world: None };
     for attempt in 0..MAX_ATTEMPTS {
@@ -51,10 +64,31 @@ pub fn sample(plan: &Plan, seed: u64, index: u64, assets: &Arc<Assets>) -> Resul
                 return Ok(Sampled { scene, draws, attempts: attempt + 1, rejections });
             }
             Err(Rejected::Again) => {}
-            Err(Rejected::Failed(error)) => return Err(error),
+            Err(Rejected::Failed(fault)) => {
+                let at = Attempt { seed, index, attempt: u64::from(attempt) };
+                return Err(refusal(plan, text, at, assets, fault));
+            }
         }
     }
     Err(SampleError::Impossible { index, attempts: MAX_ATTEMPTS, report: report(&rejections) })
+}
+
+/// Every problem of a scene in which sampling met a mistake.
+fn refusal(plan: &Plan, text: &Text, at: Attempt, assets: &Arc<Assets>, fault: Fault) -> SampleError {
+    let mut found = explain(plan, text, at, assets, &Known::default());
+    if found.is_empty() {
+        // What only placing and looking at things can show.
+        let (drawn, _) = plan.params.draw_all(at.seed, at.index, at.attempt);
+        let episode = Episode::new(at.seed, at.index, &plan.params, &drawn);
+        found.push(match fault {
+            Fault::Value { path, problem } => judge::bad_value(text, &episode, &path, &problem),
+            Fault::Engine(error) => match error.field().map(str::to_owned) {
+                Some(field) => judge::refused(text, &episode, Problem { field, error }, assets),
+                None => return SampleError::Engine { index: at.index, source: Box::new(error) },
+            },
+        });
+    }
+    SampleError::Invalid { index: at.index, problems: Diagnostics::sorted(found) }
 }
 
 /// Requirements by how many attempts they rejected, tightest first.
@@ -78,19 +112,15 @@ struct Sampler<'a> {
 }
 
 impl<'a> Sampler<'a> {
-    fn bad(&self, path: &str, problem: impl Into<String>) -> SampleError {
-        SampleError::Value { index: self.index, path: path.to_owned(), problem: problem.into() }
+    fn bad(&self, path: &str, problem: impl Into<String>) -> Fault {
+        Fault::Value { path: path.to_owned(), problem: problem.into() }
     }
 
-    fn engine(&self, source: worldloom_engine::Error) -> SampleError {
-        SampleError::Engine { index: self.index, source: Box::new(source) }
-    }
-
-    fn fill(&self, tree: &Tree, values: &dyn Values, spawned: &[Plain]) -> Result<Plain, SampleError> {
+    fn fill(&self, tree: &Tree, values: &dyn Values, spawned: &[Plain]) -> Result<Plain, Fault> {
         tree.fill(values, spawned).map_err(|BadValue { path, problem }| self.bad(&path, problem))
     }
 
-    fn read<T: DeserializeOwned>(&self, plain: &Plain, path: &str) -> Result<T, SampleError> {
+    fn read<T: DeserializeOwned>(&self, plain: &Plain, path: &str) -> Result<T, Fault> {
         plain.read().map_err(|error| self.bad(path, error.to_string()))
     }
 
@@ -103,15 +133,15 @@ impl<'a> Sampler<'a> {
         let mut drawn = plan
             .params
             .draw(self.seed, self.index, self.attempt)
-            .map_err(|(param, problem)| Rejected::Failed(self.bad(&plan.params.get(param).name, problem)))?;
+            .map_err(|(index, problem)| self.bad(&plan.params.get(index).path(), problem))?;
         let bodies = match self.place_all(&mut drawn)? {
             Ok(bodies) => bodies,
             Err(text) => return Err(reject(text)),
         };
         let mut scene = self.assemble(&drawn, bodies)?;
-        scene.normalise_files(self.assets).map_err(|error| self.engine(error))?;
+        scene.normalise_files(self.assets).map_err(Fault::Engine)?;
         if let Some(max_secs) = plan.settle {
-            match settle(&scene, self.assets, max_secs).map_err(|error| self.engine(error))? {
+            match settle(&scene, self.assets, max_secs).map_err(Fault::Engine)? {
                 Settled::AtRest(settled) => scene = *settled,
                 Settled::Failed(why) => return Err(reject(settle_label(&why))),
             }
@@ -125,7 +155,7 @@ impl<'a> Sampler<'a> {
     }
 
     /// Every body in its place, in the file's order, or what there was no room for.
-    fn place_all(&self, drawn: &mut Drawn<'a>) -> Result<Result<Vec<Body>, String>, SampleError> {
+    fn place_all(&self, drawn: &mut Drawn<'a>) -> Result<Result<Vec<Body>, String>, Fault> {
         let plan = self.plan;
         let mut placed: Vec<Placed> = Vec::with_capacity(plan.bodies.len());
         let mut done: BTreeMap<usize, Body> = BTreeMap::new();
@@ -136,9 +166,10 @@ impl<'a> Sampler<'a> {
             let extent = match body.kind {
                 BodyKind::Robot => None,
                 BodyKind::Object | BodyKind::Spawned => {
-                    plain = self.complete(body, plain)?;
+                    let mut stream = terrain_stream(&thing.name, self.seed, self.index, self.attempt);
+                    plain = complete(plain, &mut stream).map_err(|why| self.bad(&thing.path, why))?;
                     let object: Object = self.read(&with_pose(&plain, [0.0; 3], IDENTITY), &thing.path)?;
-                    Some(Extent::of(&object.shape, self.assets).map_err(|error| self.engine(error))?)
+                    Some(Extent::of(&object.shape, self.assets).map_err(Fault::Engine)?)
                 }
             };
             let new = Placed {
@@ -155,6 +186,7 @@ impl<'a> Sampler<'a> {
             let here = match placer.place(thing, &place, new) {
                 Ok(here) => here,
                 Err(Unplaced::Bad(problem)) => return Err(self.bad(&thing.path, problem)),
+                Err(Unplaced::Key(key, problem)) => return Err(self.bad(&format!("{}.{key}", thing.path), problem)),
                 Err(Unplaced::NoRoom) => return Ok(Err(format!("{}.scatter", thing.path))),
             };
             done.insert(at, Body { plain: with_pose(&plain, here.at, here.rotation), name: thing.name.clone() });
@@ -163,33 +195,7 @@ impl<'a> Sampler<'a> {
         Ok(Ok(done.into_values().collect()))
     }
 
-    /// An object's tree as the engine reads it: terrain grown, short forms of the look written out.
-    fn complete(&self, body: &BodyPlan, plain: Plain) -> Result<Plain, SampleError> {
-        let Plain::Map(entries) = plain else { return Ok(plain) };
-        let mut look: Vec<(String, Plain)> = Vec::new();
-        let mut out: Vec<(String, Plain)> = Vec::with_capacity(entries.len() + 2);
-        for (key, value) in entries {
-            match key.as_str() {
-                "colour" | "texture" => look.push((key, value)),
-                "heightfield" => {
-                    let name = format!("terrain/{}", body.thing.name);
-                    let mut stream = Stream::new(self.seed, &name, self.index, self.attempt);
-                    let grown = terrain::grow(&value, &mut stream).map_err(|why| self.bad(&body.thing.path, why))?;
-                    out.push((key, grown));
-                }
-                _ => out.push((key, value)),
-            }
-        }
-        if !look.is_empty() {
-            if look.iter().all(|(key, _)| key != "colour") {
-                look.push(("colour".to_owned(), Plain::List(vec![Plain::Number(0.7); 3])));
-            }
-            out.push(("material".to_owned(), Plain::Map(look)));
-        }
-        Ok(Plain::Map(out))
-    }
-
-    fn assemble(&self, drawn: &Drawn<'_>, bodies: Vec<Body>) -> Result<Scene, SampleError> {
+    fn assemble(&self, drawn: &Drawn<'_>, bodies: Vec<Body>) -> Result<Scene, Fault> {
         let plan = self.plan;
         let mut objects = IndexMap::new();
         let mut robots = IndexMap::new();
@@ -241,14 +247,14 @@ impl<'a> Sampler<'a> {
         drawn: &Drawn<'_>,
         key: &str,
         spawned: &[Plain],
-    ) -> Result<T, SampleError> {
+    ) -> Result<T, Fault> {
         match self.plan.section(key) {
             Some(tree) => self.read(&self.fill(tree, drawn, spawned)?, key),
             None => Ok(T::default()),
         }
     }
 
-    fn cameras(&mut self, drawn: &Drawn<'_>, scene: &Scene) -> Result<IndexMap<String, Camera>, SampleError> {
+    fn cameras(&mut self, drawn: &Drawn<'_>, scene: &Scene) -> Result<IndexMap<String, Camera>, Fault> {
         let plan = self.plan;
         let mut cameras = IndexMap::new();
         for camera in &plan.cameras {
@@ -279,7 +285,7 @@ impl<'a> Sampler<'a> {
     }
 
     /// Position of a body, link or frame at the start of a scene: in the world, or in the frame of `mount`.
-    fn frame(&mut self, scene: &Scene, name: &str, mount: Option<&str>) -> Result<Vector, SampleError> {
+    fn frame(&mut self, scene: &Scene, name: &str, mount: Option<&str>) -> Result<Vector, Fault> {
         let signal = |signal: Signal, name: &str| {
             Expr::Signal(signal, vec![Place { name: name.to_owned(), param: false, edge: false }])
         };
@@ -294,20 +300,20 @@ impl<'a> Sampler<'a> {
     }
 
     /// Values of signals at the start of a scene.
-    fn measure(&mut self, scene: &Scene, signals: Vec<Expr>) -> Result<Vec<f32>, SampleError> {
-        let (index, assets) = (self.index, self.assets);
+    fn measure(&mut self, scene: &Scene, signals: Vec<Expr>) -> Result<Vec<f32>, Fault> {
+        let assets = self.assets;
         let world = self.world.get_or_insert_with(|| PhysicsWorld::new(Arc::clone(assets)));
         let observation = signals.into_iter().map(Observed::from).collect();
         // The world evaluates what it observes, with its eyes if it must look; what happens later does not matter here.
         let mut probe = Scene { observation, success: None, reward: None, terminate: None, ..scene.clone() };
         probe.events.clear();
         probe.action.clear();
-        world.reset(&Arc::new(probe)).map_err(|source| SampleError::Engine { index, source: Box::new(source) })?;
+        world.reset(&Arc::new(probe)).map_err(Fault::Engine)?;
         Ok(world.observation().to_vec())
     }
 
     /// Texts of the requirements that a scene does not satisfy.
-    fn unsatisfied(&mut self, drawn: &Drawn<'_>, scene: &Scene) -> Result<Vec<String>, SampleError> {
+    fn unsatisfied(&mut self, drawn: &Drawn<'_>, scene: &Scene) -> Result<Vec<String>, Fault> {
         let plan = self.plan;
         // A stream by its text, so that adding or moving a requirement does not shift the others.
         let chance = |text: &str| Stream::new(self.seed, &format!("require {text}"), self.index, self.attempt).unit();
@@ -331,8 +337,34 @@ struct Body {
     plain: Plain,
 }
 
+/// The stream of a body's terrain.
+pub fn terrain_stream(name: &str, seed: u64, index: u64, attempt: u64) -> Stream {
+    Stream::new(seed, &format!("terrain/{name}"), index, attempt)
+}
+
+/// An object's tree as the engine reads it: terrain grown, short forms of the look written out.
+pub fn complete(plain: Plain, stream: &mut Stream) -> Result<Plain, String> {
+    let Plain::Map(entries) = plain else { return Ok(plain) };
+    let mut look: Vec<(String, Plain)> = Vec::new();
+    let mut out: Vec<(String, Plain)> = Vec::with_capacity(entries.len() + 2);
+    for (key, value) in entries {
+        match key.as_str() {
+            "colour" | "texture" => look.push((key, value)),
+            "heightfield" => out.push((key, terrain::grow(&value, stream)?)),
+            _ => out.push((key, value)),
+        }
+    }
+    if !look.is_empty() {
+        if look.iter().all(|(key, _)| key != "colour") {
+            look.push(("colour".to_owned(), Plain::List(vec![Plain::Number(0.7); 3])));
+        }
+        out.push(("material".to_owned(), Plain::Map(look)));
+    }
+    Ok(Plain::Map(out))
+}
+
 /// Adds position and rotation to a map.
-fn with_pose(plain: &Plain, at: Vector, rotation: [f64; 4]) -> Plain {
+pub fn with_pose(plain: &Plain, at: Vector, rotation: [f64; 4]) -> Plain {
     let numbers = |items: &[f64]| Plain::List(items.iter().map(|x| Plain::Number(*x)).collect());
     let mut entries = match plain {
         Plain::Map(entries) => entries.clone(),

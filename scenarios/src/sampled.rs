@@ -1,5 +1,6 @@
 //! What sampling gives: a scene, the values that chance chose, and how hard it was.
 
+use crate::diagnostics::Diagnostics;
 use indexmap::IndexMap;
 use serde::Serialize;
 use worldloom_engine::scene::{ParamValue, Scene};
@@ -73,17 +74,15 @@ pub enum SampleError {
         /// The acceptance rate and the requirements that rejected most, tightest first.
         report: String,
     },
-    /// A value that only sampling could tell is not legal where it stands.
-    #[error("episode {index}: {path}: {problem}")]
-    Value {
+    /// Mistakes that only sampling shows: a value that comes out illegal, a file that is missing.
+    #[error("episode {index}: {problems}")]
+    Invalid {
         /// Episode.
         index: u64,
-        /// Path in the scenario.
-        path: String,
-        /// What is wrong.
-        problem: String,
+        /// All of them, each with its place.
+        problems: Diagnostics,
     },
-    /// The engine refuses the scene.
+    /// The engine fails for a reason that no place in the file tells: it diverges, a disk fails.
     #[error("episode {index}: {source}")]
     Engine {
         /// Episode.

@@ -1,18 +1,23 @@
 //! A validated scenario.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use worldloom_engine::assets::Assets;
+use worldloom_engine::problems;
 use worldloom_engine::scene::Engine;
 
 use crate::check::check;
 use crate::decode::Decoder;
 use crate::diagnostics::Diagnostics;
+use crate::explain::{Attempt, explain};
+use crate::judge::{self, Episode};
 use crate::overrides::{self, Override};
 use crate::plan::Plan;
 use crate::sample;
 use crate::sampled::{ParamColumn, ParamInfo, SampleError, Sampled};
+use crate::text::Text;
 use crate::yaml::{self, Sources};
 
 /// A distribution over scenes, with events and requirements: a validated scenario file.
@@ -21,14 +26,16 @@ pub struct Scenario {
     text: String,
     overrides: Vec<Override>,
     plan: Arc<Plan>,
+    written: Arc<Text>,
 }
 
 impl Scenario {
-    /// Reads and validates a file.
+    /// Reads and validates a file. With `assets`, a file with problems is also searched for those that the
+    /// files and robots it refers to show.
     ///
     /// # Errors
     /// Every problem of the file at once, or the reason why it cannot be read.
-    pub fn load(path: &Path, overrides: &[Override]) -> Result<Self, Diagnostics> {
+    pub fn load(path: &Path, overrides: &[Override], assets: Option<&Arc<Assets>>) -> Result<Self, Diagnostics> {
         let origin = path.display().to_string();
         // A device or a huge file is refused before it fills the memory.
         let size = std::fs::metadata(path).map_err(|error| Diagnostics::of_file(&origin, error.to_string(), ""))?;
@@ -42,7 +49,7 @@ impl Scenario {
         }
         let bytes = std::fs::read(path).map_err(|error| Diagnostics::of_file(&origin, error.to_string(), ""))?;
         match String::from_utf8(bytes) {
-            Ok(text) => Self::parse(&text, &origin, overrides),
+            Ok(text) => Self::read(&text, &origin, overrides, assets),
             Err(error) => {
                 let at = error.utf8_error().valid_up_to();
                 let line = 1 + error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
@@ -57,25 +64,42 @@ impl Scenario {
     /// # Errors
     /// Every problem of the text at once.
     pub fn parse(text: &str, origin: &str, overrides: &[Override]) -> Result<Self, Diagnostics> {
+        Self::read(text, origin, overrides, None)
+    }
+
+    /// [`Scenario::load`] for a text; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// Every problem of the text at once.
+    pub fn read(
+        text: &str,
+        origin: &str,
+        overrides: &[Override],
+        assets: Option<&Arc<Assets>>,
+    ) -> Result<Self, Diagnostics> {
         let mut sources = Sources::default();
         let source = sources.add(origin, text);
         let mut root = yaml::read(text, source, &sources)?;
         for set in overrides {
             overrides::apply(&mut root, set, &mut sources)?;
         }
-        let mut decoder = Decoder::new(&sources);
-        let Some(tree) = decoder.scenario(&root) else { return Err(decoder.problems()) };
+        let written = Text { sources, root };
+        let mut decoder = Decoder::new(&written);
+        let Some(tree) = decoder.scenario() else { return Err(Diagnostics::sorted(decoder.problems())) };
         let names = std::mem::take(&mut decoder.names);
         let plan = Plan::new(tree, &mut decoder);
-        if let Some(plan) = &plan {
-            check(plan, &names, &mut decoder);
+        check(&plan, &names, &mut decoder);
+        if decoder.count() == 0 {
+            let (plan, written) = (Arc::new(plan), Arc::new(written));
+            return Ok(Self { text: text.to_owned(), overrides: overrides.to_vec(), plan, written });
         }
-        match plan {
-            Some(plan) if decoder.count() == 0 => {
-                Ok(Self { text: text.to_owned(), overrides: overrides.to_vec(), plan: Arc::new(plan) })
-            }
-            _ => Err(decoder.problems()),
+        let known = decoder.known();
+        let mut found = decoder.problems();
+        if let Some(assets) = assets {
+            let first = Attempt { seed: 0, index: 0, attempt: 0 };
+            found.extend(explain(&plan, &written, first, assets, &known));
         }
+        Err(Diagnostics::sorted(found))
     }
 
     /// Its `name`.
@@ -134,9 +158,25 @@ impl Scenario {
     /// Makes every choice of chance for episode `index` of a run under `seed`.
     ///
     /// # Errors
-    /// [`SampleError::Impossible`] if every attempt was rejected; values that only sampling can judge;
-    /// files and names that only the engine can judge.
+    /// [`SampleError::Impossible`] if every attempt was rejected, [`SampleError::Invalid`] with every value, file
+    /// and name that only sampling shows to be wrong.
     pub fn sample(&self, seed: u64, index: u64, assets: &Arc<Assets>) -> Result<Sampled, SampleError> {
-        sample::sample(&self.plan, seed, index, assets)
+        sample::sample(&self.plan, &self.written, seed, index, assets)
+    }
+
+    /// Everything that keeps a sampled scene from being built and driven: sampling itself looks only at
+    /// what it needs.
+    ///
+    /// # Errors
+    /// All problems, each at its place in the file.
+    pub fn check(&self, sampled: &Sampled, seed: u64, index: u64, assets: &Arc<Assets>) -> Result<(), Diagnostics> {
+        let values = sampled.draws.iter().map(|(name, draw)| (name.as_str(), &draw.value)).collect();
+        let episode = Episode { seed, index, values };
+        let problems = problems::check(&Arc::new(sampled.scene.clone()), assets, BTreeSet::new());
+        let found = problems.into_iter().map(|problem| judge::refused(&self.written, &episode, problem, assets));
+        match Diagnostics::sorted(found.collect()) {
+            Diagnostics(none) if none.is_empty() => Ok(()),
+            found => Err(found),
+        }
     }
 }

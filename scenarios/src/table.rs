@@ -212,6 +212,12 @@ impl Quantity {
 }
 
 impl Record {
+    /// True if a map without this field says nothing: it must stand, or is one of which one must.
+    pub fn needs(&self, field: &Field) -> bool {
+        let chosen = self.groups.iter().any(|group| group.required && group.keys.contains(&field.key));
+        chosen || matches!(field.need, Need::Required)
+    }
+
     /// A field by key.
     pub fn field(&self, key: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.key == key)

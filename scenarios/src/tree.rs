@@ -76,6 +76,9 @@ pub enum Shape {
     Any,
 }
 
+/// The problem of a value that depends on one that chance has not decided.
+pub const NOT_KNOWN: &str = "depends on a value that is not known yet";
+
 /// A value that sampling found to be illegal: the path where it stands, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BadValue {
@@ -143,6 +146,18 @@ impl Plain {
             Self::Text(text) => Some(ParamValue::Text(text.clone())),
             Self::List(_) => self.numbers().map(ParamValue::Vector),
             _ => None,
+        }
+    }
+
+    /// Without the entries of maps that hold nothing.
+    pub fn without_nothing(self) -> Self {
+        match self {
+            Self::Map(entries) => {
+                let kept = entries.into_iter().filter(|(_, value)| *value != Self::Null);
+                Self::Map(kept.map(|(key, value)| (key, value.without_nothing())).collect())
+            }
+            Self::List(items) => Self::List(items.into_iter().map(Self::without_nothing).collect()),
+            other => other,
         }
     }
 
@@ -239,27 +254,44 @@ impl Tree {
     }
 
     /// Fills parameters in. `spawned` are the bodies that events spawn.
+    ///
+    /// # Errors
+    /// The first value that is not legal.
     pub fn fill(&self, values: &dyn Values, spawned: &[Plain]) -> Result<Plain, BadValue> {
+        let mut bad = Vec::new();
+        let plain = self.fill_all(values, spawned, &mut bad);
+        bad.into_iter().next().map_or(Ok(plain), Err)
+    }
+
+    /// [`Tree::fill`], past every value that is not legal: nothing stands in its place.
+    pub fn fill_all(&self, values: &dyn Values, spawned: &[Plain], bad: &mut Vec<BadValue>) -> Plain {
         match self {
-            Self::Plain(value) => Ok(value.clone()),
-            Self::Slot(slot) => slot.fill(values),
-            Self::Expr(expr) => Ok(Plain::Text(substitute(expr, values).to_string())),
-            Self::List(items) => {
-                items.iter().map(|item| item.fill(values, spawned)).collect::<Result<_, _>>().map(Plain::List)
+            Self::Plain(value) => value.clone(),
+            Self::Slot(slot) => slot.fill(values).unwrap_or_else(|problem| {
+                bad.push(problem);
+                Plain::Null
+            }),
+            Self::Expr(expr) => {
+                let filled = substitute(expr, values);
+                if !filled.params().is_empty() {
+                    bad.push(BadValue { path: String::new(), problem: NOT_KNOWN.to_owned() });
+                    return Plain::Null;
+                }
+                Plain::Text(filled.to_string())
             }
-            Self::Map(entries) => entries
-                .iter()
-                .map(|(key, tree)| Ok((key.clone(), tree.fill(values, spawned)?)))
-                .collect::<Result<_, _>>()
-                .map(Plain::Map),
+            Self::List(items) => Plain::List(items.iter().map(|item| item.fill_all(values, spawned, bad)).collect()),
+            Self::Map(entries) => {
+                let entry = |(key, tree): &(String, Self)| (key.clone(), tree.fill_all(values, spawned, bad));
+                Plain::Map(entries.iter().map(entry).collect())
+            }
             Self::OneOf(index, items) => {
                 let chosen = match values.value(*index) {
                     Some(ParamValue::Number(x)) => items.get(*x as usize),
                     _ => None,
                 };
-                chosen.or(items.first()).map_or(Ok(Plain::Null), |tree| tree.fill(values, spawned))
+                chosen.or(items.first()).map_or(Plain::Null, |tree| tree.fill_all(values, spawned, bad))
             }
-            Self::Spawned(index) => Ok(spawned.get(*index).cloned().unwrap_or(Plain::Null)),
+            Self::Spawned(index) => spawned.get(*index).cloned().unwrap_or(Plain::Null),
         }
     }
 }
@@ -287,7 +319,7 @@ impl Slot {
                 None => return Err(bad(format!("`{expr}` does not combine its parameters to a number"))),
             },
         };
-        let value = value.ok_or_else(|| bad("depends on a value that is not known yet".to_owned()))?;
+        let value = value.ok_or_else(|| bad(NOT_KNOWN.to_owned()))?;
         self.shape.check(&value).map_err(bad)?;
         Ok(value)
     }

@@ -44,21 +44,23 @@ impl Sources {
         (self.texts.len() - 1) as u32
     }
 
+    /// The line of a text that a place is in.
+    pub fn line(&self, span: Span) -> &str {
+        let text = self.texts.get(span.source as usize).map_or("", |(_, text)| text.as_str());
+        text.lines().nth(span.line.saturating_sub(1) as usize).unwrap_or("")
+    }
+
     /// A problem at a place.
     pub fn diagnostic(&self, span: Span, path: &str, message: String, help: String) -> Diagnostic {
-        let (origin, text) = match self.texts.get(span.source as usize) {
-            Some((origin, text)) => (origin.as_str(), text.as_str()),
-            None => ("", ""),
-        };
         Diagnostic {
-            origin: origin.to_owned(),
+            origin: self.texts.get(span.source as usize).map_or_else(String::new, |(origin, _)| origin.clone()),
             line: span.line as usize,
             column: span.column as usize + 1,
             length: span.length as usize,
             path: path.to_owned(),
             message,
             help,
-            source_line: excerpt(text.lines().nth(span.line.saturating_sub(1) as usize).unwrap_or("")),
+            source_line: excerpt(self.line(span)),
         }
     }
 }

@@ -245,6 +245,44 @@ fn validate_lists_every_problem_of_every_file_with_its_place() {
 }
 
 #[test]
+fn what_only_a_scene_shows_is_refused_with_its_place_by_every_command() {
+    let shop = Workshop::new();
+    let wrong = "worldloom: 1
+name: wrong
+params: {m: {uniform: [0, 0]}}
+objects:
+  floor: {plane: 5}
+  ball: {sphere: 1, mass: $m}
+  hull: {mesh: nowhere.obj, at: [3, 0, 1]}
+cameras: {eye: {at: [0, 0, 9]}}
+reward: \"pos(floor)\"
+";
+    let path = text(&shop.write("wrong.yaml", wrong));
+    let out = text(&shop.path("out"));
+    let picture = text(&shop.path("wrong.png"));
+    let listed = run(["validate", &path, "--json"]).expect(2).json();
+    assert_valid("validate", &listed);
+    let problems = listed["files"][0]["problems"].as_array().expect("a list");
+    let place = |p: &Value| (p["line"].as_u64().unwrap_or(0), p["column"].as_u64().unwrap_or(0));
+    let places: Vec<(u64, u64)> = problems.iter().map(place).collect();
+    assert_eq!(places, [(6, 27), (7, 16), (9, 9)], "{listed:#}");
+    for command in [
+        vec!["validate", &path],
+        vec!["generate", &path, "--seed", "5", "--episodes", "1", "--out", &out],
+        vec!["sample", &path, "--seed", "5", "--count", "1"],
+        vec!["preview", &path, "--seed", "5", "--out", &picture],
+    ] {
+        let seed = if command[0] == "validate" { 0 } else { 5 };
+        let note = format!("not 0 (in episode 0 of seed {seed}, where $m is 0)");
+        let shown = run(command.clone()).expect(2).stderr;
+        for part in [&note, "wrong.yaml:6:27", "wrong.yaml:7:16", "wrong.yaml:9:9", "^^", "3 problems"] {
+            assert!(shown.contains(part), "{command:?}: expected `{part}` in: {shown}");
+        }
+    }
+    assert!(!shop.path("out").exists(), "bad input left something behind");
+}
+
+#[test]
 fn an_impossible_scenario_fails_with_its_tightest_requirement() {
     let shop = Workshop::new();
     let impossible = format!("{SCENARIO}require:\n  - pos(red).x > 5\n");

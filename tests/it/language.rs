@@ -68,11 +68,11 @@ fn files_that_cannot_be_read_say_why() {
         (write("big.yaml", &vec![b'#'; 10 << 20]), "the limit is"),
     ];
     for (path, words) in cases {
-        let problems = Scenario::load(&path, &[]).expect_err("unreadable").to_string();
+        let problems = Scenario::load(&path, &[], None).expect_err("unreadable").to_string();
         assert!(problems.contains(words), "{}: expected `{words}` in {problems}", path.display());
     }
     let good = write("good.yaml", b"\xef\xbb\xbfworldloom: 1\r\nname: windows\r\nobjects:\r\n  a: {sphere: 1}\r\n");
-    let scenario = Scenario::load(&good, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    let scenario = Scenario::load(&good, &[], None).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(scenario.name(), "windows");
 }
 

@@ -88,7 +88,7 @@ fn find_frame(name: Option<&str>, seat: &Seat, catalog: &Catalog) -> Result<Fram
     };
     let found = catalog.frame(&full).map(|index| catalog.frames[index].clone());
     found.ok_or_else(|| Error::UnknownName {
-        field: seat.field.clone(),
+        field: format!("{}.frame", seat.field),
         kind: "frame",
         name: full.clone(),
         hint: near::suggestion(&full, catalog.frames.iter().map(|frame| frame.name.as_str())),

@@ -33,8 +33,9 @@ mod wheels;
 use std::sync::Arc;
 
 use crate::assets::Assets;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::policy::{Policy, PolicyInput};
+use crate::problems::Problems;
 use crate::robots::RobotModel;
 use crate::scene::{Driver, Scene};
 use crate::state::Catalog;
@@ -74,6 +75,42 @@ pub fn scripted_with(
     // Mistakes in the scene are found now rather than at the first reset.
     policy.seat(scene, catalog, Stream::new(0, "unused", 0, 0))?;
     Ok(Box::new(policy))
+}
+
+/// Every problem of a scene's drivers. What another problem may cause (the number of channels) is not judged.
+pub(crate) fn check(
+    scene: &Scene,
+    catalog: &Catalog,
+    robots: &[Arc<RobotModel>],
+    assets: &Assets,
+    problems: &mut Problems,
+) {
+    let mut policy = Scripted {
+        robots: robots.to_vec(),
+        assets: assets.clone(),
+        programs: Programs::default(),
+        parts: Vec::new(),
+        values: Vec::new(),
+    };
+    let seats = Seat::each(scene, catalog, robots);
+    for (field, driver, seat) in seats {
+        let robot = field.strip_suffix(".driver");
+        let unsure = match robot {
+            Some(robot) => problems.touch(robot),
+            None => problems.touch("robots") || problems.touch("joints"),
+        } || problems.touch("action")
+            || (matches!(driver, Driver::Feedback { .. }) && problems.touch("observation"));
+        let inner = format!("{field}.{}", driver.kind());
+        let lost = robot.and_then(|robot| robot.strip_prefix("robots.")).is_some_and(|name| problems.doubts(name));
+        let stream = Stream::new(0, "unused", 0, 0);
+        let built = seat.and_then(|seat| policy.build(driver, scene, catalog, &seat, stream).map(|_| ()));
+        match built {
+            Ok(()) => {}
+            Err(Error::Scene { .. }) if unsure => {}
+            Err(_) if lost => {}
+            Err(error) => problems.push(&format!("{inner}.file"), error),
+        }
+    }
 }
 
 /// What a driver does, once seated.

@@ -97,7 +97,7 @@ impl PickPlace {
         catalog: &Catalog,
         stream: Stream,
     ) -> Result<Self> {
-        let field = format!("{}.pick_place.object", seat.field);
+        let field = format!("{}.object", seat.field);
         let body = body_named(catalog, object).ok_or_else(|| unknown_body(catalog, object, &field))?;
         if !seat.levers.iter().any(|lever| lever.group > 0) {
             return Err(Error::Scene {

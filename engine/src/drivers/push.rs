@@ -67,7 +67,7 @@ impl PushTo {
         catalog: &Catalog,
         stream: Stream,
     ) -> Result<Self> {
-        let field = format!("{}.push_to.object", seat.field);
+        let field = format!("{}.object", seat.field);
         let wander = || Wander::new(NOISE_SECS, seat.dt_secs);
         Ok(Self {
             object: body_named(catalog, object).ok_or_else(|| unknown_body(catalog, object, &field))?,

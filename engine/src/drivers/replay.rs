@@ -20,7 +20,7 @@ impl Replay {
         let text = std::str::from_utf8(&bytes).map_err(|_| Error::asset(file, "is not UTF-8 text"))?;
         let rows = read_rows(text).map_err(|problem| Error::asset(file, problem))?;
         for (index, row) in rows.iter().enumerate() {
-            seat.expect_width(row.len(), &format!("row {} of {file}", index + 1))?;
+            seat.expect_width(row.len(), &format!("row {} of {file}", index + 1), ".file")?;
         }
         Ok(Self { rows })
     }

@@ -93,6 +93,15 @@ impl Seat {
                 found: format!("{}", robots.len()),
             });
         }
+        Self::each(scene, catalog, robots).into_iter().map(|(_, driver, seat)| Ok((driver, seat?))).collect()
+    }
+
+    /// [`Seat::all`], each driver by itself, with its field.
+    pub fn each<'a>(
+        scene: &'a Scene,
+        catalog: &Catalog,
+        robots: &[Arc<RobotModel>],
+    ) -> Vec<(String, &'a Driver, Result<Self>)> {
         let dt_secs = 1.0 / f64::from(scene.engine.control_rate);
         let mut held = vec![false; catalog.action.dim()];
         let mut seats = Vec::new();
@@ -104,32 +113,37 @@ impl Seat {
                 .collect();
             let field = format!("robots.{name}.driver");
             if levers.is_empty() {
-                return Err(Error::Scene {
-                    field,
+                let error = Error::Scene {
+                    field: field.clone(),
                     problem: "the driver has nothing to drive".into(),
                     hint: format!("list `{name}.controllers` in `action`"),
-                });
+                };
+                seats.push((field, driver, Err(error)));
+                continue;
             }
             levers.iter().for_each(|lever| held[lever.channel] = true);
-            let ridden = Ridden { index, name: name.clone(), model: robots[index].clone() };
-            seats.push((driver, Self { field, robot: Some(ridden), levers, dt_secs }));
+            let robot = Some(Ridden { index, name: name.clone(), model: robots[index].clone() });
+            let own = format!("{field}.{}", driver.kind());
+            seats.push((field, driver, Ok(Self { field: own, robot, levers, dt_secs })));
         }
         for (index, driver) in scene.drivers.iter().enumerate() {
             let free = (0..catalog.action.dim()).filter(|channel| !held[*channel]);
             let levers = free.filter_map(|channel| lever(scene, catalog, robots, channel)).collect();
-            seats.push((driver, Self { field: format!("drivers[{index}]"), robot: None, levers, dt_secs }));
+            let field = format!("drivers[{index}]");
+            let own = format!("{field}.{}", driver.kind());
+            seats.push((field, driver, Ok(Self { field: own, robot: None, levers, dt_secs })));
         }
-        Ok(seats)
+        seats
     }
 
-    /// Error unless `found` numbers fit the channels.
-    pub fn expect_width(&self, found: usize, what: &str) -> Result<()> {
+    /// Error unless `found` numbers, written under `key` of the driver, fit the channels.
+    pub fn expect_width(&self, found: usize, what: &str, key: &str) -> Result<()> {
         if found == self.levers.len() {
             return Ok(());
         }
         let names: Vec<&str> = self.levers.iter().map(|lever| lever.name.as_str()).collect();
         Err(Error::Scene {
-            field: self.field.clone(),
+            field: format!("{}{key}", self.field),
             problem: format!("{what} has {found} numbers, and there are {} channels", self.levers.len()),
             hint: format!("the channels are: {}", names.join(", ")),
         })

@@ -103,7 +103,7 @@ impl Constant {
         if let [value] = values {
             return Ok(Self(vec![*value as f32; seat.levers.len()]));
         }
-        seat.expect_width(values.len(), "velocity")?;
+        seat.expect_width(values.len(), "velocity", "")?;
         Ok(Self(values.iter().map(|value| *value as f32).collect()))
     }
 }
@@ -132,7 +132,7 @@ impl Feedback {
         catalog: &Catalog,
         stream: Stream,
     ) -> Result<Self> {
-        seat.expect_width(gains.len(), "gains")?;
+        seat.expect_width(gains.len(), "gains", ".gains")?;
         let width = catalog.observation.state.dim();
         let names = || catalog.observation.state.names().collect::<Vec<_>>().join(", ");
         if let Some(row) = gains.iter().find(|row| row.len() != width) {

@@ -49,7 +49,7 @@ impl Force {
         seat: &Seat,
         catalog: &Catalog,
     ) -> Result<Self> {
-        body_named(catalog, on).ok_or_else(|| unknown_body(catalog, on, &format!("{}.force.on", seat.field)))?;
+        body_named(catalog, on).ok_or_else(|| unknown_body(catalog, on, &format!("{}.on", seat.field)))?;
         Ok(Self {
             levers: force_levers(on, seat)?,
             value_n,
@@ -93,7 +93,7 @@ impl Cue {
         catalog: &Catalog,
     ) -> Result<Self> {
         let body = |name: &str, key: &str| {
-            body_named(catalog, name).ok_or_else(|| unknown_body(catalog, name, &format!("{}.cue.{key}", seat.field)))
+            body_named(catalog, name).ok_or_else(|| unknown_body(catalog, name, &format!("{}.{key}", seat.field)))
         };
         let index = body(ball, "ball")?;
         if catalog.bodies[index].mass_kg <= 0.0 {

@@ -40,7 +40,8 @@ impl Waypoints {
         let course = match (joints.is_empty(), points.is_empty()) {
             (false, true) => {
                 for (index, point) in joints.iter().enumerate() {
-                    seat.expect_width(point.len(), &format!("joints[{index}]"))?;
+                    let what = format!("joints[{index}]");
+                    seat.expect_width(point.len(), &what, &format!(".{what}"))?;
                 }
                 Course::Joints { points: joints.to_vec(), start: Vec::new(), sent: Vec::new() }
             }

@@ -92,7 +92,7 @@ impl DriveTo {
         if let Some(lever) = seat.levers.iter().find(|lever| lever.control != Some(Control::Velocity)) {
             return Err(seat.fail(format!("drive_to needs wheels under velocity control, and `{}` is not", lever.name)));
         }
-        let field = format!("{}.drive_to.avoid", seat.field);
+        let field = format!("{}.avoid", seat.field);
         let find = |name: &String| body_named(catalog, name).ok_or_else(|| unknown_body(catalog, name, &field));
         let links: Vec<usize> =
             (0..catalog.bodies.len()).filter(|body| catalog.bodies[*body].robot == Some(robot.index)).collect();

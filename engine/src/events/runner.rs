@@ -6,6 +6,7 @@ use super::schedule::{Scheduled, Start, Unroller};
 use crate::error::{Error, Result};
 use crate::expr::{Program, Sight, near};
 use crate::maths::Vec3;
+use crate::problems::Problems;
 use crate::scene::{FaultKind, Scene, Trigger};
 use crate::state::{Catalog, State};
 
@@ -152,7 +153,18 @@ fn steps(secs: f64, rate_hz: f64) -> u64 {
 
 impl EventRunner {
     /// Resolves the names of a scene's events.
+    ///
+    /// # Errors
+    /// The first event that makes no sense.
     pub fn new(scene: &Scene, catalog: &Catalog) -> Result<Self> {
+        let mut problems = Problems::default();
+        let runner = Self::collect(scene, catalog, &mut problems);
+        problems.first()?;
+        runner.ok_or_else(|| Error::scene("events", "an event cannot be resolved"))
+    }
+
+    /// [`EventRunner::new`], past every problem; `None` if there are any.
+    pub(crate) fn collect(scene: &Scene, catalog: &Catalog, problems: &mut Problems) -> Option<Self> {
         let rate_hz = f64::from(scene.engine.control_rate);
         let names: Vec<String> = (0..scene.events.len())
             .map(|i| scene.events[i].name.clone().unwrap_or_else(|| format!("event{i}")))
@@ -162,44 +174,69 @@ impl EventRunner {
         for (i, event) in scene.events.iter().enumerate() {
             let field = |key: &str| format!("events[{i}].{key}");
             if names[..i].contains(&names[i]) {
-                return Err(Error::scene(field("name"), format!("`{}` is the name of an earlier event", names[i])));
+                let problem = format!("`{}` is the name of an earlier event", names[i]);
+                problems.push(&field("name"), Error::scene(field("name"), problem));
             }
-            let time = |secs: f64, key: &str| {
-                let legal = secs.is_finite() && secs >= 0.0;
-                if legal { Ok(secs) } else { Err(Error::scene(field(key), "a time is 0 or more seconds")) }
-            };
-            let trigger = match &event.trigger {
-                Trigger::At(secs) => CompiledTrigger::At(steps(time(*secs, "at")?, rate_hz)),
-                Trigger::When(expr) => {
-                    CompiledTrigger::When(Box::new(Program::condition(expr, catalog, &cameras, &field("when"))?))
-                }
-                Trigger::After { event, delay } => {
-                    let found = names.iter().position(|name| name == event);
-                    let other = found.ok_or_else(|| Error::UnknownName {
-                        field: field("after"),
-                        kind: "event",
-                        name: event.clone(),
-                        hint: near::suggestion(event, names.iter().map(String::as_str)),
-                    })?;
-                    CompiledTrigger::After { event: other, delay_secs: time(*delay, "after.delay")? }
-                }
-                Trigger::Every(secs) if time(*secs, "every")? * rate_hz < 1.0 => {
-                    let problem = format!("a period is at least one control step, {} s", 1.0 / rate_hz);
-                    return Err(Error::scene(field("every"), problem));
-                }
-                Trigger::Every(secs) => CompiledTrigger::Every(*secs),
-            };
-            let mut unroller = Unroller { scene, catalog, field: field("do"), starts: Vec::new() };
-            unroller.add(&event.action, 0.0)?;
-            events.push(Compiled { name: names[i].clone(), trigger, schedule: unroller.starts });
+            let trigger = Self::trigger(&event.trigger, i, &names, rate_hz, catalog, &cameras, problems);
+            let mut unroller = Unroller { scene, catalog, field: field("do"), starts: Vec::new(), problems };
+            unroller.add(&event.action, 0.0);
+            let schedule = unroller.starts;
+            events.extend(trigger.map(|trigger| Compiled { name: names[i].clone(), trigger, schedule }));
+        }
+        if events.len() < names.len() {
+            return None;
         }
         let runner = Self {
             state: RunnerState { firings: vec![(None, 0); events.len()], ..RunnerState::default() },
             events,
             rate_hz,
         };
-        runner.refuse_cycles()?;
-        Ok(runner)
+        problems.keep("events", runner.refuse_cycles())?;
+        Some(runner)
+    }
+
+    fn trigger(
+        trigger: &Trigger,
+        i: usize,
+        names: &[String],
+        rate_hz: f64,
+        catalog: &Catalog,
+        cameras: &[&str],
+        problems: &mut Problems,
+    ) -> Option<CompiledTrigger> {
+        let field = |key: &str| format!("events[{i}].{key}");
+        let time = |secs: f64, key: &str, problems: &mut Problems| {
+            let legal = secs.is_finite() && secs >= 0.0;
+            let refused = || Error::scene(field(key), "a time is 0 or more seconds");
+            problems.keep("events", if legal { Ok(secs) } else { Err(refused()) })
+        };
+        match trigger {
+            Trigger::At(secs) => Some(CompiledTrigger::At(steps(time(*secs, "at", problems)?, rate_hz))),
+            Trigger::When(expr) => {
+                let condition = problems.expression(Program::condition, expr, catalog, cameras, &field("when"))?;
+                Some(CompiledTrigger::When(Box::new(condition)))
+            }
+            Trigger::After { event, delay } => {
+                let delay_secs = time(*delay, "after.delay", problems);
+                let found = names.iter().position(|name| name == event).ok_or_else(|| Error::UnknownName {
+                    field: field("after.event"),
+                    kind: "event",
+                    name: event.clone(),
+                    hint: near::suggestion(event, names.iter().map(String::as_str)),
+                });
+                let event = problems.keep("events", found);
+                Some(CompiledTrigger::After { event: event?, delay_secs: delay_secs? })
+            }
+            Trigger::Every(secs) => {
+                let secs = time(*secs, "every", problems)?;
+                if secs * rate_hz < 1.0 {
+                    let problem = format!("a period is at least one control step, {} s", 1.0 / rate_hz);
+                    problems.push("events", Error::scene(field("every"), problem));
+                    return None;
+                }
+                Some(CompiledTrigger::Every(secs))
+            }
+        }
     }
 
     /// Events that wait for each other never fire: that is a mistake in the scene.

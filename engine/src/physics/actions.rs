@@ -4,6 +4,7 @@ use super::build::Built;
 use super::sim::Sim;
 use crate::error::{Error, Result};
 use crate::maths::Vec3;
+use crate::problems::Problems;
 use crate::scene::{Control, Controller, Motor, Scene};
 use crate::spec::{ActionSpec, Channel};
 
@@ -25,26 +26,26 @@ enum Target {
 
 impl Map {
     /// Resolves the terms `<robot>.controllers`, `motor(<joint>)` and `force(<body>)`.
-    pub fn new(scene: &Scene, built: &mut Built) -> Result<Self> {
+    pub fn new(scene: &Scene, built: &mut Built, problems: &mut Problems) -> Self {
         let mut map = Self::default();
         for (index, term) in scene.action.iter().enumerate() {
             let field = format!("action[{index}]");
-            if let Some(joint) = inside(term, "motor") {
-                map.add_motor(scene, built, joint, &field)?;
+            let added = if let Some(joint) = inside(term, "motor") {
+                map.add_motor(scene, built, joint, &field)
             } else if let Some(body) = inside(term, "force") {
-                map.add_force(built, body, &field)?;
+                map.add_force(built, body, &field)
             } else if let Some(robot) = term.strip_suffix(".controllers") {
-                map.add_controllers(scene, built, robot, &field)?;
+                if problems.doubts(robot) {
+                    continue;
+                }
+                map.add_controllers(scene, built, robot, &field)
             } else {
-                return Err(unknown(
-                    &field,
-                    "action",
-                    term,
-                    "`<robot>.controllers`, `motor(<joint>)` or `force(<body>)`".into(),
-                ));
-            }
+                let hint = "`<robot>.controllers`, `motor(<joint>)` or `force(<body>)`".into();
+                Err(unknown(&field, "action", term, hint))
+            };
+            problems.keep(&field, added);
         }
-        Ok(map)
+        map
     }
 
     /// Names and bounds of the channels.

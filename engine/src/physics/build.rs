@@ -16,10 +16,11 @@ use crate::assets::Assets;
 use crate::error::{Error, Result};
 use crate::events::spawned;
 use crate::maths::{Pose, Vec3};
+use crate::problems::Problems;
 use crate::robots::RobotModel;
-use crate::scene::{Object, Scene};
+use crate::scene::{Object, Scene, Shape};
 use crate::state::{BodyInfo, Catalog};
-use crate::visual::Visual;
+use crate::visual::{Visual, image_of, of_object};
 
 /// What a reset makes of a scene.
 pub(super) struct Built {
@@ -34,7 +35,15 @@ pub(super) struct Built {
 
 /// Builds a scene. The catalog's observation is left empty: it takes a state.
 pub(super) fn build(scene: &Scene, assets: &Assets) -> Result<Built> {
-    check_engine(scene)?;
+    let mut problems = Problems::default();
+    let built = build_all(scene, assets, &mut problems);
+    problems.first()?;
+    Ok(built)
+}
+
+/// [`build`], past every problem: what cannot be built is left out, and its name is doubtful.
+pub(super) fn build_all(scene: &Scene, assets: &Assets, problems: &mut Problems) -> Built {
+    problems.keep("engine", check_engine(scene));
     let mut built = Built {
         sim: empty_sim(scene),
         hooks: Hooks::default(),
@@ -45,29 +54,31 @@ pub(super) fn build(scene: &Scene, assets: &Assets) -> Result<Built> {
         spawned: Vec::new(),
     };
     for (name, object) in &scene.objects {
-        add_object(&mut built, name, object, &format!("objects.{name}"), true, assets)?;
+        add_object(&mut built, name, object, &format!("objects.{name}"), true, assets, problems);
     }
     for (name, object) in spawned(scene) {
+        let field = format!("events.spawn.{name}");
         if built.catalog.body(name).is_some() {
-            return Err(Error::scene(format!("events.spawn.{name}"), "another body has this name"));
+            problems.push(&field, Error::scene(field.clone(), "another body has this name"));
+            continue;
         }
-        let body = add_object(&mut built, name, object, &format!("events.spawn.{name}"), false, assets)?;
-        built.spawned.push((body, object.clone()));
+        if let Some(body) = add_object(&mut built, name, object, &field, false, assets, problems) {
+            built.spawned.push((body, object.clone()));
+        }
     }
     for (index, (name, robot)) in scene.robots.iter().enumerate() {
-        robots::add_robot(&mut built, index, name, robot, assets)?;
+        robots::add_robot(&mut built, index, name, robot, assets, problems);
     }
     // Joints come first in the catalog, but may hang from links: robots' joints were put aside.
     let robot_joints = std::mem::take(&mut built.catalog.joints);
     let robot_dofs = std::mem::take(&mut built.sim.dofs);
-    joints::add_joints(&mut built, scene)?;
+    joints::add_joints(&mut built, scene, problems);
     built.catalog.joints.extend(robot_joints);
     built.sim.dofs.extend(robot_dofs);
-    check_bodies(&built)?;
-    let actions = actions::Map::new(scene, &mut built)?;
-    built.actions = actions;
+    problems.keep("objects", check_bodies(&built));
+    built.actions = actions::Map::new(scene, &mut built, problems);
     built.catalog.action = built.actions.spec().clone();
-    Ok(built)
+    built
 }
 
 /// Segmentation ids are 16 bits, of which 0 is the background; the last is kept free.
@@ -137,6 +148,7 @@ fn empty_sim(scene: &Scene) -> Sim {
     }
 }
 
+/// Adds an object; `None` if it cannot be built.
 fn add_object(
     built: &mut Built,
     name: &str,
@@ -144,8 +156,31 @@ fn add_object(
     field: &str,
     present: bool,
     assets: &Assets,
-) -> Result<usize> {
-    let solid = solid(&object.shape, assets, field)?;
+    problems: &mut Problems,
+) -> Option<usize> {
+    let image = problems.keep(&format!("{field}.material.texture.image.file"), image_of(&object.material, assets));
+    match insert_object(built, name, object, field, present, assets) {
+        Ok((index, solid)) => {
+            built.visuals.push(of_object(index, &object.material, &solid.visual, image.flatten()));
+            Some(index)
+        }
+        Err(error) => {
+            problems.push(&format!("{field}.mesh.file"), error);
+            problems.doubt(name);
+            None
+        }
+    }
+}
+
+fn insert_object(
+    built: &mut Built,
+    name: &str,
+    object: &Object,
+    field: &str,
+    present: bool,
+    assets: &Assets,
+) -> Result<(usize, Solid)> {
+    let solid = solid(&object.shape, assets, &format!("{field}.{}", shape_key(&object.shape)))?;
     check_object(object, &solid, field)?;
     let index = built.catalog.bodies.len();
     let fixed = object.fixed || (solid.only_fixed && !object.kinematic);
@@ -191,8 +226,21 @@ fn add_object(
     let info = describe(&mut built.sim.rapier, handle, name, object, &solid, fixed, field)?;
     built.catalog.bodies.push(info);
     built.sim.bodies.push(Body { handle, frame: Pose::IDENTITY, com: None, present });
-    built.visuals.push(crate::visual::of_object(index, &object.material, &solid.visual, assets)?);
-    Ok(index)
+    Ok((index, solid))
+}
+
+/// The key that a shape is written under.
+fn shape_key(shape: &Shape) -> &'static str {
+    match shape {
+        Shape::Plane(_) => "plane",
+        Shape::Box(_) => "box",
+        Shape::Sphere(_) => "sphere",
+        Shape::Capsule { .. } => "capsule",
+        Shape::Cylinder { .. } => "cylinder",
+        Shape::Cone { .. } => "cone",
+        Shape::Mesh { .. } => "mesh",
+        Shape::Heightfield { .. } => "heightfield",
+    }
 }
 
 /// kg/m³.

@@ -3,8 +3,10 @@
 use super::geometry::quat;
 use super::shapes::vec3;
 use crate::error::{Error, Result};
+use crate::expr::near;
 use crate::maths::{Mat3, Pose, Quat, Vec3};
-use crate::scene::{Camera, Scene};
+use crate::problems::Problems;
+use crate::scene::{Camera, Lens, Scene};
 use crate::state::{Catalog, State};
 use crate::view::View;
 
@@ -27,8 +29,11 @@ struct Anchor {
 
 impl Rig {
     /// Resolves every camera of a scene, in its order.
-    pub fn all(scene: &Scene, catalog: &Catalog) -> Result<Vec<Self>> {
-        scene.cameras.iter().map(|(name, camera)| Self::new(name, camera, catalog)).collect()
+    pub fn all(scene: &Scene, catalog: &Catalog, problems: &mut Problems) -> Vec<Self> {
+        let rig = |(name, camera): (&String, &Camera)| {
+            problems.keep(&format!("cameras.{name}"), Self::new(name, camera, catalog))
+        };
+        scene.cameras.iter().filter_map(rig).collect()
     }
 
     fn new(name: &str, camera: &Camera, catalog: &Catalog) -> Result<Self> {
@@ -39,7 +44,15 @@ impl Rig {
         }
         let intrinsics = camera.intrinsics().map(|k| k as f32);
         if !intrinsics.iter().all(|k| k.is_finite()) || intrinsics[0] <= 0.0 || intrinsics[1] <= 0.0 {
-            return Err(Error::scene(field, "its focal length must be positive and finite"));
+            let (key, hint) = match camera.lens {
+                Lens::Fov(_) => ("fov", "the field of view lies between 0 and 180 deg"),
+                Lens::Intrinsics(_) => ("intrinsics", "write `[fx, fy, cx, cy]` in pixels, fx and fy above 0"),
+            };
+            return Err(Error::Scene {
+                field: format!("{field}.{key}"),
+                problem: "the focal length must be positive and finite".into(),
+                hint: hint.into(),
+            });
         }
         let local = Pose::from_parts(vec3(camera.at), quat(camera.rotation));
         if !local.is_finite() {
@@ -81,12 +94,13 @@ fn anchor(catalog: &Catalog, name: &str, field: &str) -> Result<Anchor> {
         let frame = &catalog.frames[frame];
         return Ok(Anchor { body: frame.body, local: frame.local });
     }
-    let names: Vec<&str> = catalog.bodies.iter().map(|body| body.name.as_str()).collect();
+    let bodies = catalog.bodies.iter().map(|body| body.name.as_str());
+    let frames = catalog.frames.iter().map(|frame| frame.name.as_str());
     Err(Error::UnknownName {
         field: field.into(),
         kind: "body or frame",
         name: name.into(),
-        hint: format!("bodies: {}", names.join(", ")),
+        hint: near::suggestion(name, bodies.chain(frames)),
     })
 }
 

@@ -1,10 +1,11 @@
 //! Controllers of robots: which joints they drive, and the servo of each.
 
 use super::build::Built;
-use super::robots::{home_of, names_of};
+use super::robots::{home_of, unknown_joint};
 use super::servo::{Servo, default_gains};
 use super::sim::{Dof, Site, inertias};
 use crate::error::{Error, Result};
+use crate::problems::Problems;
 use crate::robots::{Motion, RobotModel};
 use crate::scene::{Control, Controller, Robot};
 
@@ -16,18 +17,20 @@ pub(super) fn add_servos(
     first_dof: usize,
     fixed: bool,
     field: &str,
-) -> Result<()> {
+    problems: &mut Problems,
+) {
     for (index, controller) in controllers(robot, model).iter().enumerate() {
         let place = format!("{field}.controllers[{index}]");
-        for slot in joints_of(controller, model, &place)? {
+        for slot in problems.keep(&place, joints_of(controller, model, &place)).unwrap_or_default() {
             if built.sim.dofs[first_dof + slot].servo.is_some() {
-                return Err(Error::scene(place, format!("joint `{}` has two controllers", model.joints[slot].name)));
+                let problem = format!("joint `{}` has two controllers", model.joints[slot].name);
+                problems.push(&place, Error::scene(format!("{place}.joints"), problem));
+                continue;
             }
-            let servo = servo(built, controller, model, robot, first_dof, slot, fixed, &place)?;
-            built.sim.dofs[first_dof + slot].servo = Some(servo);
+            let servo = servo(built, controller, model, robot, first_dof, slot, fixed, &place);
+            built.sim.dofs[first_dof + slot].servo = problems.keep(&place, servo);
         }
     }
-    Ok(())
 }
 
 /// The robot's controllers, or the one over all actuated joints that stands for none.
@@ -49,23 +52,19 @@ pub(super) fn controllers(robot: &Robot, model: &RobotModel) -> Vec<Controller> 
 /// Joints (by index) of a controller in the order of its action channels.
 pub(super) fn joints_of(controller: &Controller, model: &RobotModel, field: &str) -> Result<Vec<usize>> {
     let mut out = Vec::new();
-    for pattern in &controller.joints {
+    for (index, pattern) in controller.joints.iter().enumerate() {
         let before = out.len();
         for slot in model.joints_matching(pattern) {
             if model.joints[slot].mimic.is_some() {
-                return Err(Error::scene(field, format!("joint `{pattern}` follows another one")));
+                let problem = format!("joint `{pattern}` follows another one");
+                return Err(Error::scene(format!("{field}.joints[{index}]"), problem));
             }
             if !out.contains(&slot) {
                 out.push(slot);
             }
         }
         if out.len() == before && !pattern.contains('*') {
-            return Err(Error::UnknownName {
-                field: format!("{field}.joints"),
-                kind: "joint",
-                name: pattern.clone(),
-                hint: names_of(model),
-            });
+            return Err(unknown_joint(model, pattern, &format!("{field}.joints[{index}]")));
         }
     }
     if out.is_empty() {

@@ -14,7 +14,9 @@ use super::servo::{Law, Servo, default_gains, release};
 use super::shapes::vec3;
 use super::sim::{Dof, Site, Tie};
 use crate::error::{Error, Result};
+use crate::expr::near;
 use crate::maths::{Pose, Quat, Vec3, atan2};
+use crate::problems::Problems;
 use crate::scene::{Control, Joint, JointKind, Motor, Scene};
 use crate::state::JointInfo;
 
@@ -22,9 +24,12 @@ use crate::state::JointInfo;
 pub(super) const ANGULAR: usize = 3;
 
 /// Adds every joint of the scene, in its order.
-pub(super) fn add_joints(built: &mut Built, scene: &Scene) -> Result<()> {
+pub(super) fn add_joints(built: &mut Built, scene: &Scene, problems: &mut Problems) {
     for (name, joint) in &scene.joints {
-        add_joint(built, name, joint, &format!("joints.{name}"))?;
+        let field = format!("joints.{name}");
+        if problems.keep(&field, add_joint(built, name, joint, &field)).is_none() {
+            problems.doubt(name);
+        }
     }
     for index in 0..built.sim.ties.len() {
         settle_root(built, built.sim.ties[index].site);
@@ -37,11 +42,11 @@ pub(super) fn add_joints(built: &mut Built, scene: &Scene) -> Result<()> {
     for index in 0..built.sim.dofs.len() {
         let name = base_name(&built.catalog.joints[index].name).to_owned();
         if let Some(motor) = scene.joints.get(&name).and_then(|joint| joint.motor.as_ref()) {
-            let servo = servo_of(built, index, motor, &format!("joints.{name}.motor"))?;
-            built.sim.dofs[index].servo = Some(servo);
+            let field = format!("joints.{name}.motor");
+            let servo = servo_of(built, index, motor, &field);
+            built.sim.dofs[index].servo = problems.keep(&field, servo);
         }
     }
-    Ok(())
 }
 
 /// A scene joint's name without the `.x`, `.y`, `.z` of a spherical joint's degrees of freedom.
@@ -55,7 +60,7 @@ fn add_joint(built: &mut Built, name: &str, joint: &Joint, field: &str) -> Resul
             field: format!("{field}.{what}"),
             kind: "body",
             name: wanted.into(),
-            hint: "name an object, or `robot.link`".into(),
+            hint: near::suggestion(wanted, built.catalog.bodies.iter().map(|body| body.name.as_str())),
         })
     };
     let child = body("child", &joint.child)?;
@@ -121,7 +126,8 @@ fn check(joint: &Joint, field: &str) -> Result<()> {
     if let JointKind::Revolute(axis) | JointKind::Prismatic(axis) = joint.kind
         && !(vec3(axis).is_finite() && vec3(axis).length() > 1.0e-6)
     {
-        return Err(Error::scene(field, "its axis is zero or not finite"));
+        let kind = if matches!(joint.kind, JointKind::Revolute(_)) { "revolute" } else { "prismatic" };
+        return Err(Error::scene(format!("{field}.{kind}"), "its axis is zero or not finite"));
     }
     if let Some([low, high]) = joint.limits
         && !(low <= high && low.is_finite() && high.is_finite())
@@ -132,14 +138,16 @@ fn check(joint: &Joint, field: &str) -> Result<()> {
         ));
     }
     if joint.limits.is_some() && single_axis(&joint.kind).is_none() {
-        return Err(Error::Unsupported {
-            feature: format!("limits on {field}"),
+        return Err(Error::Scene {
+            field: format!("{field}.limits"),
+            problem: "this kind of joint has no limits".into(),
             hint: "only revolute and prismatic joints have limits".into(),
         });
     }
     if joint.motor.is_some() && single_axis(&joint.kind).is_none() {
-        return Err(Error::Unsupported {
-            feature: format!("a motor on {field}"),
+        return Err(Error::Scene {
+            field: format!("{field}.motor"),
+            problem: "this kind of joint has no motor".into(),
             hint: "only revolute and prismatic joints have motors".into(),
         });
     }

@@ -22,18 +22,37 @@ use super::shapes::{bounds_of, vec3};
 use super::sim::{Body, Dof, RobotBase, Site};
 use crate::assets::Assets;
 use crate::error::{Error, Result};
+use crate::expr::near;
 use crate::maths::{Mat3, Pose, Vec3};
+use crate::problems::Problems;
 use crate::robots::{Link, LinkCollider, Motion, RigidPart, RobotModel};
-use crate::scene::Robot;
+use crate::scene::{Robot, RobotSource};
 use crate::state::{BodyInfo, FrameInfo, JointInfo};
 
 /// Friction of a surface for which neither file nor scene gives one; the same as an object's.
 const FRICTION: f32 = 0.5;
 
 /// Reads a robot's file and adds it; `index` is its place among the scene's robots.
-pub(super) fn add_robot(built: &mut Built, index: usize, name: &str, robot: &Robot, assets: &Assets) -> Result<()> {
-    let model = Arc::new(crate::robots::load(&robot.source, assets)?);
-    add_model(built, index, name, robot, model)
+pub(super) fn add_robot(
+    built: &mut Built,
+    index: usize,
+    name: &str,
+    robot: &Robot,
+    assets: &Assets,
+    problems: &mut Problems,
+) {
+    let key = match &robot.source {
+        RobotSource::Urdf(_) => "urdf",
+        RobotSource::Mjcf(_) => "mjcf",
+    };
+    let added = crate::robots::load(&robot.source, assets)
+        .and_then(|model| add_model(built, index, name, robot, Arc::new(model), problems));
+    if problems.keep(&format!("robots.{name}.{key}"), added).is_none() {
+        problems.doubt(name);
+        // What follows finds robots by their place.
+        built.models.truncate(index);
+        built.models.push(Arc::new(RobotModel::unknown(name)));
+    }
 }
 
 /// Adds a robot whose model has been read.
@@ -43,6 +62,7 @@ pub(super) fn add_model(
     name: &str,
     robot: &Robot,
     model: Arc<RobotModel>,
+    problems: &mut Problems,
 ) -> Result<()> {
     let field = format!("robots.{name}");
     if model.links.is_empty() {
@@ -51,7 +71,7 @@ pub(super) fn add_model(
     if !vec3(robot.at).is_finite() || !quat(robot.rotation).is_finite() {
         return Err(Error::scene(field, "its base pose is not finite"));
     }
-    check_home(&model, robot, &field)?;
+    check_home(&model, robot, &field, problems);
     // Parts that hang from the world itself have nothing to float with.
     let fixed = model.world_link == Some(0) || robot.fixed_base.unwrap_or(model.fixed_base);
     let first_body = built.catalog.bodies.len();
@@ -84,34 +104,33 @@ pub(super) fn add_model(
         });
         built.sim.dofs[first_dof + slot].position = home_of(robot, &model, slot);
     }
-    add_servos(built, robot, &model, first_dof, fixed, &field)?;
-    add_frames(built, name, robot, &model, first_body, &field)?;
+    add_servos(built, robot, &model, first_dof, fixed, &field, problems);
+    add_frames(built, name, robot, &model, first_body, &field, problems);
     built.visuals.extend(crate::visual::of_robot(first_body, robot, &model));
     built.models.push(model);
     Ok(())
 }
 
-fn check_home(model: &RobotModel, robot: &Robot, field: &str) -> Result<()> {
+fn check_home(model: &RobotModel, robot: &Robot, field: &str, problems: &mut Problems) {
     for (joint, value) in &robot.home {
-        if !model.joints.iter().any(|j| &j.name == joint) {
-            return Err(Error::UnknownName {
-                field: format!("{field}.home"),
-                kind: "joint",
-                name: joint.clone(),
-                hint: names_of(model),
-            });
-        }
-        if !value.is_finite() {
-            return Err(Error::scene(format!("{field}.home.{joint}"), "must be finite"));
+        let field = format!("{field}.home.{joint}");
+        if model.joint(joint).is_none() {
+            problems.push(&field, unknown_joint(model, joint, &field));
+        } else if !value.is_finite() {
+            problems.push(&field, Error::scene(field.clone(), "must be finite"));
         }
     }
-    Ok(())
 }
 
-/// What to say to one who names no joint of a robot.
-pub(super) fn names_of(model: &RobotModel) -> String {
-    let names: Vec<&str> = model.joints.iter().map(|j| j.name.as_str()).collect();
-    format!("its joints are {}", names.join(", "))
+/// The error for a name that is no joint of a robot.
+pub(super) fn unknown_joint(model: &RobotModel, name: &str, field: &str) -> Error {
+    let names = model.joints.iter().map(|joint| joint.name.as_str());
+    Error::UnknownName {
+        field: field.to_owned(),
+        kind: "joint",
+        name: name.to_owned(),
+        hint: near::suggestion(name, names),
+    }
 }
 
 /// Position of a joint at the start: the scene's, else the file's, inside its limits; a mimic joint follows its leader.
@@ -420,7 +439,8 @@ fn add_frames(
     model: &RobotModel,
     first_body: usize,
     field: &str,
-) -> Result<()> {
+    problems: &mut Problems,
+) {
     let mut push = |frame: &str, link: usize, local: Pose| {
         let full = format!("{name}.{frame}");
         if built.catalog.frame(&full).is_none() {
@@ -428,14 +448,12 @@ fn add_frames(
         }
     };
     for (frame, (link, offset)) in &robot.frames {
-        let Some(index) = model.links.iter().position(|l| &l.name == link) else {
-            let names: Vec<&str> = model.links.iter().map(|l| l.name.as_str()).collect();
-            return Err(Error::UnknownName {
-                field: format!("{field}.frames.{frame}"),
-                kind: "link",
-                name: link.clone(),
-                hint: format!("its links are {}", names.join(", ")),
-            });
+        let Some(index) = model.link(link) else {
+            let field = format!("{field}.frames.{frame}.link");
+            let hint = near::suggestion(link, model.links.iter().map(|l| l.name.as_str()));
+            problems.push(&field, Error::UnknownName { field: field.clone(), kind: "link", name: link.clone(), hint });
+            problems.doubt(format!("{name}.{frame}"));
+            continue;
         };
         push(frame, index, Pose::from_translation(vec3(*offset)));
     }
@@ -446,7 +464,6 @@ fn add_frames(
         push(&link.name, index, Pose::IDENTITY);
     }
     push("tip", deepest_link(model), Pose::IDENTITY);
-    Ok(())
 }
 
 /// The link with the most joints between it and the base; the last of them in the file.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::build::{Built, build};
+use super::build::{Built, build_all};
 use super::camera::Rig;
 use super::effects;
 use super::sight::{Eyes, Look};
@@ -11,8 +11,9 @@ use super::watch::Substep;
 use crate::assets::Assets;
 use crate::error::{Error, Result};
 use crate::events::{EventRunner, FaultBank, Fired};
-use crate::expr::Program;
+use crate::expr::{Expr, Program};
 use crate::gbuffer::{Channels, GBuffer};
+use crate::problems::{Compile, Problems};
 use crate::robots::RobotModel;
 use crate::scene::Scene;
 use crate::spec::{CameraSpec, Channel, ObservationSpec, VectorSpec};
@@ -64,6 +65,12 @@ impl PhysicsWorld {
     /// The models of the scene's robots, in order; empty before a reset.
     pub fn robots(&self) -> &[Arc<RobotModel>] {
         self.live.as_ref().map_or(&[], |live| &live.built.models)
+    }
+
+    /// The names and the robots of a scene, past every problem.
+    pub(crate) fn names(scene: &Scene, assets: &Assets, problems: &mut Problems) -> (Catalog, Vec<Arc<RobotModel>>) {
+        let Parts { built, .. } = Parts::new(scene, assets, problems);
+        (built.catalog, built.models)
     }
 
     /// Every event that fired since the reset, in order; [`World::happened`] gives those of the last step.
@@ -163,20 +170,41 @@ impl World for PhysicsWorld {
     }
 }
 
-impl Live {
-    fn new(scene: &Arc<Scene>, assets: &Assets) -> Result<Self> {
-        let mut built = build(scene, assets)?;
-        let rigs = Rig::all(scene, &built.catalog)?;
-        let rules = Rules::new(scene, &built.catalog)?;
+/// What a scene's names resolve to. Whole only if there were no problems.
+struct Parts {
+    built: Built,
+    rigs: Vec<Rig>,
+    rules: Rules,
+    events: Option<EventRunner>,
+}
+
+impl Parts {
+    fn new(scene: &Scene, assets: &Assets, problems: &mut Problems) -> Self {
+        let mut built = build_all(scene, assets, problems);
+        let rigs = Rig::all(scene, &built.catalog, problems);
+        let rules = Rules::new(scene, &built.catalog, problems);
         built.catalog.observation =
             ObservationSpec { state: VectorSpec { channels: rules.channels() }, cameras: cameras(scene) };
+        let events = EventRunner::collect(scene, &built.catalog, problems);
+        Self { built, rigs, rules, events }
+    }
+}
+
+impl Live {
+    fn new(scene: &Arc<Scene>, assets: &Assets) -> Result<Self> {
+        let mut problems = Problems::default();
+        let Parts { mut built, rigs, rules, events } = Parts::new(scene, assets, &mut problems);
+        problems.first()?;
+        let Some(events) = events else {
+            return Err(Error::scene("events", "the events could not be resolved"));
+        };
         let scratch = Scratch::default();
         let mut state = State::default();
         built.sim.read(&scratch, &mut state);
         let dims: Vec<usize> = rules.observation.iter().map(Program::dim).collect();
         let mut live = Self {
             scene: scene.clone(),
-            events: EventRunner::new(scene, &built.catalog)?,
+            events,
             faults: FaultBank::new(scene, &dims),
             built,
             rules,
@@ -304,25 +332,28 @@ impl Live {
 }
 
 impl Rules {
-    fn new(scene: &Scene, catalog: &Catalog) -> Result<Self> {
+    fn new(scene: &Scene, catalog: &Catalog, problems: &mut Problems) -> Self {
         let cameras: Vec<&str> = scene.cameras.keys().map(String::as_str).collect();
         let mut observation = Vec::with_capacity(scene.observation.len());
         for (index, entry) in scene.observation.iter().enumerate() {
-            let program = Program::new(&entry.expr, catalog, &cameras, &format!("observation[{index}]"))?;
+            let field = format!("observation[{index}]");
+            let Some(program) = problems.expression(Program::new, &entry.expr, catalog, &cameras, &field) else {
+                continue;
+            };
             observation.push(match &entry.name {
                 Some(name) => program.named(name),
                 None => program,
             });
         }
-        let condition = |expr: &Option<crate::expr::Expr>, field: &str| {
-            expr.as_ref().map(|expr| Program::condition(expr, catalog, &cameras, field)).transpose()
+        let mut compiled = |expr: &Option<Expr>, compile: Compile, field: &str| {
+            problems.expression(compile, expr.as_ref()?, catalog, &cameras, field)
         };
-        Ok(Self {
+        Self {
             observation,
-            success: condition(&scene.success, "success")?,
-            reward: scene.reward.as_ref().map(|e| Program::scalar(e, catalog, &cameras, "reward")).transpose()?,
-            terminate: condition(&scene.terminate, "terminate")?,
-        })
+            success: compiled(&scene.success, Program::condition, "success"),
+            reward: compiled(&scene.reward, Program::scalar, "reward"),
+            terminate: compiled(&scene.terminate, Program::condition, "terminate"),
+        }
     }
 
     fn channels(&self) -> Vec<Channel> {

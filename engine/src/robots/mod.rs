@@ -243,6 +243,21 @@ pub struct RigidPart {
 }
 
 impl RobotModel {
+    /// In place of a robot whose file cannot be read.
+    pub(crate) fn unknown(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            links: Vec::new(),
+            joints: Vec::new(),
+            fixed_base: true,
+            world_link: None,
+            frames: Vec::new(),
+            excluded_pairs: Vec::new(),
+            skipped: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
     /// Index of a link by name.
     pub fn link(&self, name: &str) -> Option<usize> {
         self.links.iter().position(|link| link.name == name)

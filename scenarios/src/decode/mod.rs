@@ -1,6 +1,6 @@
 //! From nodes to typed trees, by the tables: every problem of the file at once.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use worldloom_engine::expr::near;
 use worldloom_engine::expr::units::Dimension;
@@ -9,14 +9,16 @@ mod chance;
 mod values;
 mod words;
 
-use words::{article, collect, expected, join, listed, relocate, takes, unbounded};
+use words::{article, expected, join, listed, relocate, takes, unbounded};
 
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::diagnostics::Diagnostic;
+use crate::explain::Known;
 use crate::language::{self, DISTRIBUTION, OBJECT};
 use crate::params::Params;
 use crate::table::{Need, Quantity, Record, Refers, Type};
+use crate::text::Text;
 use crate::tree::{Plain, Shape, Tree};
-use crate::yaml::{self, Key, Node, Sources, Span, Value};
+use crate::yaml::{self, Key, Node, Span, Value};
 
 /// Help for a signal where only values may stand.
 const SIGNALS_STAND: &str = "signals (`dist`, `height`, `t`, …) may stand in `require`, `events`, `success`, `reward`, `terminate` and `observation`";
@@ -50,18 +52,17 @@ pub struct NameUse {
     pub span: Span,
 }
 
-/// Decodes one file.
+/// Decodes one file, past every problem: what is wrong is reported and left out.
 pub struct Decoder<'a> {
-    sources: &'a Sources,
-    problems: Vec<Diagnostic>,
+    text: &'a Text,
+    problems: Vec<(Span, Diagnostic)>,
+    unknown_names: BTreeSet<String>,
     /// Parameters, declared and inline.
     pub params: Params,
     /// Names to look up when everything is decoded.
     pub names: Vec<NameUse>,
     /// Bodies that events spawn: name, body, place of the name.
     pub spawned: Vec<(String, Tree, Span)>,
-    /// Places of the entries of named maps and of some values, by path.
-    pub places: BTreeMap<String, Span>,
     /// Index and number of the copy being decoded.
     copy: Option<(usize, usize)>,
     element: Element,
@@ -70,23 +71,24 @@ pub struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// A decoder for a file in `sources`.
-    pub fn new(sources: &'a Sources) -> Self {
+    /// A decoder for a file.
+    pub fn new(text: &'a Text) -> Self {
         Self {
-            sources,
+            text,
             problems: Vec::new(),
+            unknown_names: BTreeSet::new(),
             params: Params::default(),
             names: Vec::new(),
             spawned: Vec::new(),
-            places: BTreeMap::new(),
             copy: None,
             element: Element::Any,
             dimension: None,
         }
     }
 
-    /// Decodes the whole file. The tree is `None` only if there are problems.
-    pub fn scenario(&mut self, root: &Node) -> Option<Tree> {
+    /// Decodes the whole file. The tree is `None` if there is nothing to go on with.
+    pub fn scenario(&mut self) -> Option<Tree> {
+        let root = &self.text.root;
         if let Some(Value::Map(entries)) = root.get("params").map(|node| &node.value) {
             for (key, _) in entries {
                 self.params.declare(&key.text, key.span);
@@ -95,15 +97,40 @@ impl<'a> Decoder<'a> {
         self.record(root, &language::SCENARIO, "")
     }
 
-    /// Every problem so far, in the order of the file.
-    pub fn problems(mut self) -> Diagnostics {
-        self.problems.sort_by_key(|problem| (problem.origin.clone(), problem.line, problem.column));
-        Diagnostics(self.problems)
+    /// Every problem so far, with the places that order them.
+    pub fn problems(self) -> Vec<(Span, Diagnostic)> {
+        self.problems
     }
 
     /// Reports a problem.
     pub fn report(&mut self, span: Span, path: &str, message: impl Into<String>, help: impl Into<String>) {
-        self.problems.push(self.sources.diagnostic(span, path, message.into(), help.into()));
+        self.problems.push((span, self.text.sources.diagnostic(span, path, message.into(), help.into())));
+    }
+
+    /// Reports a name that refers to nothing.
+    pub fn report_name(&mut self, used: &NameUse, message: String, help: String) {
+        self.unknown_names.insert(used.name.clone());
+        let found = self.text.find(&used.path);
+        let span = match found.node.value {
+            Value::Text(_) => self.text.within(found, &used.name, 0),
+            _ => used.span,
+        };
+        self.report(span, &used.path, message, help);
+    }
+
+    /// The place of the first of some paths that stands in the file.
+    pub fn place(&self, paths: &[&str]) -> Span {
+        let whole = paths.iter().map(|path| self.text.find(path)).find(|found| found.whole);
+        whole.unwrap_or_else(|| self.text.find(paths.first().unwrap_or(&""))).span
+    }
+
+    /// What the problems so far leave open.
+    pub fn known(&self) -> Known {
+        let mut names = self.unknown_names.clone();
+        for (_, problem) in &self.problems {
+            names.extend(self.text.names_at(&problem.path));
+        }
+        Known { paths: self.problems.iter().map(|(_, problem)| problem.path.clone()).collect(), names }
     }
 
     /// Number of problems so far.
@@ -181,6 +208,11 @@ impl<'a> Decoder<'a> {
         };
         let trees: Vec<Option<Tree>> =
             items.iter().enumerate().map(|(i, node)| self.decode(node, item, &join(path, i))).collect();
+        if !path.contains('.') {
+            // A section keeps the places of its other entries.
+            let nothing = || Tree::Plain(Plain::Null);
+            return Some(Tree::List(trees.into_iter().map(|tree| tree.unwrap_or_else(nothing)).collect()));
+        }
         trees.into_iter().collect::<Option<_>>().map(Tree::List)
     }
 
@@ -197,7 +229,7 @@ impl<'a> Decoder<'a> {
             }
             return Some(Tree::Plain(Plain::Null));
         }
-        let mut trees = Some(Vec::new());
+        let mut trees = Vec::new();
         for (key, node) in entries {
             let inner = format!("{path}.{}", key.text);
             // Names inside a robot's file are not ours to judge.
@@ -210,26 +242,24 @@ impl<'a> Decoder<'a> {
                 None
             };
             let Some(count) = copies else {
-                self.places.insert(inner.clone(), key.span);
                 let tree = self.decode(node, item, &inner);
-                trees = collect(trees, key.text.clone(), tree);
+                trees.extend(tree.map(|tree| (key.text.clone(), tree)));
                 continue;
             };
             for index in 0..count {
                 let inner = format!("{inner}{index}");
                 let before = self.problems.len();
                 self.copy = Some((index, count));
-                self.places.insert(inner.clone(), key.span);
                 let tree = self.decode(node, item, &inner);
                 self.copy = None;
-                trees = collect(trees, format!("{}{index}", key.text), tree);
+                trees.extend(tree.map(|tree| (format!("{}{index}", key.text), tree)));
                 // One report is enough for all copies.
                 if self.problems.len() > before {
                     break;
                 }
             }
         }
-        trees.map(Tree::Map)
+        Some(Tree::Map(trees))
     }
 
     /// Number of copies that an object asks for, with `count` or in `scatter`.
@@ -287,19 +317,21 @@ impl<'a> Decoder<'a> {
             }
         };
         let before = self.problems.len();
-        let mut trees = Some(Vec::new());
+        let mut trees = Vec::new();
+        // Without a part that it needs there is nothing to go on with; without another there is.
+        let mut whole = true;
         for (key, node) in entries {
             let inner = if path.is_empty() { key.text.clone() } else { format!("{path}.{}", key.text) };
             let Some(field) = record.field(&key.text) else {
                 self.unknown_key(key, record, path);
-                trees = None;
                 continue;
             };
-            self.places.insert(inner.clone(), key.span);
-            let tree = self.decode(node, &field.ty, &inner);
-            trees = collect(trees, key.text.clone(), tree);
+            match self.decode(node, &field.ty, &inner) {
+                Some(tree) => trees.push((key.text.clone(), tree)),
+                None => whole &= !record.needs(field),
+            }
         }
-        self.groups(node, entries, record, path, before);
+        whole &= self.groups(node, entries, record, path, before);
         for field in record.fields {
             if entries.iter().any(|(key, _)| key.text == field.key) {
                 continue;
@@ -308,16 +340,19 @@ impl<'a> Decoder<'a> {
                 Need::Required => {
                     let message = format!("`{}` is missing", field.key);
                     self.report(node.span, path, message, field.doc);
-                    trees = None;
+                    whole = false;
                 }
                 Need::Optional(_) => {}
                 Need::Default(text) => {
                     let value = self.default(text, &field.ty, node.span, path, field.key);
-                    trees = collect(trees, field.key.to_owned(), value);
+                    trees.extend(value.map(|value| (field.key.to_owned(), value)));
                 }
             }
         }
-        let tree = trees.map(Tree::Map)?;
+        if !whole && !path.is_empty() {
+            return None;
+        }
+        let tree = Tree::Map(trees);
         if std::ptr::eq(record, &language::SPAWN) {
             return Some(self.spawn(tree, node.span));
         }
@@ -329,7 +364,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn default(&mut self, text: &str, ty: &Type, span: Span, path: &str, key: &str) -> Option<Tree> {
-        let mut node = yaml::read(text, span.source, self.sources).ok()?;
+        let mut node = yaml::read(text, span.source, &self.text.sources).ok()?;
         relocate(&mut node, span);
         let inner = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
         self.decode(&node, ty, &inner)
@@ -342,7 +377,16 @@ impl<'a> Decoder<'a> {
         self.report(key.span, path, format!("unknown {what} `{}` in {}", key.text, article(record.name)), help);
     }
 
-    fn groups(&mut self, node: &Node, entries: &[(Key, Node)], record: &'static Record, path: &str, before: usize) {
+    /// False if keys exclude each other, or one that must stand is missing.
+    fn groups(
+        &mut self,
+        node: &Node,
+        entries: &[(Key, Node)],
+        record: &'static Record,
+        path: &str,
+        before: usize,
+    ) -> bool {
+        let mut whole = true;
         for group in record.groups {
             let mut found = entries.iter().filter(|(key, _)| group.keys.contains(&key.text.as_str()));
             match (found.next(), found.next()) {
@@ -352,14 +396,20 @@ impl<'a> Decoder<'a> {
                         first.text, second.text, group.what
                     );
                     self.report(second.span, path, message, "keep one of them");
+                    whole = false;
                 }
-                (None, _) if group.required && self.problems.len() == before => {
-                    let message = format!("{} is missing: one of {}", group.what, listed(group.keys));
-                    self.report(node.span, path, message, "");
+                (None, _) if group.required => {
+                    whole = false;
+                    // It may be the one that is misspelt.
+                    if self.problems.len() == before {
+                        let message = format!("{} is missing: one of {}", group.what, listed(group.keys));
+                        self.report(node.span, path, message, "");
+                    }
                 }
                 _ => {}
             }
         }
+        whole
     }
 
     /// A body that an event spawns is placed with the others.

@@ -5,18 +5,7 @@ use worldloom_engine::expr::{Expr, Value as Constant};
 
 use crate::language::{self, DISTRIBUTION};
 use crate::table::{Quantity, Type};
-use crate::tree::Tree;
 use crate::yaml::{Node, Span, Value};
-
-pub(super) fn collect(
-    trees: Option<Vec<(String, Tree)>>,
-    key: String,
-    tree: Option<Tree>,
-) -> Option<Vec<(String, Tree)>> {
-    let mut trees = trees?;
-    trees.push((key, tree?));
-    Some(trees)
-}
 
 /// True if a text is arithmetic that needs nothing.
 pub(super) fn constant(text: &str) -> bool {

@@ -10,6 +10,7 @@ mod errors;
 mod library;
 mod params;
 mod placement;
+mod places;
 mod scenes;
 
 /// A file with a header, so that tests show only what they are about.

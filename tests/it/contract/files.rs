@@ -80,7 +80,7 @@ fn open(folder: &Path, text: &str) -> PhysicsWorld {
     let path = folder.join("scenario.yaml");
     fs::write(&path, text).expect("writable");
     let assets = Arc::new(Assets::new(BTreeMap::new(), vec![folder.to_owned()]));
-    let scenario = Scenario::load(&path, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    let scenario = Scenario::load(&path, &[], None).unwrap_or_else(|problems| panic!("{problems}"));
     let sampled = scenario.sample(1, 0, &assets).unwrap_or_else(|error| panic!("{error}"));
     let mut world = PhysicsWorld::new(assets);
     world.reset(&Arc::new(sampled.scene)).unwrap_or_else(|error| panic!("{error}"));
@@ -129,7 +129,7 @@ fn a_missing_mesh_is_named() {
     let path = folder.path().join("scenario.yaml");
     fs::write(&path, text).expect("writable");
     let assets = Arc::new(Assets::new(BTreeMap::new(), vec![folder.path().to_owned()]));
-    let scenario = Scenario::load(&path, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    let scenario = Scenario::load(&path, &[], None).unwrap_or_else(|problems| panic!("{problems}"));
     // Sampling may need the mesh's size; at the latest the world needs the mesh.
     let error = match scenario.sample(1, 0, &assets) {
         Err(error) => error.to_string(),
