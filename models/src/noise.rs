@@ -16,7 +16,14 @@ use crate::error::Result;
 const BLOCK: usize = 4096;
 
 /// Standard normal numbers of `shape`: noise `index` of the stream `name` under `seed`.
-pub fn normal(seed: u64, name: &str, index: u64, shape: impl Into<Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
+pub fn normal(
+    seed: u64,
+    name: &str,
+    index: u64,
+    shape: impl Into<Shape>,
+    dtype: DType,
+    device: &Device,
+) -> Result<Tensor> {
     let shape = shape.into();
     let mut values = vec![0f32; shape.elem_count()];
     values.par_chunks_mut(BLOCK).enumerate().for_each(|(block, values)| {

@@ -113,7 +113,10 @@ impl Params {
             tensors.keys().map(String::as_str).filter(|name| !self.index.contains_key(*name)).collect();
         left_over.sort_unstable();
         if let Some(name) = left_over.first() {
-            return Err(problem(name, "is no parameter of this model: the file belongs to another configuration".to_owned()));
+            return Err(problem(
+                name,
+                "is no parameter of this model: the file belongs to another configuration".to_owned(),
+            ));
         }
         for param in &self.entries {
             let value = tensors[&param.name].to_dtype(self.dtype)?.to_device(&self.device)?;
@@ -165,7 +168,8 @@ impl Scope<'_> {
                 (0..count).map(|_| std * stream.normal()).collect()
             }
         };
-        let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(params.dtype)?.to_device(&params.device)?;
+        let tensor =
+            Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(params.dtype)?.to_device(&params.device)?;
         let var = Var::from_tensor(&tensor)?;
         let tensor = var.as_tensor().clone();
         params.index.insert(name.clone(), params.entries.len());

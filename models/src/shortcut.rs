@@ -133,7 +133,13 @@ pub fn loss(
 }
 
 /// [`loss`] of given noise and levels.
-pub fn loss_of(model: &StDit, clean: &Tensor, noise: &Tensor, levels: &Levels, conditions: &Conditions) -> Result<Tensor> {
+pub fn loss_of(
+    model: &StDit,
+    clean: &Tensor,
+    noise: &Tensor,
+    levels: &Levels,
+    conditions: &Conditions,
+) -> Result<Tensor> {
     let (windows, frames, ..) = clean.dims5()?;
     let (device, dtype) = (clean.device(), clean.dtype());
     let tau = Tensor::from_slice(&levels.tau, (windows, frames), device)?.to_dtype(dtype)?;
@@ -206,7 +212,10 @@ fn target(
     let is_target = level.gt(0u32)?;
     let finer = (&level - is_target.to_dtype(DType::U32)?)?;
     let levels = model.config().levels as i32;
-    let half = level.to_dtype(tau.dtype())?.affine(std::f64::consts::LN_2, -f64::from(levels) * std::f64::consts::LN_2)?.exp()?;
+    let half = level
+        .to_dtype(tau.dtype())?
+        .affine(std::f64::consts::LN_2, -f64::from(levels) * std::f64::consts::LN_2)?
+        .exp()?;
     let left = (tau.ones_like()? - &tau)?;
     let first = model.forward(&conditions.inputs(&noisy, &tau, &finer))?.detach();
     // v′, and where half a step leads. Clean frames, with nothing left to go, stay.

@@ -70,9 +70,8 @@ fn a_coarse_target_is_where_two_half_steps_lead() {
 
     let finer = Tensor::new(&[[0u32, 1]], &Device::Cpu).unwrap();
     let frame = |x: &Tensor, t: usize| x.narrow(1, t, 1).unwrap();
-    let model_at = |frames: &Tensor, tau: &Tensor| {
-        frame(&model.forward(&conditions.inputs(frames, tau, &finer)).unwrap(), 1)
-    };
+    let model_at =
+        |frames: &Tensor, tau: &Tensor| frame(&model.forward(&conditions.inputs(frames, tau, &finer)).unwrap(), 1);
     let x = frame(&noisy, 1);
     let v1 = ((model_at(&noisy, &tau) - &x).unwrap() / 0.5).unwrap();
     let x_half = (&x + (&v1 * 0.25).unwrap()).unwrap();

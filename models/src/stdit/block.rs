@@ -57,7 +57,8 @@ impl Block {
         over_time: impl FnOnce(&Attention, &Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
         let modulation = shared.broadcast_add(&self.table)?;
-        let part = |branch: usize, part: usize| modulation.narrow(D::Minus1, (PARTS * branch + part) * self.dim, self.dim);
+        let part =
+            |branch: usize, part: usize| modulation.narrow(D::Minus1, (PARTS * branch + part) * self.dim, self.dim);
         let branch = |x: &Tensor, index: usize, f: &mut dyn FnMut(&Tensor) -> Result<Tensor>| -> Result<Tensor> {
             let input = kernels::layer_norm_modulated(x, &part(index, 0)?, &part(index, 1)?, EPS)?;
             Ok(kernels::gated_residual(x, &f(&input)?, &part(index, 2)?)?)
@@ -102,7 +103,12 @@ impl Attention {
 
     /// One frame `[B, 1, N, D]` attends over the frames of `memory` and itself. Also gives the memory
     /// with this frame at its end.
-    pub(super) fn decode(&self, x: &Tensor, memory: Option<&Memory>, rope: &(Tensor, Tensor)) -> Result<(Tensor, Memory)> {
+    pub(super) fn decode(
+        &self,
+        x: &Tensor,
+        memory: Option<&Memory>,
+        rope: &(Tensor, Tensor),
+    ) -> Result<(Tensor, Memory)> {
         let (batch, _, tokens, dim) = x.dims4()?;
         let head = dim / self.heads;
         let qkv = self.qkv.forward(x)?.reshape((batch * tokens, 1, 3, self.heads, head))?;

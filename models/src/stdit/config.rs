@@ -84,9 +84,8 @@ impl StDitConfig {
     /// # Errors
     /// [`Error::Config`] for the first field that no model can be built with.
     pub fn check(&self) -> Result<()> {
-        let wrong = |field, found: usize, expected: String| {
-            Err(Error::Config { field, found: found.to_string(), expected })
-        };
+        let wrong =
+            |field, found: usize, expected: String| Err(Error::Config { field, found: found.to_string(), expected });
         for (field, value) in [
             ("patch", self.patch),
             ("dim", self.dim),

@@ -8,10 +8,12 @@ use crate::error::Result;
 pub fn patchify(pictures: &Tensor, patch: usize) -> Result<Tensor> {
     let (b, t, c, h, w) = pictures.dims5()?;
     let (rows, columns) = (h / patch, w / patch);
-    Ok(pictures
-        .reshape(&[b * t, c, rows, patch, columns, patch])?
-        .permute([0, 2, 4, 1, 3, 5])?
-        .reshape((b, t, rows * columns, c * patch * patch))?)
+    Ok(pictures.reshape(&[b * t, c, rows, patch, columns, patch])?.permute([0, 2, 4, 1, 3, 5])?.reshape((
+        b,
+        t,
+        rows * columns,
+        c * patch * patch,
+    ))?)
 }
 
 /// The inverse of [`patchify`] for pictures of `height` × `width`.
@@ -41,9 +43,8 @@ mod tests {
         let token: Vec<f32> = tokens.get(1).unwrap().get(2).unwrap().get(5).unwrap().to_vec1().unwrap();
         let first = ((3 + 2) * 3 * h * w) as f32;
         let pixel = |c: usize, y: usize, x: usize| first + (c * h * w + y * w + x) as f32;
-        let expected: Vec<f32> = (0..3)
-            .flat_map(|c| [pixel(c, 2, 4), pixel(c, 2, 5), pixel(c, 3, 4), pixel(c, 3, 5)])
-            .collect();
+        let expected: Vec<f32> =
+            (0..3).flat_map(|c| [pixel(c, 2, 4), pixel(c, 2, 5), pixel(c, 3, 4), pixel(c, 3, 5)]).collect();
         assert_eq!(token, expected);
         let back = unpatchify(&tokens, 2, h, w).unwrap();
         let difference = (back - pictures).unwrap().abs().unwrap().sum_all().unwrap();

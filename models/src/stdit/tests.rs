@@ -2,6 +2,7 @@ use candle_core::{DType, Device, Tensor, Var};
 
 use super::*;
 use crate::noise;
+use crate::params::Param;
 
 /// Small sizes with everything switched on.
 fn small() -> StDitConfig {
@@ -107,8 +108,7 @@ fn a_frame_depends_on_those_before_it_and_on_none_after() {
     .unwrap();
     changed.frames = (&window.frames + bump).unwrap();
     let out = model.forward(&changed.inputs()).unwrap();
-    let difference =
-        |t: usize| largest_difference(&base.narrow(1, t, 1).unwrap(), &out.narrow(1, t, 1).unwrap());
+    let difference = |t: usize| largest_difference(&base.narrow(1, t, 1).unwrap(), &out.narrow(1, t, 1).unwrap());
     assert_eq!([difference(0), difference(1)], [0.0, 0.0]);
     assert!(difference(2) > 1e-3 && difference(3) > 1e-3, "{} {}", difference(2), difference(3));
 }
