@@ -249,11 +249,13 @@ impl<T: Real> AdamW<T> {
     }
 }
 
-/// Σ x², blocks added in f64.
+/// Σ x², blocks added in f64; a block whose squares overflow is added up in f64 altogether.
 fn squared_norm<T: Real>(x: &[T]) -> f64 {
-    par::blocks(x.len(), par::BLOCK_VALUES, x.len(), |range| dispatch(SquaredNorm(&x[range])).to_f64())
-        .into_iter()
-        .sum()
+    let block = |x: &[T]| match dispatch(SquaredNorm(x)).to_f64() {
+        sum if sum.is_finite() => sum,
+        _ => x.iter().map(|x| x.to_f64() * x.to_f64()).sum(),
+    };
+    par::blocks(x.len(), par::BLOCK_VALUES, x.len(), |range| block(&x[range])).into_iter().sum()
 }
 
 struct SquaredNorm<'a, T>(&'a [T]);

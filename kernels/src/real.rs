@@ -181,8 +181,8 @@ macro_rules! real {
             }
             #[inline(always)]
             fn abs<S: Simd>(simd: S, a: S::$v) -> S::$v {
-                // As `neg`; both are NaN where one is.
-                simd.$max(a, simd.$mul(a, simd.$splat(-1.0)))
+                // pulp's own is not always inlined, and then costs a call. Bits, so that 0 and NaN lose their sign.
+                simd.$and(a, simd.$splat($t::from_bits($bits::MAX >> 1)))
             }
             #[inline(always)]
             fn sqrt_vector<S: Simd>(simd: S, a: S::$v) -> S::$v {

@@ -1,6 +1,6 @@
 //! Sums, means, errors and embeddings against plain loops, and their gradients against finite differences.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use worldloom_kernels::{embedding, mean, mean_all, mse, sum, sum_all, weighted_mse};
 
 use crate::check::{assert_close, assert_gradients, bits, gradients, noise, on_threads, values};
@@ -145,4 +145,13 @@ fn shapes_and_types_that_do_not_fit_are_named() {
         let message = found.unwrap_err().to_string();
         assert!(message.contains(word), "expected `{word}` in: {message}");
     }
+}
+
+#[test]
+fn a_weight_that_asks_for_a_gradient_is_refused() {
+    let x = noise(1, &[2, 3]);
+    let weight = Var::from_tensor(&noise(2, &[2])).unwrap();
+    let message = weighted_mse(&x, &x, &weight).unwrap_err().to_string();
+    assert!(message.contains("detach"), "{message}");
+    weighted_mse(&x, &x, &weight.detach()).unwrap();
 }
