@@ -37,16 +37,12 @@ fn cases() -> Vec<Case> {
     use kernels::{Activation, Axis, Mask, attention_packed};
     let rows = B * T;
     vec![
-        case("layer_norm", &[&[rows * N, D], &[D], &[D]], |x| {
-            kernels::layer_norm(&x[0], Some(&x[1]), Some(&x[2]), 1e-6)
-        }),
+        case("layer_norm", &[&[rows * N, D], &[D], &[D]], |x| kernels::layer_norm(&x[0], Some(&x[1]), Some(&x[2]), 1e-6)),
         case("rms_norm", &[&[rows * N, D], &[D]], |x| kernels::rms_norm(&x[0], Some(&x[1]), 1e-6)),
         case("layer_norm_modulated", &[&[rows, N, D], &[rows, D], &[rows, D]], |x| {
             kernels::layer_norm_modulated(&x[0], &x[1], &x[2], 1e-6)
         }),
-        case("gated_residual", &[&[rows, N, D], &[rows, N, D], &[rows, D]], |x| {
-            kernels::gated_residual(&x[0], &x[1], &x[2])
-        }),
+        case("gated_residual", &[&[rows, N, D], &[rows, N, D], &[rows, D]], |x| kernels::gated_residual(&x[0], &x[1], &x[2])),
         case("silu", &[&[rows * N, D]], |x| kernels::silu(&x[0])),
         case("gelu", &[&[rows * N, D]], |x| kernels::gelu(&x[0])),
         case("gelu_tanh", &[&[rows * N, D]], |x| kernels::gelu_tanh(&x[0])),
@@ -54,9 +50,7 @@ fn cases() -> Vec<Case> {
         case("bias_gelu", &[&[rows * N, D], &[D]], |x| kernels::bias_activation(&x[0], &x[1], Activation::Gelu)),
         case("attention_space", &[&[B, T, N, 3 * D]], |x| attention_packed(&x[0], 4, Axis::Space, Mask::Full, None)),
         case("attention_time", &[&[B, T, N, 3 * D]], |x| attention_packed(&x[0], 4, Axis::Time, Mask::Causal, None)),
-        case("attention_long", &[&[1, 4, 1024, 3 * 256]], |x| {
-            attention_packed(&x[0], 4, Axis::Space, Mask::Full, None)
-        }),
+        case("attention_long", &[&[1, 4, 1024, 3 * 256]], |x| attention_packed(&x[0], 4, Axis::Space, Mask::Full, None)),
     ]
 }
 

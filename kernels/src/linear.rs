@@ -45,13 +45,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 ///
 /// # Errors
 /// As [`linear`], and an odd number of units.
-pub fn gated_mlp(
-    x: &Tensor,
-    up: &Tensor,
-    up_bias: Option<&Tensor>,
-    down: &Tensor,
-    down_bias: Option<&Tensor>,
-) -> Result<Tensor> {
+pub fn gated_mlp(x: &Tensor, up: &Tensor, up_bias: Option<&Tensor>, down: &Tensor, down_bias: Option<&Tensor>) -> Result<Tensor> {
     linear(&swiglu(&linear(x, up, up_bias)?)?, down, down_bias)
 }
 
@@ -84,13 +78,7 @@ impl<'a, T> Matrix<'a, T> {
 ///
 /// # Safety
 /// `into` points at m·n values that nobody else uses, written before if `accumulate`; `a` and `b` hold m·k and k·n values.
-unsafe fn product<T: Real>(
-    (m, k, n): (usize, usize, usize),
-    a: Matrix<T>,
-    b: Matrix<T>,
-    into: *mut T,
-    accumulate: bool,
-) {
+unsafe fn product<T: Real>((m, k, n): (usize, usize, usize), a: Matrix<T>, b: Matrix<T>, into: *mut T, accumulate: bool) {
     if m == 0 || n == 0 {
         return;
     }
@@ -172,12 +160,7 @@ impl Linear {
         }
     }
 
-    fn run(
-        self,
-        x: (&CpuStorage, &Layout),
-        weight: (&CpuStorage, &Layout),
-        bias: Option<(&CpuStorage, &Layout)>,
-    ) -> Result<(CpuStorage, Shape)> {
+    fn run(self, x: (&CpuStorage, &Layout), weight: (&CpuStorage, &Layout), bias: Option<(&CpuStorage, &Layout)>) -> Result<(CpuStorage, Shape)> {
         use candle_core::backend::BackendStorage;
         let mut dims = x.1.dims().to_vec();
         if let Some(last) = dims.last_mut() {

@@ -17,8 +17,8 @@ use super::forward::{QUERY_BLOCK, hide};
 use super::problem::{Problem, Shared};
 use super::view::{Rotation, View, gather, transpose};
 use crate::micro::{Product, Stride};
-use crate::real::Real;
 use crate::scratch::Scratch;
+use crate::real::Real;
 
 /// Keys handled together: scores and their gradients against one block of queries fit the
 /// first-level cache, and the block's five matrices the second-level one.

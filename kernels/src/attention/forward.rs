@@ -14,8 +14,8 @@ use pulp::{Simd, WithSimd};
 use super::problem::{Problem, Shared};
 use super::view::gather;
 use crate::micro::{Product, Stride};
-use crate::real::Real;
 use crate::scratch::Scratch;
+use crate::real::Real;
 
 /// Queries handled together: their scores against one block of keys fit the first-level cache in
 /// single precision (32 × 128 × 4 B = 16 KiB of 32).

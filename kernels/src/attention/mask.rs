@@ -107,8 +107,9 @@ mod tests {
                 }
                 for start in 0..keys {
                     for end in start + 1..=keys {
-                        let expected: Vec<usize> =
-                            (0..queries).filter(|&row| (start..end).any(|j| sees(mask, offset + row, j))).collect();
+                        let expected: Vec<usize> = (0..queries)
+                            .filter(|&row| (start..end).any(|j| sees(mask, offset + row, j)))
+                            .collect();
                         let found: Vec<usize> = mask.seeing(start..end, queries, offset).collect();
                         assert_eq!(found, expected, "{mask:?}: keys {start}..{end} of {keys}, offset {offset}");
                     }
