@@ -1,1 +1,41 @@
-//! kernels
+//! Fused, threaded, vectorised operations for candle tensors on the CPU, with checked gradients.
+//!
+//! candle's matrix product is threaded and vectorised; its normalisations, activations and
+//! reductions are not, and several of them drop the gradient without a word. The operations here
+//! take and return ordinary [`candle_core::Tensor`]s and can be mixed with candle's own. Each has a
+//! backward pass that a test compares with finite differences.
+//!
+//! - [`real`], [`lanes`], [`math`]: one source for f32 and f64 over every instruction set, chosen at
+//!   run time; vectorised exp, tanh and erf with stated error bounds.
+//! - [`par`], [`buffer`], [`plumbing`]: splitting rows over threads in blocks that do not depend on
+//!   the number of threads, output memory without zeroing, candle's storage as slices.
+//!
+//! Every operation gives the same bits for any number of threads. Bits may differ between
+//! instruction sets, since fused multiply-add and the number of lanes do.
+
+pub mod activation;
+pub mod attention;
+pub mod buffer;
+pub mod embedding;
+pub mod error;
+mod groups;
+pub mod lanes;
+pub mod linear;
+pub mod math;
+mod micro;
+pub mod norm;
+pub mod optim;
+pub mod par;
+pub mod plumbing;
+pub mod real;
+pub mod reduce;
+mod scratch;
+
+pub use activation::{Activation, bias_activation, gelu, gelu_tanh, silu, swiglu};
+pub use attention::{Axis, Mask, Rope, attention, attention_packed};
+pub use embedding::embedding;
+pub use error::KernelError;
+pub use linear::{gated_mlp, linear};
+pub use norm::{gated_residual, layer_norm, layer_norm_modulated, rms_norm};
+pub use optim::{AdamW, AdamWConfig, AdamWState, StepReport};
+pub use reduce::{mean, mean_all, mse, sum, sum_all, weighted_mse};

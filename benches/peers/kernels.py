@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""Our operations beside PyTorch eager's, forward alone and with the backward pass, on the same threads.
+
+Runs kernels/benches/ops.rs and the same operations on the same shapes in PyTorch, three rounds by turns, and
+prints medians of wall time with the ratio (below 1: ours is faster). Needs an idle machine.
+
+    python benches/peers/kernels.py --program PATH [--threads 2] [--json FILE] [NAME…]
+
+PATH is the bench program: `cargo bench -p worldloom-kernels --no-run` prints it.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+BUDGET_SECS = 0.6
+FEWEST, MOST = 5, 200
+
+
+def measure(run):
+    """Median of wall time and mean of CPU time over all threads, ms."""
+    run()
+    times = []
+    start, cpu = time.perf_counter(), time.process_time()
+    while len(times) < MOST and (len(times) < FEWEST or time.perf_counter() - start < BUDGET_SECS):
+        before = time.perf_counter()
+        run()
+        times.append((time.perf_counter() - before) * 1e3)
+    cpu_ms = (time.process_time() - cpu) * 1e3 / len(times)
+    return statistics.median(times), cpu_ms
+
+
+def attention(axis, causal, heads=4):
+    import torch.nn.functional as F
+
+    def run(qkv):
+        b, t, n, c = qkv.shape
+        c //= 3
+        q, k, v = qkv.view(b, t, n, 3, heads, c // heads).unbind(3)
+        if axis == "space":
+            rows = lambda x: x.reshape(b * t, n, heads, -1).transpose(1, 2)
+        else:
+            rows = lambda x: x.permute(0, 2, 3, 1, 4).reshape(b * n, heads, t, -1)
+        out = F.scaled_dot_product_attention(rows(q), rows(k), rows(v), is_causal=causal)
+        if axis == "space":
+            return out.transpose(1, 2).reshape(b, t, n, c)
+        return out.view(b, n, heads, t, c // heads).permute(0, 3, 1, 2, 4).reshape(b, t, n, c)
+
+    return run
+
+
+def operations():
+    """What a PyTorch model would call, by the names of ops.rs."""
+    import torch
+    import torch.nn.functional as F
+
+    def swiglu(x):
+        a, b = x.chunk(2, -1)
+        return F.silu(a) * b
+
+    return {
+        "layer_norm": lambda x, w, b: F.layer_norm(x, x.shape[-1:], w, b, 1e-6),
+        "rms_norm": lambda x, w: F.rms_norm(x, x.shape[-1:], w, 1e-6),
+        "layer_norm_modulated": lambda x, shift, scale: torch.addcmul(
+            shift.unsqueeze(1), F.layer_norm(x, x.shape[-1:], eps=1e-6), 1 + scale.unsqueeze(1)
+        ),
+        "gated_residual": lambda x, branch, gate: torch.addcmul(x, gate.unsqueeze(1), branch),
+        "silu": F.silu,
+        "gelu": F.gelu,
+        "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+        "swiglu": swiglu,
+        "bias_gelu": lambda x, b: F.gelu(x + b),
+        "linear": F.linear,
+        "weighted_mse": lambda a, b, w: ((a - b).square() * w.unsqueeze(1)).mean(),
+        "sum_dim0": lambda x: x.sum(0),
+        "mean_all": lambda x: x.mean(),
+        "group_norm": lambda x, w, b: F.group_norm(x, 8, w, b, 1e-5),
+        "conv3x3": lambda x, w, b: F.conv2d(x, w, b, padding=1),
+        "attention_space": attention("space", False),
+        "attention_time": attention("time", True),
+        "attention_long": attention("space", False),
+    }
+
+
+def measure_torch(op, shapes):
+    import torch
+
+    torch.manual_seed(0)
+    inputs = [torch.randn(shape) for shape in shapes]
+    run = operations()[op]
+    with torch.no_grad():
+        forward = measure(lambda: run(*inputs))
+        seed = torch.ones_like(run(*inputs))
+    tracked = [x.requires_grad_() for x in inputs]
+
+    def both():
+        for x in tracked:
+            x.grad = None
+        run(*tracked).backward(seed)
+
+    both = measure(both)
+    return {"op": op, "forward_ms": forward[0], "both_ms": both[0], "forward_cpu_ms": forward[1], "both_cpu_ms": both[1]}
+
+
+def measure_ours(program, threads, names):
+    environment = dict(os.environ, RAYON_NUM_THREADS=str(threads))
+    out = subprocess.run([program, *names], env=environment, check=True, capture_output=True, text=True).stdout
+    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json")
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(options.threads)
+    ours, theirs, shapes = {}, {}, {}
+    for _ in range(options.rounds):
+        for found in measure_ours(options.program, options.threads, options.names):
+            ours.setdefault(found["op"], []).append(found)
+            shapes[found["op"]] = found["shape"]
+        for op in ours:
+            if op in operations():
+                theirs.setdefault(op, []).append(measure_torch(op, shapes[op]))
+    rows = []
+    for op, found in ours.items():
+        row = {"op": op, "shape": shapes[op]}
+        for key in ("forward_ms", "both_ms", "forward_cpu_ms", "both_cpu_ms"):
+            row[key] = statistics.median(x[key] for x in found)
+            if op in theirs:
+                row["torch_" + key] = statistics.median(x[key] for x in theirs[op])
+                row["ratio_" + key[:-3]] = row[key] / row["torch_" + key]
+        rows.append(row)
+    result = {
+        "machine": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "operations": rows,
+    }
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(result, file, indent=1)
+    heads = "".join(f"{head:>10}{'torch':>10}{'ratio':>7}" for head in ("forward", "both", "fwd CPU", "both CPU"))
+    print(f"{'operation':22}{heads}   ms: medians of wall time, means of CPU time")
+    for row in rows:
+        line = f"{row['op']:22}"
+        for key in ("forward_ms", "both_ms", "forward_cpu_ms", "both_cpu_ms"):
+            theirs_ms = row.get("torch_" + key)
+            line += f"{row[key]:10.3f}"
+            line += f"{theirs_ms:10.3f}{row[key] / theirs_ms:7.2f}" if theirs_ms else f"{'':17}"
+        print(line)
+    slower = [row["op"] for row in rows if row.get("ratio_both", 0) > 1]
+    print("slower than PyTorch: " + (", ".join(slower) or "none"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

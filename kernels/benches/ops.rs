@@ -1,0 +1,103 @@
+//! Times the operations on the shapes of the world models, forward alone and with the backward pass.
+//!
+//! Prints one JSON object a line: medians of wall time and means of CPU time, on the threads of the global rayon pool
+//! (`RAYON_NUM_THREADS`). Arguments choose operations by parts of their names. Every input is
+//! made before the clock starts. `benches/peers/kernels.py` runs this beside PyTorch.
+
+use std::time::{Duration, Instant};
+
+use candle_core::{Device, Result, Tensor, Var};
+use cpu_time::ProcessTime;
+use worldloom_kernels as kernels;
+
+/// Time given to each measurement, and the fewest and most repetitions.
+const BUDGET: Duration = Duration::from_millis(600);
+const REPETITIONS: std::ops::Range<usize> = 5..200;
+
+type Op = Box<dyn Fn(&[Tensor]) -> Result<Tensor>>;
+
+struct Case {
+    op: &'static str,
+    /// Shapes of the differentiable inputs.
+    inputs: Vec<Vec<usize>>,
+    run: Op,
+}
+
+fn case(op: &'static str, inputs: &[&[usize]], run: impl Fn(&[Tensor]) -> Result<Tensor> + 'static) -> Case {
+    Case { op, inputs: inputs.iter().map(|dims| dims.to_vec()).collect(), run: Box::new(run) }
+}
+
+/// Windows, frames, tokens and width of the `cpu` preset's training batch.
+const B: usize = 16;
+const T: usize = 8;
+const N: usize = 64;
+const D: usize = 128;
+
+fn cases() -> Vec<Case> {
+    use kernels::{Activation, Axis, Mask, attention_packed};
+    let rows = B * T;
+    vec![
+        case("layer_norm", &[&[rows * N, D], &[D], &[D]], |x| kernels::layer_norm(&x[0], Some(&x[1]), Some(&x[2]), 1e-6)),
+        case("rms_norm", &[&[rows * N, D], &[D]], |x| kernels::rms_norm(&x[0], Some(&x[1]), 1e-6)),
+        case("layer_norm_modulated", &[&[rows, N, D], &[rows, D], &[rows, D]], |x| {
+            kernels::layer_norm_modulated(&x[0], &x[1], &x[2], 1e-6)
+        }),
+        case("gated_residual", &[&[rows, N, D], &[rows, N, D], &[rows, D]], |x| kernels::gated_residual(&x[0], &x[1], &x[2])),
+        case("silu", &[&[rows * N, D]], |x| kernels::silu(&x[0])),
+        case("gelu", &[&[rows * N, D]], |x| kernels::gelu(&x[0])),
+        case("gelu_tanh", &[&[rows * N, D]], |x| kernels::gelu_tanh(&x[0])),
+        case("swiglu", &[&[rows * N, 4 * D]], |x| kernels::swiglu(&x[0])),
+        case("bias_gelu", &[&[rows * N, D], &[D]], |x| kernels::bias_activation(&x[0], &x[1], Activation::Gelu)),
+        case("attention_space", &[&[B, T, N, 3 * D]], |x| attention_packed(&x[0], 4, Axis::Space, Mask::Full, None)),
+        case("attention_time", &[&[B, T, N, 3 * D]], |x| attention_packed(&x[0], 4, Axis::Time, Mask::Causal, None)),
+        case("attention_long", &[&[1, 4, 1024, 3 * 256]], |x| attention_packed(&x[0], 4, Axis::Space, Mask::Full, None)),
+    ]
+}
+
+fn main() -> Result<()> {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    // A trainer works inside the pool as well: handing every operation over to it costs more than a small one takes.
+    rayon::scope(|_| {
+        cases()
+            .iter()
+            .filter(|case| wanted.is_empty() || wanted.iter().any(|part| case.op.contains(part.as_str())))
+            .try_for_each(measure)
+    })
+}
+
+#[allow(clippy::print_stdout)]
+fn measure(case: &Case) -> Result<()> {
+    let vars = case.inputs.iter().map(|dims| Var::randn(0f32, 1f32, dims.as_slice(), &Device::Cpu));
+    let vars = vars.collect::<Result<Vec<_>>>()?;
+    let tracked: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+    let plain: Vec<Tensor> = vars.iter().map(|var| var.as_detached_tensor()).collect();
+    let forward = time(|| (case.run)(&plain).map(drop))?;
+    // The gradient of the output is one everywhere.
+    let both = time(|| (case.run)(&tracked)?.backward().map(drop))?;
+    println!(
+        r#"{{"op": "{}", "shape": {:?}, "forward_ms": {:.4}, "both_ms": {:.4}, "forward_cpu_ms": {:.4}, "both_cpu_ms": {:.4}}}"#,
+        case.op, case.inputs, forward.wall_ms, both.wall_ms, forward.cpu_ms, both.cpu_ms
+    );
+    Ok(())
+}
+
+struct Time {
+    /// Median.
+    wall_ms: f64,
+    /// Mean over all threads, which other programs on the machine disturb less.
+    cpu_ms: f64,
+}
+
+fn time(mut run: impl FnMut() -> Result<()>) -> Result<Time> {
+    run()?;
+    let (start, cpu) = (Instant::now(), ProcessTime::now());
+    let mut times = Vec::new();
+    while times.len() < REPETITIONS.end && (times.len() < REPETITIONS.start || start.elapsed() < BUDGET) {
+        let before = Instant::now();
+        run()?;
+        times.push(before.elapsed().as_secs_f64() * 1e3);
+    }
+    let cpu_ms = cpu.elapsed().as_secs_f64() * 1e3 / times.len() as f64;
+    times.sort_by(f64::total_cmp);
+    Ok(Time { wall_ms: times[times.len() / 2], cpu_ms })
+}

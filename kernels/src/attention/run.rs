@@ -1,0 +1,89 @@
+//! Splitting a problem over threads.
+
+use std::ops::Range;
+
+use candle_core::CpuStorage;
+use rayon::prelude::*;
+
+use super::backward::Backward;
+use super::forward::{Forward, QUERY_BLOCK};
+use super::problem::{Problem, Shared};
+use super::view::View;
+use crate::lanes::dispatch;
+use crate::real::Real;
+
+/// Multiply-adds of a call below which it stays on the calling thread: handing work to another
+/// costs about ten microseconds, and this many take about as long.
+const SERIAL_BELOW: usize = 1 << 19;
+
+/// Pieces per thread: enough that a thread which starts late still finds work, few enough that
+/// their scratch memory costs nothing.
+const PIECES_PER_THREAD: usize = 4;
+
+/// Cuts `0..items` into pieces and runs them, on the calling thread if there is little to do.
+fn in_pieces(items: usize, multiply_adds: usize, run: impl Fn(Range<usize>) + Sync) {
+    let threads = rayon::current_num_threads();
+    if threads == 1 || items < 2 || multiply_adds < SERIAL_BELOW {
+        return run(0..items);
+    }
+    let piece = items.div_ceil(threads * PIECES_PER_THREAD);
+    (0..items.div_ceil(piece)).into_par_iter().for_each(|i| run(i * piece..items.min((i + 1) * piece)));
+}
+
+/// The output `[groups, queries, heads, dim]` in the order of `p.into`, and the log-sum-exp
+/// `[groups, heads, queries]`.
+pub(super) fn forward<R: Real>(p: &Problem<R>) -> (CpuStorage, CpuStorage) {
+    let units = p.groups * p.heads;
+    let mut out = vec![R::ZERO; units * p.queries * p.dim];
+    let mut log_sum_exp = vec![R::ZERO; units * p.queries];
+    if !out.is_empty() {
+        // Few long heads: split their queries too, at the price of loading the keys once per part.
+        let parts = rayon::current_num_threads().div_ceil(units).min(p.queries.div_ceil(QUERY_BLOCK));
+        let (out, log_sum_exp) = (Shared::new(&mut out), Shared::new(&mut log_sum_exp));
+        in_pieces(units * parts, 2 * units * p.queries * p.keys * p.dim, |items| {
+            dispatch(Forward { problem: p, items, parts, out, log_sum_exp });
+        });
+    }
+    (R::to_cpu_storage_owned(out), R::to_cpu_storage_owned(log_sum_exp))
+}
+
+/// What the backward pass needs beside the problem.
+pub(super) struct Gradient<'a, R> {
+    /// The forward pass's output, contiguous.
+    pub(super) out: &'a [R],
+    /// The gradient of the output, at `grad_view`.
+    pub(super) grad: &'a [R],
+    pub(super) grad_view: View,
+    pub(super) log_sum_exp: &'a [R],
+    /// Where the gradients of q, k and v go in the one buffer that is returned.
+    pub(super) views: [View; 3],
+    pub(super) len: usize,
+}
+
+impl<R: Real> Gradient<'_, R> {
+    /// The gradients of q, k and v in one buffer.
+    pub(super) fn run(self, p: &Problem<R>) -> Vec<R> {
+        let mut into = vec![R::ZERO; self.len];
+        let units = p.groups * p.heads;
+        // With no query there is nothing to do: the gradients of k and v stay zero.
+        if units * p.queries > 0 {
+            let shared = Shared::new(&mut into);
+            in_pieces(units, 5 * units * p.queries * p.keys * p.dim, |units| {
+                let [dq_view, dk_view, dv_view] = self.views;
+                dispatch(Backward {
+                    problem: p,
+                    units,
+                    out: self.out,
+                    grad: self.grad,
+                    grad_view: self.grad_view,
+                    log_sum_exp: self.log_sum_exp,
+                    into: shared,
+                    dq_view,
+                    dk_view,
+                    dv_view,
+                });
+            });
+        }
+        into
+    }
+}

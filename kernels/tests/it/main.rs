@@ -1,0 +1,10 @@
+//! Tests of the kernels: gradients against finite differences, values against naive loops.
+
+mod activation;
+mod attention;
+mod check;
+mod linear;
+mod math;
+mod norm;
+mod optim;
+mod reduce;

@@ -1,0 +1,88 @@
+//! Layers on the fused ops of `worldloom-kernels`.
+
+use candle_core::Tensor;
+use worldloom_kernels as kernels;
+
+use crate::error::Result;
+use crate::params::{Init, Scope};
+
+/// x·Wᵀ + b.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// `[out, in]`.
+    weight: Tensor,
+    /// `[out]`.
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    /// Weights of variance 1 / `inputs`, bias zero.
+    pub fn new(scope: &mut Scope, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
+        Self::with(scope, name, inputs, outputs, Init::fan_in(inputs), true)
+    }
+
+    /// All zero: gives nothing until it has learned to.
+    pub fn zero(scope: &mut Scope, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
+        Self::with(scope, name, inputs, outputs, Init::Zeros, true)
+    }
+
+    /// As [`Linear::zero`], and inputs of zero always give nothing: for a condition that may be left out.
+    pub fn zero_without_bias(scope: &mut Scope, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
+        Self::with(scope, name, inputs, outputs, Init::Zeros, false)
+    }
+
+    fn with(scope: &mut Scope, name: &str, inputs: usize, outputs: usize, init: Init, bias: bool) -> Result<Self> {
+        let mut scope = scope.at(name);
+        let weight = scope.matrix("weight", (outputs, inputs), init)?;
+        let bias = if bias { Some(scope.vector("bias", outputs, Init::Zeros)?) } else { None };
+        Ok(Self { weight, bias })
+    }
+
+    /// `[.., in]` → `[.., out]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(kernels::linear(x, &self.weight, self.bias.as_ref())?)
+    }
+}
+
+/// SwiGLU: W₂ (silu(a) ⊙ b) with \[a, b\] = W₁ x (Shazeer 2020, eq. 6).
+#[derive(Clone, Debug)]
+pub struct GatedMlp {
+    up: Linear,
+    down: Linear,
+}
+
+impl GatedMlp {
+    /// `[.., dim]` → `[.., dim]` through `hidden` gated units.
+    pub fn new(scope: &mut Scope, dim: usize, hidden: usize) -> Result<Self> {
+        let up = Linear::new(scope, "up", dim, 2 * hidden)?;
+        let down = Linear::new(scope, "down", hidden, dim)?;
+        Ok(Self { up, down })
+    }
+
+    /// Shape is kept.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.down.forward(&kernels::swiglu(&self.up.forward(x)?)?)
+    }
+}
+
+/// Two linear layers with a SiLU between: how a condition becomes a vector of the model's width.
+#[derive(Clone, Debug)]
+pub struct Embedder {
+    first: Linear,
+    second: Linear,
+}
+
+impl Embedder {
+    /// `[.., inputs]` → `[.., dim]`.
+    pub fn new(scope: &mut Scope, name: &str, inputs: usize, dim: usize) -> Result<Self> {
+        let mut scope = scope.at(name);
+        let first = Linear::new(&mut scope, "first", inputs, dim)?;
+        let second = Linear::new(&mut scope, "second", dim, dim)?;
+        Ok(Self { first, second })
+    }
+
+    /// `[.., inputs]` → `[.., dim]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.second.forward(&kernels::silu(&self.first.forward(x)?)?)
+    }
+}

@@ -1,0 +1,277 @@
+//! Shortcut forcing: one model that denoises in 1, 2, 4 … steps, every frame at its own noise level.
+//!
+//! | symbol | meaning |
+//! |---|---|
+//! | x₁, x₀ | clean frame, standard normal noise |
+//! | τ | noise level: x_τ = (1 − τ)·x₀ + τ·x₁ |
+//! | K, k | number of step sizes, index of one |
+//! | d_k | step size 2^k / 2^(K − 1): from the finest, k = 0, to 1 |
+//! | f | the model: x̂₁ = f(x_τ, τ, k) |
+//!
+//! For k = 0 the target of f is x₁ (flow matching in terms of the clean frame; Lipman et al. 2023). For
+//! k > 0 it is where two steps of half the size lead (Frans et al., *One Step Diffusion via Shortcut
+//! Models*, 2024, eq. 4 and 5), here in terms of the clean frame (Hafner et al., *Training Agents Inside of
+//! Scalable World Models*, 2025):
+//!
+//! v′ = (f(x_τ, τ, k−1) − x_τ) / (1 − τ), x′ = x_τ + (d/2)·v′,
+//! v″ = (f(x′, τ + d/2, k−1) − x′) / (1 − τ − d/2), target x_τ + (1 − τ)·(v′ + v″) / 2.
+//!
+//! Levels are drawn frame by frame (diffusion forcing, Chen et al. 2024). Some frames are left clean:
+//! they are no target, and what a rollout will have as its past.
+
+use candle_core::{DType, Tensor};
+use serde::{Deserialize, Serialize};
+use worldloom_engine::stream::Stream;
+use worldloom_kernels as kernels;
+
+use crate::error::{Error, Result};
+use crate::noise;
+use crate::stdit::{Cache, Inputs, StDit};
+
+/// How noise levels are drawn in training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShortcutConfig {
+    /// Probability that a frame is left clean. More of them make the past of a training window more like that of
+    /// a rollout, and leave fewer targets. Default 0.5.
+    pub clean: f64,
+    /// Probability that a noisy frame starts from noise alone (τ = 0), which every rollout does; else τ is
+    /// uniform. Default 0.25.
+    pub pure_noise: f64,
+    /// Share of a batch's windows that learn the coarser steps (k > 0), at the cost of two more forward
+    /// passes each. Default 0.25 (Frans et al. 2024, §3.2).
+    pub coarse: f64,
+}
+
+impl Default for ShortcutConfig {
+    fn default() -> Self {
+        Self { clean: 0.5, pure_noise: 0.25, coarse: 0.25 }
+    }
+}
+
+impl ShortcutConfig {
+    /// # Errors
+    /// [`Error::Config`] for what is no probability, or leaves no target.
+    pub fn check(&self) -> Result<()> {
+        for (field, value) in [("clean", self.clean), ("pure_noise", self.pure_noise), ("coarse", self.coarse)] {
+            if !(0.0..=1.0).contains(&value) || (field == "clean" && value == 1.0) {
+                let expected = "it must be from 0 to 1, and `clean` below 1".to_owned();
+                return Err(Error::Config { field, found: value.to_string(), expected });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The levels of a batch of windows, `[B, T]` each, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Levels {
+    /// τ.
+    pub tau: Vec<f64>,
+    /// k; 0 for a clean frame.
+    pub level: Vec<u32>,
+    /// 1 for a target, 0 for a clean frame.
+    pub weight: Vec<f64>,
+    /// Windows from this one on are of coarser steps.
+    pub coarse_from: usize,
+}
+
+impl Levels {
+    /// Draws the levels of training step `step`.
+    pub fn draw(config: &ShortcutConfig, seed: u64, step: u64, windows: usize, frames: usize, levels: usize) -> Self {
+        let coarse = if levels > 1 { (config.coarse * windows as f64).round() as usize } else { 0 };
+        let coarse_from = windows - coarse;
+        let finest = 1.0 / (1u64 << (levels - 1)) as f64;
+        let mut drawn = Self { tau: Vec::new(), level: Vec::new(), weight: Vec::new(), coarse_from };
+        for window in 0..windows {
+            let mut stream = Stream::new(seed, "noise levels", step, window as u64);
+            // Every window has a target.
+            let target = stream.below(frames as u64) as usize;
+            for frame in 0..frames {
+                let clean = stream.unit() < config.clean;
+                let (pure, uniform) = (stream.unit() < config.pure_noise, stream.unit());
+                let level = if window < coarse_from { 0 } else { 1 + stream.below(levels as u64 - 1) as u32 };
+                if clean && frame != target {
+                    drawn.push(1.0, 0, 0.0);
+                } else {
+                    // On the grid of its step size, as a sampler will ask.
+                    let size = finest * (1u64 << level) as f64;
+                    let tau = if pure { 0.0 } else { (uniform / size).floor() * size };
+                    drawn.push(tau, level, 1.0);
+                }
+            }
+        }
+        drawn
+    }
+
+    fn push(&mut self, tau: f64, level: u32, weight: f64) {
+        self.tau.push(tau);
+        self.level.push(level);
+        self.weight.push(weight);
+    }
+}
+
+/// The training loss of a batch: mean squared error of x̂₁ over the noisy frames.
+///
+/// `clean` are the frames x₁ `[B, T, C, H, W]`; the conditions are those of [`Inputs`]. Step `step` of run `seed`
+/// always draws the same noise.
+///
+/// # Errors
+/// As [`StDit::forward`].
+pub fn loss(
+    model: &StDit,
+    config: &ShortcutConfig,
+    clean: &Tensor,
+    conditions: &Conditions,
+    seed: u64,
+    step: u64,
+) -> Result<Tensor> {
+    let (windows, frames, ..) = clean.dims5()?;
+    let levels = Levels::draw(config, seed, step, windows, frames, model.config().levels);
+    let noise = noise::normal(seed, "pixel noise", step, clean.shape(), clean.dtype(), clean.device())?;
+    loss_of(model, clean, &noise, &levels, conditions)
+}
+
+/// [`loss`] of given noise and levels.
+pub fn loss_of(
+    model: &StDit,
+    clean: &Tensor,
+    noise: &Tensor,
+    levels: &Levels,
+    conditions: &Conditions,
+) -> Result<Tensor> {
+    let (windows, frames, ..) = clean.dims5()?;
+    let (device, dtype) = (clean.device(), clean.dtype());
+    let tau = Tensor::from_slice(&levels.tau, (windows, frames), device)?.to_dtype(dtype)?;
+    let level = Tensor::from_slice(&levels.level, (windows, frames), device)?;
+    let noisy = mix(noise, clean, &tau)?;
+    let target = target(model, clean, &noisy, &tau, &level, levels.coarse_from, conditions)?;
+    let predicted = model.forward(&conditions.inputs(&noisy, &tau, &level))?;
+    let total: f64 = levels.weight.iter().sum();
+    let weight: Vec<f64> = levels.weight.iter().map(|weight| weight * (windows * frames) as f64 / total).collect();
+    let weight = Tensor::from_vec(weight, windows * frames, device)?.to_dtype(dtype)?;
+    let flat = |x: &Tensor| x.reshape((windows * frames, x.elem_count() / (windows * frames)));
+    Ok(kernels::weighted_mse(&flat(&predicted)?, &flat(&target)?, &weight)?)
+}
+
+/// Everything but frames and levels that a model is told, see [`Inputs`].
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    /// `[B, T, action + 1]`.
+    pub action: Option<Tensor>,
+    /// `[B, parameters + 1]`.
+    pub parameters: Option<Tensor>,
+    /// `[B, T, G, H, W]`.
+    pub gbuffer: Option<Tensor>,
+}
+
+impl Conditions {
+    /// The inputs with these conditions.
+    pub fn inputs<'a>(&'a self, frames: &'a Tensor, tau: &'a Tensor, level: &'a Tensor) -> Inputs<'a> {
+        let (action, parameters, gbuffer) = (self.action.as_ref(), self.parameters.as_ref(), self.gbuffer.as_ref());
+        Inputs { frames, tau, level, action, parameters, gbuffer }
+    }
+
+    fn windows(&self, from: usize, count: usize) -> Result<Self> {
+        let part = |x: &Option<Tensor>| x.as_ref().map(|x| x.narrow(0, from, count)).transpose();
+        Ok(Self { action: part(&self.action)?, parameters: part(&self.parameters)?, gbuffer: part(&self.gbuffer)? })
+    }
+}
+
+/// (1 − τ)·x₀ + τ·x₁ with τ `[B, T]`.
+fn mix(noise: &Tensor, clean: &Tensor, tau: &Tensor) -> Result<Tensor> {
+    let tau = per_frame(tau)?;
+    Ok((noise + (clean - noise)?.broadcast_mul(&tau)?)?)
+}
+
+/// `[B, T]` → `[B, T, 1, 1, 1]`.
+fn per_frame(x: &Tensor) -> Result<Tensor> {
+    let (windows, frames) = x.dims2()?;
+    Ok(x.reshape((windows, frames, 1, 1, 1))?)
+}
+
+/// What f should give: x₁, or for the windows from `coarse_from` on where two half steps lead. No gradient flows into it.
+fn target(
+    model: &StDit,
+    clean: &Tensor,
+    noisy: &Tensor,
+    tau: &Tensor,
+    level: &Tensor,
+    coarse_from: usize,
+    conditions: &Conditions,
+) -> Result<Tensor> {
+    let windows = clean.dim(0)?;
+    let count = windows - coarse_from;
+    if count == 0 {
+        return Ok(clean.clone());
+    }
+    let part = |x: &Tensor| x.narrow(0, coarse_from, count)?.contiguous();
+    let (clean_part, noisy, tau, level) = (part(clean)?, part(noisy)?, part(tau)?, part(level)?);
+    let conditions = conditions.windows(coarse_from, count)?;
+    // Clean frames have level 0 and stay; the others go down one level.
+    let is_target = level.gt(0u32)?;
+    let finer = (&level - is_target.to_dtype(DType::U32)?)?;
+    let levels = model.config().levels as i32;
+    let half = level
+        .to_dtype(tau.dtype())?
+        .affine(std::f64::consts::LN_2, -f64::from(levels) * std::f64::consts::LN_2)?
+        .exp()?;
+    let left = (tau.ones_like()? - &tau)?;
+    let first = model.forward(&conditions.inputs(&noisy, &tau, &finer))?.detach();
+    // v′, and where half a step leads. Clean frames, with nothing left to go, stay.
+    let zero = tau.zeros_like()?;
+    let over = |left: &Tensor| -> Result<Tensor> { Ok(is_target.where_cond(&left.recip()?, &zero)?) };
+    let velocity = (first - &noisy)?.broadcast_mul(&per_frame(&over(&left)?)?)?;
+    let step = is_target.where_cond(&half, &zero)?;
+    let middle = (&noisy + velocity.broadcast_mul(&per_frame(&step)?)?)?;
+    let tau_middle = (&tau + &step)?;
+    let second = model.forward(&conditions.inputs(&middle, &tau_middle, &finer))?.detach();
+    let velocity_after = (second - &middle)?.broadcast_mul(&per_frame(&over(&(&left - &step)?)?)?)?;
+    let mean = ((velocity + velocity_after)? * 0.5)?;
+    let coarse = (&noisy + mean.broadcast_mul(&per_frame(&left)?)?)?;
+    let mask = per_frame(&is_target.to_dtype(clean.dtype())?)?;
+    let coarse = (&clean_part + (coarse - &clean_part)?.broadcast_mul(&mask)?)?.detach();
+    if coarse_from == 0 {
+        return Ok(coarse);
+    }
+    Ok(Tensor::cat(&[&clean.narrow(0, 0, coarse_from)?, &coarse], 0)?)
+}
+
+/// Draws the frame that follows the past of `cache`: from `noise` `[B, 1, C, H, W]` in `steps` equal steps. The past stays
+/// as it was; [`take`] adds the frame to it.
+///
+/// # Errors
+/// [`Error::Config`] if `steps` is none of the model's numbers of steps; as [`StDit::predict`].
+pub fn sample(model: &StDit, cache: &Cache, noise: &Tensor, steps: usize, conditions: &Conditions) -> Result<Tensor> {
+    let finest = 1usize << (model.config().levels - 1);
+    if !steps.is_power_of_two() || steps > finest {
+        let expected = format!("it must be a power of two up to {finest}");
+        return Err(Error::Config { field: "steps", found: steps.to_string(), expected });
+    }
+    let level = (finest / steps).trailing_zeros();
+    let batch = noise.dim(0)?;
+    let level = Tensor::full(level, (batch, 1), noise.device())?;
+    let mut frame = noise.clone();
+    for step in 0..steps {
+        let tau = Tensor::full(step as f64 / steps as f64, (batch, 1), noise.device())?.to_dtype(noise.dtype())?;
+        let clean = model.predict(&conditions.inputs(&frame, &tau, &level), cache)?.detach();
+        // d / (1 − τ), which is 1 in the last step.
+        let share = 1.0 / (steps - step) as f64;
+        frame = (&frame + ((clean - &frame)? * share)?)?;
+    }
+    Ok(frame)
+}
+
+/// Takes a clean frame `[B, 1, C, H, W]` into the past.
+///
+/// # Errors
+/// As [`StDit::take`].
+pub fn take(model: &StDit, cache: &mut Cache, frame: &Tensor, conditions: &Conditions) -> Result<()> {
+    let batch = frame.dim(0)?;
+    let tau = Tensor::ones((batch, 1), frame.dtype(), frame.device())?;
+    let level = Tensor::zeros((batch, 1), DType::U32, frame.device())?;
+    model.take(&conditions.inputs(frame, &tau, &level), cache)
+}
+
+#[cfg(test)]
+mod tests;

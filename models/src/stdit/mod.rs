@@ -1,0 +1,251 @@
+//! `StDit`: a block-causal, factorised space-time diffusion transformer that predicts clean frames.
+//!
+//! A window of T frames, each with its own noise level (diffusion forcing, Chen et al. 2024), becomes N
+//! tokens per frame. Blocks attend over the tokens of a frame, and, every few blocks, over time: a
+//! token attends to the same place in this frame and those before. So frame t is a function of frames
+//! 0…t alone, and a rollout keeps keys and values of the past instead of computing them again.
+//!
+//! | symbol | meaning |
+//! |---|---|
+//! | B, T, N, D | windows, frames, tokens of a frame, width of a token |
+//! | C, H, W, p | channels (3), rows, columns of a picture, side of a patch; N = H·W / p² |
+//! | x₁, x₀, x_τ | a clean frame, normal noise, (1 − τ)·x₀ + τ·x₁ |
+//! | τ | noise level of a frame in [0, 1]: 0 is noise alone, 1 is clean |
+//! | level | index of a sampler's step size d = 2^(level) · 2^−(levels − 1) |
+//!
+//! Data path: `[B, T, C, H, W]` → patches of a frame beside those of the frame before → tokens plus a
+//! learned place → blocks under the frame's condition → per pixel a gate and a change:
+//!
+//! x̂₁(t) = (1 + g) ⊙ x_τ(t − 1) + Δ
+//!
+//! so that what stands still is carried on at the full detail of the pixels, which a narrow token could
+//! not hold (transformation rather than generation of pixels: Finn et al. 2016). g and Δ start at 0. The
+//! condition is adaLN (Peebles & Xie 2023) with one shared projection (Chen et al. 2023): τ of this
+//! frame and of the one before, the step size, the action that led to the frame, and the scenario's
+//! declared parameters. The G-buffer of the frame, where given, is added to the tokens through weights
+//! that start at zero.
+//!
+//! Pictures are in [−1, 1].
+
+mod block;
+mod cache;
+mod config;
+mod patches;
+mod rotary;
+
+use candle_core::{D, DType, Device, Tensor};
+use worldloom_kernels::{self as kernels, Activation, Axis, Mask, Rope};
+
+pub use cache::Cache;
+pub use config::{CHANNELS, StDitConfig};
+pub use patches::{patchify, unpatchify};
+
+use crate::error::{Error, Result};
+use crate::layers::{Embedder, Linear};
+use crate::params::{Init, Params, Scope};
+use block::{Block, EPS, modulation};
+
+/// Sines and cosines of a noise level.
+const LEVEL_FEATURES: usize = 64;
+
+/// What the model is told about a window. Everything but the frames may be unknown.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// x_τ, `[B, T, C, H, W]`.
+    pub frames: &'a Tensor,
+    /// τ, `[B, T]`.
+    pub tau: &'a Tensor,
+    /// Index of the step size, `[B, T]`, u32 below `levels`; 0 is the finest.
+    pub level: &'a Tensor,
+    /// The action that led to each frame and, last, 1 where it is known, else 0 with the rest 0: `[B, T, action + 1]`.
+    pub action: Option<&'a Tensor>,
+    /// The scenario's parameters and, last, 1 where they are known: `[B, parameters + 1]`.
+    pub parameters: Option<&'a Tensor>,
+    /// Encoded G-buffer of each frame, `[B, T, G, H, W]`; zeros where it is not known.
+    pub gbuffer: Option<&'a Tensor>,
+}
+
+/// The transformer. See the module.
+#[derive(Clone, Debug)]
+pub struct StDit {
+    config: StDitConfig,
+    /// Patches of a frame and of the one before → token.
+    embed: Linear,
+    /// `[N·D]`.
+    place: Tensor,
+    gbuffer: Option<Linear>,
+    tau: Embedder,
+    tau_before: Embedder,
+    /// `[levels, D]`.
+    level: Tensor,
+    action: Option<Embedder>,
+    parameters: Option<Embedder>,
+    modulation: Linear,
+    blocks: Vec<Block>,
+    last_modulation: Linear,
+    /// Token → Δ and g of its pixels.
+    out: Linear,
+    dtype: DType,
+    device: Device,
+}
+
+impl StDit {
+    /// Makes the model's parameters in `params`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for sizes that no model can have.
+    pub fn new(config: &StDitConfig, params: &mut Params) -> Result<Self> {
+        config.check()?;
+        let (dtype, device) = (params.dtype(), params.device().clone());
+        let (dim, numbers, patch) = (config.dim, config.patch_numbers(), config.patch);
+        let scope = &mut params.root();
+        let optional = |scope: &mut Scope, name, count: usize| -> Result<Option<Embedder>> {
+            if count == 0 { Ok(None) } else { Embedder::new(scope, name, count + 1, dim).map(Some) }
+        };
+        let gbuffer = match config.gbuffer {
+            0 => None,
+            channels => Some(Linear::zero_without_bias(scope, "gbuffer", channels * patch * patch, dim)?),
+        };
+        Ok(Self {
+            config: config.clone(),
+            embed: Linear::new(scope, "embed", 2 * numbers, dim)?,
+            place: scope.vector("place", config.tokens() * dim, Init::Normal { std: 0.02 })?,
+            gbuffer,
+            tau: Embedder::new(scope, "tau", LEVEL_FEATURES, dim)?,
+            tau_before: Embedder::new(scope, "tau_before", LEVEL_FEATURES, dim)?,
+            level: scope.vector("level", (config.levels, dim), Init::Normal { std: 0.02 })?,
+            action: optional(scope, "action", config.action)?,
+            parameters: optional(scope, "parameters", config.parameters)?,
+            modulation: Linear::zero(scope, "modulation", dim, modulation(dim))?,
+            blocks: (0..config.depth)
+                .map(|index| Block::new(&mut scope.at("blocks"), config, index))
+                .collect::<Result<_>>()?,
+            last_modulation: Linear::zero(scope, "last_modulation", dim, 2 * dim)?,
+            out: Linear::zero(scope, "out", dim, 2 * numbers)?,
+            dtype,
+            device,
+        })
+    }
+
+    /// Its sizes.
+    pub fn config(&self) -> &StDitConfig {
+        &self.config
+    }
+
+    /// x̂₁, `[B, T, C, H, W]`: the clean frames behind the noisy ones of a window.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for an input that does not fit the configuration.
+    pub fn forward(&self, inputs: &Inputs) -> Result<Tensor> {
+        let (_, frames) = self.check(inputs)?;
+        let patches = patchify(inputs.frames, self.config.patch)?;
+        let before = shifted(&patches)?;
+        let tau_before = shifted(inputs.tau)?;
+        let rope = rotary::tables(0, frames, self.config.head_dim(), self.dtype, &self.device)?;
+        let mask = if frames > self.config.context { Mask::Window { size: self.config.context } } else { Mask::Causal };
+        self.compute(inputs, &patches, &before, &tau_before, |_, attention, x| {
+            attention.forward(x, Axis::Time, mask, Some(Rope { cos: &rope.0, sin: &rope.1 }))
+        })
+    }
+
+    /// Everything but attention over time, which `over_time` does for the block of an index.
+    fn compute(
+        &self,
+        inputs: &Inputs,
+        patches: &Tensor,
+        before: &Tensor,
+        tau_before: &Tensor,
+        mut over_time: impl FnMut(usize, &block::Attention, &Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let (batch, frames, tokens, numbers) = patches.dims4()?;
+        let dim = self.config.dim;
+        let mut x = self.embed.forward(&Tensor::cat(&[patches, before], D::Minus1)?)?;
+        if let (Some(linear), Some(gbuffer)) = (&self.gbuffer, inputs.gbuffer) {
+            x = (x + linear.forward(&patchify(gbuffer, self.config.patch)?)?)?;
+        }
+        x = kernels::bias_activation(&x.reshape((batch * frames, tokens * dim))?, &self.place, Activation::Identity)?
+            .reshape((batch, frames, tokens, dim))?;
+        let condition = kernels::silu(&self.condition(inputs, tau_before)?)?;
+        let shared = self.modulation.forward(&condition)?;
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = block.forward(&x, &shared, |attention, x| over_time(index, attention, x))?;
+        }
+        let last = self.last_modulation.forward(&condition)?;
+        let (shift, scale) = (last.narrow(D::Minus1, 0, dim)?, last.narrow(D::Minus1, dim, dim)?);
+        let out = self.out.forward(&kernels::layer_norm_modulated(&x, &shift, &scale, EPS)?)?;
+        let (change, gate) = (out.narrow(D::Minus1, 0, numbers)?, out.narrow(D::Minus1, numbers, numbers)?);
+        let clean = ((before + (gate * before)?)? + change)?;
+        unpatchify(&clean, self.config.patch, self.config.image_height, self.config.image_width)
+    }
+
+    /// `[B, T, D]`.
+    fn condition(&self, inputs: &Inputs, tau_before: &Tensor) -> Result<Tensor> {
+        let (batch, frames) = inputs.tau.dims2()?;
+        let mut condition = (self.tau.forward(&level_features(inputs.tau)?)?
+            + self.tau_before.forward(&level_features(tau_before)?)?)?;
+        condition = (condition + kernels::embedding(&self.level, inputs.level)?)?;
+        if let (Some(embedder), Some(action)) = (&self.action, inputs.action) {
+            condition = (condition + embedder.forward(action)?)?;
+        }
+        if let (Some(embedder), Some(parameters)) = (&self.parameters, inputs.parameters) {
+            let embedded = embedder.forward(parameters)?.reshape((batch, 1, self.config.dim))?;
+            condition = condition.broadcast_add(&embedded)?;
+        }
+        debug_assert_eq!(condition.dims(), [batch, frames, self.config.dim]);
+        Ok(condition)
+    }
+
+    /// B and T of inputs that fit.
+    fn check(&self, inputs: &Inputs) -> Result<(usize, usize)> {
+        let config = &self.config;
+        let (height, width) = (config.image_height, config.image_width);
+        let &[batch, frames, CHANNELS, h, w] = inputs.frames.dims() else {
+            return Err(shape("frames", format!("[B, T, {CHANNELS}, {height}, {width}]"), inputs.frames));
+        };
+        if (h, w) != (height, width) || batch == 0 || frames == 0 {
+            return Err(shape("frames", format!("[B, T, {CHANNELS}, {height}, {width}]"), inputs.frames));
+        }
+        let wanted = [
+            ("tau", Some(inputs.tau), vec![batch, frames], true),
+            ("level", Some(inputs.level), vec![batch, frames], true),
+            ("action", inputs.action, vec![batch, frames, config.action + 1], config.action > 0),
+            ("parameters", inputs.parameters, vec![batch, config.parameters + 1], config.parameters > 0),
+            ("gbuffer", inputs.gbuffer, vec![batch, frames, config.gbuffer, height, width], config.gbuffer > 0),
+        ];
+        for (what, tensor, dims, taken) in wanted {
+            match tensor {
+                Some(tensor) if !taken => return Err(shape(what, "none: this model takes none".to_owned(), tensor)),
+                Some(tensor) if tensor.dims() != dims => return Err(shape(what, format!("{dims:?}"), tensor)),
+                _ => {}
+            }
+        }
+        Ok((batch, frames))
+    }
+}
+
+fn shape(what: &'static str, expected: String, found: &Tensor) -> Error {
+    Error::Shape { what, expected, found: found.dims().to_vec() }
+}
+
+/// `x` `[B, T, ..]` one frame later: zeros first, the last frame left out.
+fn shifted(x: &Tensor) -> Result<Tensor> {
+    let frames = x.dim(1)?;
+    let first = x.narrow(1, 0, 1)?.zeros_like()?;
+    if frames == 1 {
+        return Ok(first);
+    }
+    Ok(Tensor::cat(&[&first, &x.narrow(1, 0, frames - 1)?], 1)?)
+}
+
+/// Sines and cosines of τ `[B, T]` at wavelengths from 2 down to 1/500, `[B, T, 64]` (Vaswani et al. 2017, §3.5, for a number in [0, 1]).
+fn level_features(tau: &Tensor) -> Result<Tensor> {
+    let half = LEVEL_FEATURES / 2;
+    let rates: Vec<f64> =
+        (0..half).map(|i| std::f64::consts::PI * 1_000f64.powf(i as f64 / (half - 1) as f64)).collect();
+    let rates = Tensor::from_vec(rates, (1, 1, half), &Device::Cpu)?.to_dtype(tau.dtype())?.to_device(tau.device())?;
+    let angles = tau.unsqueeze(2)?.broadcast_mul(&rates)?;
+    Ok(Tensor::cat(&[angles.sin()?, angles.cos()?], 2)?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+use candle_core::{DType, Device, Tensor, Var};
+
+use super::*;
+use crate::noise;
+use crate::params::Param;
+
+/// Small sizes with everything switched on.
+fn small() -> StDitConfig {
+    StDitConfig {
+        image_width: 8,
+        image_height: 12,
+        patch: 4,
+        dim: 16,
+        depth: 2,
+        heads: 2,
+        hidden: 24,
+        time_every: 2,
+        context: 4,
+        action: 3,
+        parameters: 2,
+        gbuffer: 2,
+        levels: 3,
+    }
+}
+
+/// A model all of whose parameters are away from zero, in double precision.
+fn model(config: &StDitConfig) -> (StDit, Params) {
+    let mut params = Params::new(5, DType::F64, &Device::Cpu);
+    let model = StDit::new(config, &mut params).unwrap();
+    for param in params.iter() {
+        let bump = noise::normal(9, &param.name, 0, param.var.shape(), DType::F64, &Device::Cpu).unwrap();
+        param.var.set(&(param.var.as_tensor() + bump * 0.2).unwrap()).unwrap();
+    }
+    (model, params)
+}
+
+/// Inputs of a window.
+struct Window {
+    frames: Tensor,
+    tau: Tensor,
+    level: Tensor,
+    action: Tensor,
+    parameters: Tensor,
+    gbuffer: Tensor,
+}
+
+impl Window {
+    fn new(config: &StDitConfig, batch: usize, frames: usize) -> Self {
+        let draw = |name: &str, dims: &[usize]| noise::normal(1, name, 0, dims, DType::F64, &Device::Cpu).unwrap();
+        let (h, w) = (config.image_height, config.image_width);
+        let count = batch * frames;
+        let tau: Vec<f64> = (0..count).map(|i| (i % 5) as f64 / 4.0).collect();
+        let level: Vec<u32> = (0..count).map(|i| (i % config.levels) as u32).collect();
+        Self {
+            frames: draw("frames", &[batch, frames, CHANNELS, h, w]),
+            tau: Tensor::from_vec(tau, (batch, frames), &Device::Cpu).unwrap(),
+            level: Tensor::from_vec(level, (batch, frames), &Device::Cpu).unwrap(),
+            action: draw("action", &[batch, frames, config.action + 1]),
+            parameters: draw("parameters", &[batch, config.parameters + 1]),
+            gbuffer: draw("gbuffer", &[batch, frames, config.gbuffer, h, w]),
+        }
+    }
+
+    fn inputs(&self) -> Inputs<'_> {
+        Inputs {
+            frames: &self.frames,
+            tau: &self.tau,
+            level: &self.level,
+            action: Some(&self.action),
+            parameters: Some(&self.parameters),
+            gbuffer: Some(&self.gbuffer),
+        }
+    }
+
+    /// Frame `t` alone.
+    fn at(&self, t: usize) -> Self {
+        let cut = |x: &Tensor| x.narrow(1, t, 1).unwrap();
+        Self {
+            frames: cut(&self.frames),
+            tau: cut(&self.tau),
+            level: cut(&self.level),
+            action: cut(&self.action),
+            parameters: self.parameters.clone(),
+            gbuffer: cut(&self.gbuffer),
+        }
+    }
+}
+
+fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
+    (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
+}
+
+#[test]
+fn a_frame_depends_on_those_before_it_and_on_none_after() {
+    let config = small();
+    let (model, _) = model(&config);
+    let window = Window::new(&config, 1, 4);
+    let base = model.forward(&window.inputs()).unwrap();
+    let mut changed = Window::new(&config, 1, 4);
+    let bump = Tensor::cat(
+        &[
+            window.frames.narrow(1, 0, 2).unwrap().zeros_like().unwrap(),
+            window.frames.narrow(1, 2, 1).unwrap().ones_like().unwrap(),
+            window.frames.narrow(1, 3, 1).unwrap().zeros_like().unwrap(),
+        ],
+        1,
+    )
+    .unwrap();
+    changed.frames = (&window.frames + bump).unwrap();
+    let out = model.forward(&changed.inputs()).unwrap();
+    let difference = |t: usize| largest_difference(&base.narrow(1, t, 1).unwrap(), &out.narrow(1, t, 1).unwrap());
+    assert_eq!([difference(0), difference(1)], [0.0, 0.0]);
+    assert!(difference(2) > 1e-3 && difference(3) > 1e-3, "{} {}", difference(2), difference(3));
+}
+
+#[test]
+fn decoding_with_a_cache_equals_the_whole_window() {
+    let config = small();
+    let (model, _) = model(&config);
+    // Longer than the context, so that the past is forgotten in both.
+    let window = Window::new(&config, 2, 7);
+    let whole = model.forward(&window.inputs()).unwrap();
+    let mut cache = model.start();
+    for t in 0..7 {
+        let frame = window.at(t);
+        let one = model.predict(&frame.inputs(), &cache).unwrap();
+        let difference = largest_difference(&one, &whole.narrow(1, t, 1).unwrap());
+        assert!(difference < 1e-12, "frame {t}: {difference}");
+        model.take(&frame.inputs(), &mut cache).unwrap();
+    }
+    assert_eq!(cache.position(), 7);
+}
+
+#[test]
+fn a_cache_keeps_the_context_and_no_more() {
+    let config = StDitConfig { context: 1, ..small() };
+    let (model, _) = model(&config);
+    let window = Window::new(&config, 1, 3);
+    let whole = model.forward(&window.inputs()).unwrap();
+    let mut cache = model.start();
+    for t in 0..3 {
+        let frame = window.at(t);
+        let one = model.predict(&frame.inputs(), &cache).unwrap();
+        assert!(largest_difference(&one, &whole.narrow(1, t, 1).unwrap()) < 1e-12);
+        model.take(&frame.inputs(), &mut cache).unwrap();
+    }
+}
+
+/// Σ out ⊙ r, for a fixed random r: a scalar that every output takes part in.
+fn scalar(model: &StDit, window: &Window) -> Tensor {
+    let out = model.forward(&window.inputs()).unwrap();
+    let r = noise::normal(2, "direction", 0, out.shape(), DType::F64, &Device::Cpu).unwrap();
+    (out * r).unwrap().sum_all().unwrap()
+}
+
+#[test]
+fn every_parameter_has_the_gradient_of_finite_differences() {
+    /// Step of the central difference: its error is of order h², rounding of order 1e-16 / h.
+    const H: f64 = 1e-5;
+    /// Relative; both errors above are below it by more than ten times.
+    const TOLERANCE: f64 = 1e-6;
+    let config = small();
+    let (model, params) = model(&config);
+    let window = Window::new(&config, 2, 3);
+    let gradients = scalar(&model, &window).backward().unwrap();
+    for Param { name, var, .. } in params.iter() {
+        let gradient = gradients.get(var).unwrap_or_else(|| panic!("{name} has no gradient"));
+        let direction = noise::normal(3, name, 0, var.shape(), DType::F64, &Device::Cpu).unwrap();
+        let expected: f64 = (gradient * &direction).unwrap().sum_all().unwrap().to_scalar().unwrap();
+        let start = var.as_detached_tensor().copy().unwrap();
+        let at = |h: f64| -> f64 {
+            var.set(&(&start + (&direction * h).unwrap()).unwrap()).unwrap();
+            scalar(&model, &window).to_scalar().unwrap()
+        };
+        let measured = (at(H) - at(-H)) / (2.0 * H);
+        var.set(&start).unwrap();
+        let scale = expected.abs().max(1.0);
+        assert!((measured - expected).abs() < TOLERANCE * scale, "{name}: expected {expected}, measured {measured}");
+        assert!(expected != 0.0, "{name} does nothing");
+    }
+}
+
+#[test]
+fn every_input_has_the_gradient_of_finite_differences() {
+    const H: f64 = 1e-5;
+    let config = small();
+    let (model, _) = model(&config);
+    let mut window = Window::new(&config, 1, 3);
+    let var = Var::from_tensor(&window.frames).unwrap();
+    window.frames = var.as_tensor().clone();
+    let gradient = scalar(&model, &window).backward().unwrap().get(&var).unwrap().clone();
+    let direction = noise::normal(3, "frames", 0, var.shape(), DType::F64, &Device::Cpu).unwrap();
+    let expected: f64 = (gradient * &direction).unwrap().sum_all().unwrap().to_scalar().unwrap();
+    let start = var.as_detached_tensor().copy().unwrap();
+    let at = |h: f64| -> f64 {
+        var.set(&(&start + (&direction * h).unwrap()).unwrap()).unwrap();
+        scalar(&model, &window).to_scalar().unwrap()
+    };
+    let measured = (at(H) - at(-H)) / (2.0 * H);
+    assert!((measured - expected).abs() < 1e-6 * expected.abs().max(1.0), "expected {expected}, measured {measured}");
+}
+
+#[test]
+fn a_new_model_carries_the_last_frame_on() {
+    let config = small();
+    let mut params = Params::new(5, DType::F64, &Device::Cpu);
+    let model = StDit::new(&config, &mut params).unwrap();
+    let window = Window::new(&config, 1, 3);
+    let out = model.forward(&window.inputs()).unwrap();
+    assert_eq!(largest_difference(&out.narrow(1, 1, 2).unwrap(), &window.frames.narrow(1, 0, 2).unwrap()), 0.0);
+}
+
+#[test]
+fn a_gbuffer_of_zeros_is_none() {
+    let config = small();
+    let (model, params) = model(&config);
+    // The layer's bias would tell the two apart.
+    let bias = &params.get("gbuffer.bias").map(|param| param.var.clone());
+    assert!(bias.is_none(), "a conditioning layer that can be left out has no bias");
+    let mut window = Window::new(&config, 1, 2);
+    window.gbuffer = window.gbuffer.zeros_like().unwrap();
+    let told = model.forward(&window.inputs()).unwrap();
+    let untold = model.forward(&Inputs { gbuffer: None, ..window.inputs() }).unwrap();
+    assert_eq!(largest_difference(&told, &untold), 0.0);
+}
+
+#[test]
+fn inputs_of_another_shape_are_named() {
+    let config = small();
+    let (model, _) = model(&config);
+    let window = Window::new(&config, 2, 3);
+    let wrong = Tensor::zeros((2, 3, config.action), DType::F64, &Device::Cpu).unwrap();
+    let error = model.forward(&Inputs { action: Some(&wrong), ..window.inputs() }).unwrap_err().to_string();
+    assert!(error.contains("action") && error.contains("[2, 3, 4]"), "{error}");
+    let wrong = Tensor::zeros((2, 3, 3, 8, 12), DType::F64, &Device::Cpu).unwrap();
+    let error = model.forward(&Inputs { frames: &wrong, ..window.inputs() }).unwrap_err().to_string();
+    assert!(error.contains("frames") && error.contains("12, 8"), "{error}");
+    let blind = StDitConfig { gbuffer: 0, ..config };
+    let (model, _) = self::model(&blind);
+    let error = model.forward(&window.inputs()).unwrap_err().to_string();
+    assert!(error.contains("gbuffer") && error.contains("takes none"), "{error}");
+}
+
+#[test]
+fn sizes_that_no_model_can_have_are_refused() {
+    for (wrong, field) in [
+        (StDitConfig { patch: 5, ..small() }, "image_width"),
+        (StDitConfig { heads: 3, ..small() }, "dim"),
+        (StDitConfig { depth: 0, ..small() }, "depth"),
+        (StDitConfig { time_every: 3, ..small() }, "time_every"),
+        (StDitConfig { levels: 40, ..small() }, "levels"),
+    ] {
+        let error = StDit::new(&wrong, &mut Params::new(0, DType::F32, &Device::Cpu)).unwrap_err();
+        assert!(error.to_string().starts_with(field), "{error}");
+    }
+}
