@@ -13,6 +13,11 @@
 //! Every operation gives the same bits for any number of threads. Bits may differ between
 //! instruction sets, since fused multiply-add and the number of lanes do.
 
+// The one crate that may: raw pointers into disjoint parts of one output, and memory that is written before it is read.
+#![allow(unsafe_code)]
+#![deny(unsafe_op_in_unsafe_fn)]
+#![warn(clippy::undocumented_unsafe_blocks)]
+
 pub mod activation;
 pub mod attention;
 pub mod buffer;

@@ -119,6 +119,25 @@ const PORTABLE_ALL_THE_SAME: &[(&str, &str, &str)] = &[(
     "how long to wait for a program that closed its output: it only words an error message",
 )];
 
+/// What no model may call: layers of candle that drop the gradient without an error or run on one thread where
+/// `worldloom-kernels` has the operation, and its generator, which cannot be seeded on the CPU.
+const CANDLE_TRAPS: &[&str] = &[
+    "candle_nn",
+    "softmax_last_dim",
+    "rotary_emb::",
+    "upsample_nearest",
+    ".scatter(",
+    ".scatter_add(",
+    ".silu()",
+    ".gelu()",
+    ".gelu_erf()",
+    ".conv1d(",
+    ".conv2d(",
+    ".matmul(",
+    "Tensor::rand",
+    "Var::rand",
+];
+
 /// Where `unsafe` may stand, besides `kernels/`: the FFmpeg calls.
 const UNSAFE_FOLDERS: &[&str] = &["kernels/"];
 const UNSAFE_FILES_MOST: usize = 1;
@@ -358,6 +377,15 @@ fn unsafe_stands_only_where_it_is_allowed() {
         datasets && places.len() <= UNSAFE_FILES_MOST,
         "expected unsafe code in kernels/ and in at most {UNSAFE_FILES_MOST} file of datasets/, found {places:?}"
     );
+}
+
+#[test]
+fn models_call_nothing_of_candle_that_drops_a_gradient() {
+    let found = words_in_code(&["models/src"], CANDLE_TRAPS, &[]);
+    report("expected models to use the operations of worldloom-kernels and seeded noise", found);
+    let caught = |line: &str| CANDLE_TRAPS.iter().any(|trap| line.contains(trap));
+    assert!(caught("candle_nn::ops::softmax_last_dim(&x)?"), "expected the rule to see a trap");
+    assert!(!caught("kernels::linear(&x, &w, None)?"), "expected the rule to let our operations through");
 }
 
 #[test]
