@@ -5,6 +5,7 @@ mod attention;
 mod check;
 mod linear;
 mod math;
+mod memory;
 mod norm;
 mod optim;
 mod reduce;
