@@ -15,12 +15,8 @@ pub fn keep_freed_memory() -> bool {
         // Never from mmap, whose blocks return to the system at once; never trimmed at the top of the heap.
         // One heap for all threads, since those of other threads are small mappings that come and go; large
         // buffers are too few for its lock to matter. Grown by 64 MiB at a time.
-        let options = [
-            (libc::M_ARENA_MAX, 1),
-            (libc::M_MMAP_MAX, 0),
-            (libc::M_TRIM_THRESHOLD, -1),
-            (libc::M_TOP_PAD, 64 << 20),
-        ];
+        let options =
+            [(libc::M_ARENA_MAX, 1), (libc::M_MMAP_MAX, 0), (libc::M_TRIM_THRESHOLD, -1), (libc::M_TOP_PAD, 64 << 20)];
         // SAFETY: `mallopt` takes two numbers, locks the allocator itself and refuses what it does not know.
         options.into_iter().all(|(option, value)| unsafe { libc::mallopt(option, value) } == 1)
     }

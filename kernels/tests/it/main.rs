@@ -1,5 +1,7 @@
 //! Tests of the kernels: gradients against finite differences, values against naive loops.
 
+#![allow(clippy::unwrap_used)]
+
 mod activation;
 mod attention;
 mod check;
