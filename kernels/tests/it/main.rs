@@ -3,6 +3,7 @@
 mod activation;
 mod attention;
 mod check;
+mod group_norm;
 mod linear;
 mod math;
 mod norm;
