@@ -16,6 +16,7 @@
 pub mod activation;
 pub mod attention;
 pub mod buffer;
+pub mod conv;
 pub mod embedding;
 pub mod error;
 pub mod group_norm;
@@ -34,6 +35,7 @@ mod scratch;
 
 pub use activation::{Activation, bias_activation, gelu, gelu_tanh, silu, swiglu};
 pub use attention::{Axis, Mask, Rope, attention, attention_packed};
+pub use conv::conv2d;
 pub use embedding::embedding;
 pub use error::KernelError;
 pub use group_norm::{group_norm, group_norm_silu};

@@ -3,6 +3,7 @@
 mod activation;
 mod attention;
 mod check;
+mod conv;
 mod group_norm;
 mod linear;
 mod math;
