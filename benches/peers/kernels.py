@@ -39,7 +39,8 @@ def measure(run):
     return statistics.median(times), cpu_ms
 
 
-def attention(axis, causal, heads=4):
+def attention(axis, causal, heads=4, window=None):
+    import torch
     import torch.nn.functional as F
 
     def run(qkv):
@@ -50,7 +51,10 @@ def attention(axis, causal, heads=4):
             rows = lambda x: x.reshape(b * t, n, heads, -1).transpose(1, 2)
         else:
             rows = lambda x: x.permute(0, 2, 3, 1, 4).reshape(b * n, heads, t, -1)
-        out = F.scaled_dot_product_attention(rows(q), rows(k), rows(v), is_causal=causal)
+        mask = None
+        if window:
+            mask = torch.ones(t, t, dtype=torch.bool).tril().triu(1 - window)
+        out = F.scaled_dot_product_attention(rows(q), rows(k), rows(v), attn_mask=mask, is_causal=causal)
         if axis == "space":
             return out.transpose(1, 2).reshape(b, t, n, c)
         return out.view(b, n, heads, t, c // heads).permute(0, 3, 1, 2, 4).reshape(b, t, n, c)
@@ -101,10 +105,18 @@ def operations():
         "embedding": lambda x: F.embedding(ids(8192, x.shape[0]), x),
         "mean_all": lambda x: x.mean(),
         "group_norm": lambda x, w, b: F.group_norm(x, 8, w, b, 1e-5),
+        "group_norm_silu": lambda x, w, b: F.silu(F.group_norm(x, 8, w, b, 1e-5)),
         "conv3x3": lambda x, w, b: F.conv2d(x, w, b, padding=1),
+        "conv3x3_small": lambda x, w, b: F.conv2d(x, w, b, padding=1),
+        "conv3x3_stride2": lambda x, w, b: F.conv2d(x, w, b, stride=2, padding=1),
+        "conv1x1": F.conv2d,
+        "conv_patches": lambda x, w, b: F.conv2d(x, w, b, stride=8),
+        "conv_depthwise": lambda x, w, b: F.conv2d(x, w, b, padding=1, groups=64),
         "attention_space": attention("space", False),
         "attention_time": attention("time", True),
+        "attention_window": attention("time", False, window=4),
         "attention_long": attention("space", False),
+        "attention_long_causal": attention("space", True),
     }
 
 

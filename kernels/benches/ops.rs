@@ -66,6 +66,36 @@ fn cases() -> Result<Vec<Case>> {
         case("embedding", &[&[IDS, D]], move |x| kernels::embedding(&x[0], &ids)),
         case("attention_space", &[&[B, T, N, 3 * D]], |x| attention_packed(&x[0], 4, Axis::Space, Mask::Full, None)),
         case("attention_time", &[&[B, T, N, 3 * D]], |x| attention_packed(&x[0], 4, Axis::Time, Mask::Causal, None)),
+        case("group_norm", &[&[B, 64, 32, 32], &[64], &[64]], |x| {
+            kernels::group_norm(&x[0], 8, Some(&x[1]), Some(&x[2]), 1e-5)
+        }),
+        case("group_norm_silu", &[&[B, 64, 32, 32], &[64], &[64]], |x| {
+            kernels::group_norm_silu(&x[0], 8, Some(&x[1]), Some(&x[2]), 1e-5)
+        }),
+        case("conv3x3", &[&[B, 64, 32, 32], &[64, 64, 3, 3], &[64]], |x| {
+            kernels::conv2d(&x[0], &x[1], Some(&x[2]), 1, 1, 1)
+        }),
+        case("conv3x3_small", &[&[B, 128, 8, 8], &[128, 128, 3, 3], &[128]], |x| {
+            kernels::conv2d(&x[0], &x[1], Some(&x[2]), 1, 1, 1)
+        }),
+        case("conv3x3_stride2", &[&[B, 64, 32, 32], &[128, 64, 3, 3], &[128]], |x| {
+            kernels::conv2d(&x[0], &x[1], Some(&x[2]), 2, 1, 1)
+        }),
+        case("conv1x1", &[&[B, 128, 32, 32], &[64, 128, 1, 1], &[64]], |x| {
+            kernels::conv2d(&x[0], &x[1], Some(&x[2]), 1, 0, 1)
+        }),
+        case("conv_patches", &[&[B, 3, 64, 64], &[128, 3, 8, 8], &[128]], |x| {
+            kernels::conv2d(&x[0], &x[1], Some(&x[2]), 8, 0, 1)
+        }),
+        case("conv_depthwise", &[&[B, 64, 32, 32], &[64, 1, 3, 3], &[64]], |x| {
+            kernels::conv2d(&x[0], &x[1], Some(&x[2]), 1, 1, 64)
+        }),
+        case("attention_window", &[&[B, T, N, 3 * D]], |x| {
+            attention_packed(&x[0], 4, Axis::Time, Mask::Window { size: 4 }, None)
+        }),
+        case("attention_long_causal", &[&[1, 4, 1024, 3 * 256]], |x| {
+            attention_packed(&x[0], 4, Axis::Space, Mask::Causal, None)
+        }),
         case("attention_long", &[&[1, 4, 1024, 3 * 256]], |x| {
             attention_packed(&x[0], 4, Axis::Space, Mask::Full, None)
         }),

@@ -17,8 +17,10 @@
 pub mod activation;
 pub mod attention;
 pub mod buffer;
+pub mod conv;
 pub mod embedding;
 pub mod error;
+pub mod group_norm;
 mod groups;
 pub mod lanes;
 pub mod linear;
@@ -35,8 +37,10 @@ mod scratch;
 
 pub use activation::{Activation, bias_activation, gelu, gelu_tanh, silu, swiglu};
 pub use attention::{Axis, Mask, Rope, attention, attention_packed};
+pub use conv::conv2d;
 pub use embedding::embedding;
 pub use error::KernelError;
+pub use group_norm::{group_norm, group_norm_silu};
 pub use linear::{gated_mlp, linear};
 pub use norm::{gated_residual, layer_norm, layer_norm_modulated, rms_norm};
 pub use optim::{AdamW, AdamWConfig, AdamWState, StepReport};

@@ -5,6 +5,8 @@
 mod activation;
 mod attention;
 mod check;
+mod conv;
+mod group_norm;
 mod linear;
 mod math;
 mod memory;
