@@ -2,7 +2,9 @@
 """Our operations beside PyTorch eager's, forward alone and with the backward pass, on the same threads.
 
 Runs kernels/benches/ops.rs and the same operations on the same shapes in PyTorch, three rounds by turns, and
-prints medians of wall time with the ratio (below 1: ours is faster). Needs an idle machine.
+prints medians of wall time with the ratio (below 1: ours is faster). Needs an idle machine: PyTorch's threads spin
+while they wait, so that on a busy one both its times say nothing; there, compare CPU times with `--threads 1`.
+Our program keeps freed memory (`worldloom_kernels::memory`), as our trainers do; PyTorch runs as installed.
 
     python benches/peers/kernels.py --program PATH [--threads 2] [--json FILE] [NAME…]
 
@@ -10,6 +12,7 @@ PATH is the bench program: `cargo bench -p worldloom-kernels --no-run` prints it
 """
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -20,6 +23,7 @@ import time
 
 BUDGET_SECS = 0.6
 FEWEST, MOST = 5, 200
+KEYS = ("forward_ms", "both_ms", "forward_cpu_ms", "both_cpu_ms")
 
 
 def measure(run):
@@ -35,7 +39,8 @@ def measure(run):
     return statistics.median(times), cpu_ms
 
 
-def attention(axis, causal, heads=4):
+def attention(axis, causal, heads=4, window=None):
+    import torch
     import torch.nn.functional as F
 
     def run(qkv):
@@ -46,12 +51,30 @@ def attention(axis, causal, heads=4):
             rows = lambda x: x.reshape(b * t, n, heads, -1).transpose(1, 2)
         else:
             rows = lambda x: x.permute(0, 2, 3, 1, 4).reshape(b * n, heads, t, -1)
-        out = F.scaled_dot_product_attention(rows(q), rows(k), rows(v), is_causal=causal)
+        mask = None
+        if window:
+            mask = torch.ones(t, t, dtype=torch.bool).tril().triu(1 - window)
+        out = F.scaled_dot_product_attention(rows(q), rows(k), rows(v), attn_mask=mask, is_causal=causal)
         if axis == "space":
             return out.transpose(1, 2).reshape(b, t, n, c)
         return out.view(b, n, heads, t, c // heads).permute(0, 3, 1, 2, 4).reshape(b, t, n, c)
 
     return run
+
+
+@functools.cache
+def weights(rows):
+    import torch
+
+    return torch.ones(rows, 1)
+
+
+@functools.cache
+def ids(count, rows):
+    """The ids of ops.rs."""
+    import torch
+
+    return torch.arange(count) * 37 % rows
 
 
 def operations():
@@ -76,14 +99,24 @@ def operations():
         "swiglu": swiglu,
         "bias_gelu": lambda x, b: F.gelu(x + b),
         "linear": F.linear,
-        "weighted_mse": lambda a, b, w: ((a - b).square() * w.unsqueeze(1)).mean(),
+        "weighted_mse": lambda a, b: ((a - b).square() * weights(a.shape[0])).mean(),
         "sum_dim0": lambda x: x.sum(0),
+        "sum_tokens": lambda x: x.sum(1),
+        "embedding": lambda x: F.embedding(ids(8192, x.shape[0]), x),
         "mean_all": lambda x: x.mean(),
         "group_norm": lambda x, w, b: F.group_norm(x, 8, w, b, 1e-5),
+        "group_norm_silu": lambda x, w, b: F.silu(F.group_norm(x, 8, w, b, 1e-5)),
         "conv3x3": lambda x, w, b: F.conv2d(x, w, b, padding=1),
+        "conv3x3_small": lambda x, w, b: F.conv2d(x, w, b, padding=1),
+        "conv3x3_stride2": lambda x, w, b: F.conv2d(x, w, b, stride=2, padding=1),
+        "conv1x1": F.conv2d,
+        "conv_patches": lambda x, w, b: F.conv2d(x, w, b, stride=8),
+        "conv_depthwise": lambda x, w, b: F.conv2d(x, w, b, padding=1, groups=64),
         "attention_space": attention("space", False),
         "attention_time": attention("time", True),
+        "attention_window": attention("time", False, window=4),
         "attention_long": attention("space", False),
+        "attention_long_causal": attention("space", True),
     }
 
 
@@ -105,6 +138,28 @@ def measure_torch(op, shapes):
 
     both = measure(both)
     return {"op": op, "forward_ms": forward[0], "both_ms": both[0], "forward_cpu_ms": forward[1], "both_cpu_ms": both[1]}
+
+
+def measure_torch_adamw(shapes):
+    """clip_grad_norm_, the fused AdamW and a foreach average of the weights: PyTorch's fastest eager step."""
+    import torch
+
+    torch.manual_seed(0)
+    parameters = [torch.randn(shape, requires_grad=True) for shape in shapes]
+    averages = [parameter.detach().clone() for parameter in parameters]
+    gradients = [2 * parameter.detach() for parameter in parameters]
+    optimiser = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
+
+    def step():
+        for parameter, gradient in zip(parameters, gradients):
+            parameter.grad = gradient
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(averages, parameters, 0.001)
+
+    wall_ms, cpu_ms = measure(step)
+    return {"op": "adamw", "forward_ms": wall_ms, "forward_cpu_ms": cpu_ms}
 
 
 def measure_ours(program, threads, names):
@@ -130,12 +185,16 @@ def main():
             ours.setdefault(found["op"], []).append(found)
             shapes[found["op"]] = found["shape"]
         for op in ours:
-            if op in operations():
+            if op == "adamw":
+                theirs.setdefault(op, []).append(measure_torch_adamw(shapes[op]))
+            elif op in operations():
                 theirs.setdefault(op, []).append(measure_torch(op, shapes[op]))
     rows = []
     for op, found in ours.items():
         row = {"op": op, "shape": shapes[op]}
-        for key in ("forward_ms", "both_ms", "forward_cpu_ms", "both_cpu_ms"):
+        for key in KEYS:
+            if key not in found[0]:
+                continue
             row[key] = statistics.median(x[key] for x in found)
             if op in theirs:
                 row["torch_" + key] = statistics.median(x[key] for x in theirs[op])
@@ -155,12 +214,15 @@ def main():
     print(f"{'operation':22}{heads}   ms: medians of wall time, means of CPU time")
     for row in rows:
         line = f"{row['op']:22}"
-        for key in ("forward_ms", "both_ms", "forward_cpu_ms", "both_cpu_ms"):
+        for key in KEYS:
+            if key not in row:
+                line += f"{'':27}"
+                continue
             theirs_ms = row.get("torch_" + key)
             line += f"{row[key]:10.3f}"
             line += f"{theirs_ms:10.3f}{row[key] / theirs_ms:7.2f}" if theirs_ms else f"{'':17}"
         print(line)
-    slower = [row["op"] for row in rows if row.get("ratio_both", 0) > 1]
+    slower = [row["op"] for row in rows if row.get("ratio_both", row.get("ratio_forward", 0)) > 1]
     print("slower than PyTorch: " + (", ".join(slower) or "none"))
     return 0
 

@@ -4,6 +4,7 @@
 //! operation is as long as the operation itself. A [`Buffer`] is allocated as it comes, written
 //! through [`MaybeUninit`] slots, and turned into a `Vec` once every slot was written.
 
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 /// A fixed number of slots that are yet to be written.
@@ -56,3 +57,33 @@ pub unsafe trait Slot<T>: Send {}
 unsafe impl<T: Send> Slot<T> for T {}
 // SAFETY: `MaybeUninit<T>` has the layout of `T`.
 unsafe impl<T: Send> Slot<T> for MaybeUninit<T> {}
+
+/// A buffer that several threads fill, each its own elements, where those are not one run of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<'a, R> {
+    start: *mut R,
+    len: usize,
+    memory: PhantomData<&'a mut [R]>,
+}
+
+// SAFETY: only `slice` reaches the memory, and its callers promise disjoint elements.
+unsafe impl<R: Send> Send for Shared<'_, R> {}
+// SAFETY: as above.
+unsafe impl<R: Send> Sync for Shared<'_, R> {}
+
+impl<'a, R> Shared<'a, R> {
+    pub(crate) fn new(memory: &'a mut [R]) -> Self {
+        Self { start: memory.as_mut_ptr(), len: memory.len(), memory: PhantomData }
+    }
+
+    /// `len` elements from `start`.
+    ///
+    /// # Safety
+    /// No other thread may reach any of them while the slice lives.
+    #[inline(always)]
+    pub(crate) unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [R] {
+        assert!(start + len <= self.len, "a kernel wrote past its output: {start} + {len} of {}", self.len);
+        // SAFETY: in bounds, as just checked; not aliased, as the caller promises.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+}

@@ -9,6 +9,7 @@
 //!   run time; vectorised exp, tanh and erf with stated error bounds.
 //! - [`par`], [`buffer`], [`plumbing`]: splitting rows over threads in blocks that do not depend on
 //!   the number of threads, output memory without zeroing, candle's storage as slices.
+//! - [`memory`]: keeping freed memory between training steps.
 //!
 //! Every operation gives the same bits for any number of threads. Bits may differ between
 //! instruction sets, since fused multiply-add and the number of lanes do.
@@ -21,12 +22,15 @@
 pub mod activation;
 pub mod attention;
 pub mod buffer;
+pub mod conv;
 pub mod embedding;
 pub mod error;
+pub mod group_norm;
 mod groups;
 pub mod lanes;
 pub mod linear;
 pub mod math;
+pub mod memory;
 mod micro;
 pub mod norm;
 pub mod optim;
@@ -38,8 +42,10 @@ mod scratch;
 
 pub use activation::{Activation, bias_activation, gelu, gelu_tanh, silu, swiglu};
 pub use attention::{Axis, Mask, Rope, attention, attention_packed};
+pub use conv::conv2d;
 pub use embedding::embedding;
 pub use error::KernelError;
+pub use group_norm::{group_norm, group_norm_silu};
 pub use linear::{gated_mlp, linear};
 pub use norm::{gated_residual, layer_norm, layer_norm_modulated, rms_norm};
 pub use optim::{AdamW, AdamWConfig, AdamWState, StepReport};

@@ -8,12 +8,12 @@ use gemm::Parallelism;
 
 use crate::activation::swiglu;
 use crate::buffer::Buffer;
-use crate::{by_dtype, par};
 use crate::error::shape_error;
 use crate::groups::{Groups, tensor, with_values};
 use crate::plumbing::{same_dtype, storage, values, wants_gradient};
 use crate::real::Real;
 use crate::reduce::sum_rows;
+use crate::{by_dtype, par};
 
 /// Multiply-adds below which a product stays on the calling thread: waking another costs about as much.
 const SERIAL_BELOW: usize = 1 << 18;
@@ -45,7 +45,13 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 ///
 /// # Errors
 /// As [`linear`], and an odd number of units.
-pub fn gated_mlp(x: &Tensor, up: &Tensor, up_bias: Option<&Tensor>, down: &Tensor, down_bias: Option<&Tensor>) -> Result<Tensor> {
+pub fn gated_mlp(
+    x: &Tensor,
+    up: &Tensor,
+    up_bias: Option<&Tensor>,
+    down: &Tensor,
+    down_bias: Option<&Tensor>,
+) -> Result<Tensor> {
     linear(&swiglu(&linear(x, up, up_bias)?)?, down, down_bias)
 }
 
@@ -78,7 +84,13 @@ impl<'a, T> Matrix<'a, T> {
 ///
 /// # Safety
 /// `into` points at m·n values that nobody else uses, written before if `accumulate`; `a` and `b` hold m·k and k·n values.
-unsafe fn product<T: Real>((m, k, n): (usize, usize, usize), a: Matrix<T>, b: Matrix<T>, into: *mut T, accumulate: bool) {
+unsafe fn product<T: Real>(
+    (m, k, n): (usize, usize, usize),
+    a: Matrix<T>,
+    b: Matrix<T>,
+    into: *mut T,
+    accumulate: bool,
+) {
     if m == 0 || n == 0 {
         return;
     }
@@ -160,7 +172,12 @@ impl Linear {
         }
     }
 
-    fn run(self, x: (&CpuStorage, &Layout), weight: (&CpuStorage, &Layout), bias: Option<(&CpuStorage, &Layout)>) -> Result<(CpuStorage, Shape)> {
+    fn run(
+        self,
+        x: (&CpuStorage, &Layout),
+        weight: (&CpuStorage, &Layout),
+        bias: Option<(&CpuStorage, &Layout)>,
+    ) -> Result<(CpuStorage, Shape)> {
         use candle_core::backend::BackendStorage;
         let mut dims = x.1.dims().to_vec();
         if let Some(last) = dims.last_mut() {
@@ -175,7 +192,13 @@ impl Linear {
 
     /// Gradients of x, weight and bias, of each one only if something asks for it: a network's first layer has
     /// no use for ∂x, nor a frozen layer for ∂W, and either is a third of the work.
-    fn gradients(self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, grad: &Tensor) -> Result<[Option<Tensor>; 3]> {
+    fn gradients(
+        self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        grad: &Tensor,
+    ) -> Result<[Option<Tensor>; 3]> {
         const OP: &str = "linear";
         by_dtype!(OP, x.dtype(), T => {
             with_values::<T, _>(OP, grad, |grad| {

@@ -32,6 +32,17 @@ impl Rows for Stride {
     }
 }
 
+/// Rows wherever a table says, such as the taps of a convolution in a padded image.
+#[derive(Clone, Copy)]
+pub(crate) struct Table<'a>(pub(crate) &'a [usize]);
+
+impl Rows for Table<'_> {
+    #[inline(always)]
+    fn offset(self, k: usize) -> usize {
+        self.0[k]
+    }
+}
+
 /// One product `C (+)= A·B`; run it with [`Simd::vectorize`].
 ///
 /// `vectors` counts vectors of the instruction set it runs on, so C and B are that many times

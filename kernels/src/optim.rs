@@ -157,7 +157,9 @@ impl<T: Real> AdamW<T> {
             }
             let square = with_values::<T, _>(OP, gradient, squared_norm)?;
             if !square.is_finite() {
-                return Err(KernelError::NotFinite { op: OP, what: format!("the gradient of parameter {index}") }.into());
+                return Err(
+                    KernelError::NotFinite { op: OP, what: format!("the gradient of parameter {index}") }.into()
+                );
             }
             squares += square;
         }
@@ -207,9 +209,8 @@ impl<T: Real> AdamW<T> {
     /// None but an allocation's.
     pub fn ema(&self) -> Result<Option<Vec<Tensor>>> {
         let Some(ema) = &self.ema else { return Ok(None) };
-        let tensor = |slot: &Slot| {
-            Tensor::from_slice(&ema[slot.start..slot.start + slot.len], slot.var.shape(), &Device::Cpu)
-        };
+        let tensor =
+            |slot: &Slot| Tensor::from_slice(&ema[slot.start..slot.start + slot.len], slot.var.shape(), &Device::Cpu);
         self.slots.iter().map(tensor).collect::<Result<_>>().map(Some)
     }
 
@@ -236,7 +237,10 @@ impl<T: Real> AdamW<T> {
             with_values::<T, _>(OP, tensor, <[T]>::to_vec)
         };
         if state.ema.is_some() != self.ema.is_some() {
-            return Err(argument_error(OP, "the state has an average and this optimiser has none, or the other way round"));
+            return Err(argument_error(
+                OP,
+                "the state has an average and this optimiser has none, or the other way round",
+            ));
         }
         let (mean, square) = (read("mean", &state.mean)?, read("square", &state.square)?);
         let ema = state.ema.as_ref().map(|ema| read("ema", ema)).transpose()?;

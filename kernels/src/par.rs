@@ -88,3 +88,24 @@ pub fn blocks<R: Send>(
         (0..number).map(|index| f(range(index))).collect()
     }
 }
+
+/// Multiply-adds below which a call stays on the calling thread: handing work to another costs about
+/// ten microseconds, and this many take about as long.
+const SEQUENTIAL_MULTIPLY_ADDS: usize = 1 << 19;
+
+/// Pieces per thread: enough that a thread which starts late still finds work, few enough that
+/// their scratch memory costs nothing.
+const PIECES_PER_THREAD: usize = 4;
+
+/// Cuts `0..items` into pieces and runs them, on the calling thread if there is little to do.
+///
+/// For items that do not depend on one another, each of which one thread writes: the cuts follow
+/// the number of threads, and no result may follow the cuts.
+pub fn pieces(items: usize, multiply_adds: usize, run: impl Fn(Range<usize>) + Sync) {
+    let threads = rayon::current_num_threads();
+    if threads == 1 || items < 2 || multiply_adds < SEQUENTIAL_MULTIPLY_ADDS {
+        return run(0..items);
+    }
+    let piece = items.div_ceil(threads * PIECES_PER_THREAD);
+    (0..items.div_ceil(piece)).into_par_iter().for_each(|i| run(i * piece..items.min((i + 1) * piece)));
+}

@@ -71,12 +71,7 @@ pub trait Real: WithDType + Pod + std::ops::Neg<Output = Self> {
     /// a / b.
     fn div<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// a · b + c, fused where the processor can.
-    fn mul_add<S: Simd>(
-        simd: S,
-        a: Self::Vector<S>,
-        b: Self::Vector<S>,
-        c: Self::Vector<S>,
-    ) -> Self::Vector<S>;
+    fn mul_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     /// −a.
     fn neg<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// |a|.
@@ -90,18 +85,9 @@ pub trait Real: WithDType + Pod + std::ops::Neg<Output = Self> {
     /// a < b; false where a lane is NaN.
     fn less<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
     /// `yes` where the mask holds, else `no`.
-    fn select<S: Simd>(
-        simd: S,
-        mask: Self::Mask<S>,
-        yes: Self::Vector<S>,
-        no: Self::Vector<S>,
-    ) -> Self::Vector<S>;
+    fn select<S: Simd>(simd: S, mask: Self::Mask<S>, yes: Self::Vector<S>, no: Self::Vector<S>) -> Self::Vector<S>;
     /// The magnitude of `a` with the sign of `sign`.
-    fn copysign<S: Simd>(
-        simd: S,
-        a: Self::Vector<S>,
-        sign: Self::Vector<S>,
-    ) -> Self::Vector<S>;
+    fn copysign<S: Simd>(simd: S, a: Self::Vector<S>, sign: Self::Vector<S>) -> Self::Vector<S>;
     /// The sum of the lanes.
     fn reduce_sum<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
     /// The largest lane; anything where a lane is NaN.

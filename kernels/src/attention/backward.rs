@@ -14,8 +14,9 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::forward::{QUERY_BLOCK, hide};
-use super::problem::{Problem, Shared};
+use super::problem::Problem;
 use super::view::{Rotation, View, gather, transpose};
+use crate::buffer::Shared;
 use crate::micro::{Product, Stride};
 use crate::scratch::Scratch;
 use crate::real::Real;

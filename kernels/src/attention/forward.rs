@@ -11,8 +11,9 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::problem::{Problem, Shared};
+use super::problem::Problem;
 use super::view::gather;
+use crate::buffer::Shared;
 use crate::micro::{Product, Stride};
 use crate::scratch::Scratch;
 use crate::real::Real;

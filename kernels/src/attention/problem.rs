@@ -1,6 +1,5 @@
 //! One attention call with its shapes checked and its tensors seen as slices.
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
 use pulp::Simd;
@@ -62,35 +61,5 @@ impl<R: Real> Problem<'_, R> {
                 transpose(simd, staging, count, self.dim, width, key_width, into);
             }
         }
-    }
-}
-
-/// A buffer that several threads fill, each its own elements.
-#[derive(Clone, Copy)]
-pub(super) struct Shared<'a, R> {
-    start: *mut R,
-    len: usize,
-    memory: PhantomData<&'a mut [R]>,
-}
-
-// SAFETY: only `slice` reaches the memory, and its callers promise disjoint elements.
-unsafe impl<R: Send> Send for Shared<'_, R> {}
-// SAFETY: as above.
-unsafe impl<R: Send> Sync for Shared<'_, R> {}
-
-impl<'a, R> Shared<'a, R> {
-    pub(super) fn new(memory: &'a mut [R]) -> Self {
-        Self { start: memory.as_mut_ptr(), len: memory.len(), memory: PhantomData }
-    }
-
-    /// `len` elements from `start`.
-    ///
-    /// # Safety
-    /// No other thread may reach any of them while the slice lives.
-    #[inline(always)]
-    pub(super) unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [R] {
-        assert!(start + len <= self.len, "a kernel wrote past its output: {start} + {len} of {}", self.len);
-        // SAFETY: in bounds, as just checked; not aliased, as the caller promises.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
 }

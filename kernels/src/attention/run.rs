@@ -1,34 +1,15 @@
 //! Splitting a problem over threads.
 
-use std::ops::Range;
-
 use candle_core::CpuStorage;
-use rayon::prelude::*;
 
 use super::backward::Backward;
 use super::forward::{Forward, QUERY_BLOCK};
-use super::problem::{Problem, Shared};
+use super::problem::Problem;
 use super::view::View;
+use crate::buffer::Shared;
 use crate::lanes::dispatch;
+use crate::par;
 use crate::real::Real;
-
-/// Multiply-adds of a call below which it stays on the calling thread: handing work to another
-/// costs about ten microseconds, and this many take about as long.
-const SERIAL_BELOW: usize = 1 << 19;
-
-/// Pieces per thread: enough that a thread which starts late still finds work, few enough that
-/// their scratch memory costs nothing.
-const PIECES_PER_THREAD: usize = 4;
-
-/// Cuts `0..items` into pieces and runs them, on the calling thread if there is little to do.
-fn in_pieces(items: usize, multiply_adds: usize, run: impl Fn(Range<usize>) + Sync) {
-    let threads = rayon::current_num_threads();
-    if threads == 1 || items < 2 || multiply_adds < SERIAL_BELOW {
-        return run(0..items);
-    }
-    let piece = items.div_ceil(threads * PIECES_PER_THREAD);
-    (0..items.div_ceil(piece)).into_par_iter().for_each(|i| run(i * piece..items.min((i + 1) * piece)));
-}
 
 /// The output `[groups, queries, heads, dim]` in the order of `p.into`, and the log-sum-exp
 /// `[groups, heads, queries]`.
@@ -40,7 +21,7 @@ pub(super) fn forward<R: Real>(p: &Problem<R>) -> (CpuStorage, CpuStorage) {
         // Few long heads: split their queries too, at the price of loading the keys once per part.
         let parts = rayon::current_num_threads().div_ceil(units).min(p.queries.div_ceil(QUERY_BLOCK));
         let (out, log_sum_exp) = (Shared::new(&mut out), Shared::new(&mut log_sum_exp));
-        in_pieces(units * parts, 2 * units * p.queries * p.keys * p.dim, |items| {
+        par::pieces(units * parts, 2 * units * p.queries * p.keys * p.dim, |items| {
             dispatch(Forward { problem: p, items, parts, out, log_sum_exp });
         });
     }
@@ -68,7 +49,7 @@ impl<R: Real> Gradient<'_, R> {
         // With no query there is nothing to do: the gradients of k and v stay zero.
         if units * p.queries > 0 {
             let shared = Shared::new(&mut into);
-            in_pieces(units, 5 * units * p.queries * p.keys * p.dim, |units| {
+            par::pieces(units, 5 * units * p.queries * p.keys * p.dim, |units| {
                 let [dq_view, dk_view, dv_view] = self.views;
                 dispatch(Backward {
                     problem: p,

@@ -1,10 +1,15 @@
 //! Tests of the kernels: gradients against finite differences, values against naive loops.
 
+#![allow(clippy::unwrap_used)]
+
 mod activation;
 mod attention;
 mod check;
+mod conv;
+mod group_norm;
 mod linear;
 mod math;
+mod memory;
 mod norm;
 mod optim;
 mod reduce;

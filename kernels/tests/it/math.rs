@@ -101,11 +101,9 @@ fn limits<T: Real + std::fmt::Debug>() {
     x[0] = T::NAN;
     x[1] = inf;
     x[2] = -inf;
-    for (function, at_zero, at_inf, at_minus_inf) in [
-        (Function::Exp, 1.0, f64::INFINITY, 0.0),
-        (Function::Tanh, 0.0, 1.0, -1.0),
-        (Function::Erf, 0.0, 1.0, -1.0),
-    ] {
+    for (function, at_zero, at_inf, at_minus_inf) in
+        [(Function::Exp, 1.0, f64::INFINITY, 0.0), (Function::Tanh, 0.0, 1.0, -1.0), (Function::Erf, 0.0, 1.0, -1.0)]
+    {
         let y: Vec<f64> = evaluate(function, &x).iter().map(|y| y.to_f64()).collect();
         for nan in [0, 16] {
             assert!(y[nan].is_nan(), "{function:?}(NaN) is {}", y[nan]);

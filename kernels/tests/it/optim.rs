@@ -10,7 +10,10 @@ const CONFIG: AdamWConfig =
 
 /// Two parameters, the first with decay; the second is long enough for threads.
 fn parameters(dtype: DType) -> Vec<Var> {
-    [noise(1, &[3, 7]), noise(2, &[50_001])].iter().map(|x| Var::from_tensor(&x.to_dtype(dtype).unwrap()).unwrap()).collect()
+    [noise(1, &[3, 7]), noise(2, &[50_001])]
+        .iter()
+        .map(|x| Var::from_tensor(&x.to_dtype(dtype).unwrap()).unwrap())
+        .collect()
 }
 
 /// The gradients of Σ aᵢ·θᵢ² / 2 at step `step`, for a fixed random a.

@@ -13,7 +13,10 @@ fn naive(x: &Tensor, dim: usize) -> Vec<f64> {
     let (outer, inner): (usize, usize) = (dims[..dim].iter().product(), dims[dim + 1..].iter().product());
     let x = values(x);
     let at = |o: usize, l: usize, i: usize| x[(o * dims[dim] + l) * inner + i];
-    (0..outer).flat_map(|o| (0..inner).map(move |i| (o, i))).map(|(o, i)| (0..dims[dim]).map(|l| at(o, l, i)).sum()).collect()
+    (0..outer)
+        .flat_map(|o| (0..inner).map(move |i| (o, i)))
+        .map(|(o, i)| (0..dims[dim]).map(|l| at(o, l, i)).sum())
+        .collect()
 }
 
 #[test]
@@ -48,7 +51,8 @@ fn squared_errors_are_their_definitions() {
         let (a, b, weight) = (noise(1, &[rows, width]), noise(2, &[rows, width]), noise(3, &[rows]));
         let squares: Vec<f64> = values(&a).iter().zip(values(&b)).map(|(a, b)| (a - b).powi(2)).collect();
         let count = (rows * width) as f64;
-        let expected: f64 = squares.iter().enumerate().map(|(i, s)| s * values(&weight)[i / width]).sum::<f64>() / count;
+        let expected: f64 =
+            squares.iter().enumerate().map(|(i, s)| s * values(&weight)[i / width]).sum::<f64>() / count;
         let what = format!("{rows} × {width}");
         assert_close(&values(&weighted_mse(&a, &b, &weight).unwrap()), &[expected], 1e-12, &what);
         assert_close(&values(&mse(&a, &b).unwrap()), &[squares.iter().sum::<f64>() / count], 1e-12, &what);

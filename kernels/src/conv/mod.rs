@@ -1,0 +1,182 @@
+//! Two-dimensional convolution (cross-correlation, as deep learning has it) on `[B, C, H, W]`,
+//! forward and backward, with any stride, padding and groups (depthwise included).
+//!
+//!   y[b, o, y, x] = bias[o] + Σ over c, i, j of w[o, c, i, j]·x_pad[b, c, y·s + i, x·s + j]
+//!
+//! The usual way through a general product unrolls the image kh·kw times (im2col) and adds columns
+//! back in the backward pass (col2im). Here strips of the image are laid out once, padded and split
+//! into the phases of the stride ([`planes`]), and the product reads each weight's operand from
+//! there through a table of offsets: nothing is unrolled, and every result is written once.
+
+mod forward;
+mod geometry;
+mod input_gradient;
+mod planes;
+mod weight_gradient;
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+
+use crate::by_dtype;
+use crate::error::{argument_error, shape_error};
+use crate::groups::{tensor, with_values};
+use crate::plumbing::{same_dtype, values, wants_gradient};
+use crate::real::Real;
+use geometry::Geometry;
+
+const OP: &str = "conv2d";
+
+/// Convolution of `x` `[B, C, H, W]` with `weight` `[O, C / groups, kh, kw]` and, if given, `bias`
+/// `[O]` → `[B, O, Ho, Wo]`, Ho = (H + 2·padding − kh) / stride + 1 rounded down, Wo alike.
+///
+/// # Errors
+/// Shapes or dtypes that do not agree, `groups` that divides not both C and O, a stride of 0, a
+/// kernel larger than the padded image.
+pub fn conv2d(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    stride: usize,
+    padding: usize,
+    groups: usize,
+) -> Result<Tensor> {
+    let &[batch, channels, height, width] = x.dims() else {
+        return Err(shape_error(OP, "x", "[B, C, H, W]", x.shape()));
+    };
+    let &[outputs, inputs, kh, kw] = weight.dims() else {
+        return Err(shape_error(OP, "weight", "[O, C / groups, kh, kw]", weight.shape()));
+    };
+    if groups == 0 || stride == 0 {
+        return Err(argument_error(OP, format!("groups is {groups} and stride {stride}, expected at least 1")));
+    }
+    if channels != inputs * groups || outputs % groups != 0 {
+        let expected = format!("[O, {channels} / {groups}, kh, kw] with O a multiple of {groups}");
+        return Err(shape_error(OP, "weight", expected, weight.shape()));
+    }
+    let fits = |size: usize, kernel: usize| (1..=size + 2 * padding).contains(&kernel);
+    if !fits(height, kh) || !fits(width, kw) {
+        let expected = format!("a kernel of at least 1 and at most the image {height} × {width} padded by {padding}");
+        return Err(shape_error(OP, "weight", expected, weight.shape()));
+    }
+    same_dtype(OP, x.dtype(), "weight", weight.dtype())?;
+    let result = |size: usize, kernel: usize| (size + 2 * padding - kernel) / stride + 1;
+    let geometry = Geometry {
+        batch,
+        groups,
+        inputs,
+        outputs: outputs / groups,
+        image: [height, width],
+        result: [result(height, kh), result(width, kw)],
+        kernel: [kh, kw],
+        stride,
+        padding,
+    };
+    match bias {
+        None => x.apply_op2(weight, Conv2d { geometry }),
+        Some(bias) if bias.dims() != [outputs] => Err(shape_error(OP, "bias", format!("[{outputs}]"), bias.shape())),
+        Some(bias) => {
+            same_dtype(OP, x.dtype(), "bias", bias.dtype())?;
+            x.apply_op3(weight, bias, Conv2d { geometry })
+        }
+    }
+}
+
+/// The op behind [`conv2d`].
+struct Conv2d {
+    geometry: Geometry,
+}
+
+impl Conv2d {
+    fn run(
+        &self,
+        x: (&CpuStorage, &Layout),
+        weight: (&CpuStorage, &Layout),
+        bias: Option<(&CpuStorage, &Layout)>,
+    ) -> Result<(CpuStorage, Shape)> {
+        use candle_core::backend::BackendStorage;
+        let g = &self.geometry;
+        by_dtype!(OP, x.0.dtype(), T => {
+            let bias = bias.map(|(storage, layout)| values::<T>(storage, layout)).transpose()?;
+            let (x, weight) = (values::<T>(x.0, x.1)?, values::<T>(weight.0, weight.1)?);
+            let out = forward::forward::<T>(g, &x, &weight, bias.as_deref());
+            Ok((out, Shape::from((g.batch, g.groups * g.outputs, g.result[0], g.result[1]))))
+        })
+    }
+
+    /// The gradients of x, and of weight and bias (both wherever either is wanted: the second costs
+    /// one pass over what the first reads).
+    fn gradients(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, grad: &Tensor) -> Result<[Option<Tensor>; 3]> {
+        by_dtype!(OP, x.dtype(), T => with_values::<T, _>(OP, grad, |grad| self.typed_gradients::<T>(x, weight, bias, grad))?)
+    }
+
+    fn typed_gradients<T: Real>(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        grad: &[T],
+    ) -> Result<[Option<Tensor>; 3]> {
+        let g = &self.geometry;
+        let mut gradients = [None, None, None];
+        if wants_gradient(x) {
+            let dx = with_values::<T, _>(OP, weight, |weight| input_gradient::input_gradient(g, weight, grad))?;
+            gradients[0] = Some(tensor(dx, x.shape(), x)?);
+        }
+        if wants_gradient(weight) || bias.is_some_and(wants_gradient) {
+            let (d_weight, d_bias) = with_values::<T, _>(OP, x, |x| weight_gradient::weight_gradient(g, x, grad))?;
+            gradients[1] = Some(tensor(d_weight, weight.shape(), x)?);
+            gradients[2] = bias.map(|bias| tensor(d_bias, bias.shape(), x)).transpose()?;
+        }
+        Ok(gradients)
+    }
+}
+
+impl CustomOp2 for Conv2d {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.run((x, x_layout), (weight, weight_layout), None)
+    }
+
+    fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [dx, d_weight, _] = self.gradients(x, weight, None, grad)?;
+        Ok((dx, d_weight))
+    }
+}
+
+impl CustomOp3 for Conv2d {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.run((x, x_layout), (weight, weight_layout), Some((bias, bias_layout)))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [dx, d_weight, d_bias] = self.gradients(x, weight, Some(bias), grad)?;
+        Ok((dx, d_weight, d_bias))
+    }
+}

@@ -1,0 +1,342 @@
+//! Group normalisation (Wu & He 2018), alone or followed by SiLU as residual blocks of diffusion
+//! models have it.
+//!
+//! x `[B, C, ..]` is cut into `groups` runs of C/groups channels. With μ and σ² over one group of
+//! one batch element (biased variance, eq. 1 to 3 there):
+//!   x̂ = (x − μ) / √(σ² + ε),  y = x̂·weight_c + bias_c,  z = y or y·sigmoid(y).
+//! Gradients, with g that of y, and means over the n values of a group:
+//!   ∂x = (w·g − mean(w·g) − x̂·mean(w·g·x̂)) / √(σ² + ε),  ∂weight_c = Σ g·x̂,  ∂bias_c = Σ g.
+//! μ and σ are computed again in the backward pass from x, which has to be read anyway.
+//!
+//! A group is the work of one thread; sums over the batch are added in its order. So the bits do
+//! not depend on the number of threads.
+
+use std::mem::MaybeUninit;
+
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use pulp::{Simd, WithSimd};
+
+use crate::buffer::{Buffer, written};
+use crate::error::{argument_error, shape_error};
+use crate::groups::{tensor, with_values};
+use crate::lanes::{Lanes, Step, dispatch};
+use crate::plumbing::{same_dtype, storage, values};
+use crate::real::Real;
+use crate::{by_dtype, each_vector, par};
+
+/// Group norm of `x` `[B, C, ..]` over `groups` runs of channels, `weight` and `bias` `[C]` (ones
+/// and zeros where there are none).
+///
+/// # Errors
+/// Shapes or dtypes that do not agree, `groups` that does not divide C, an `eps` that is negative
+/// or not finite.
+pub fn group_norm(x: &Tensor, groups: usize, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Result<Tensor> {
+    apply("group_norm", false, x, groups, weight, bias, eps)
+}
+
+/// `silu(group_norm(x))` in one pass.
+///
+/// # Errors
+/// As [`group_norm`].
+pub fn group_norm_silu(
+    x: &Tensor,
+    groups: usize,
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    eps: f64,
+) -> Result<Tensor> {
+    apply("group_norm_silu", true, x, groups, weight, bias, eps)
+}
+
+fn apply(
+    op: &'static str,
+    silu: bool,
+    x: &Tensor,
+    groups: usize,
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    eps: f64,
+) -> Result<Tensor> {
+    let &[_, channels, ref space @ ..] = x.dims() else {
+        return Err(shape_error(op, "x", "[B, C, ..]", x.shape()));
+    };
+    if groups == 0 || channels % groups != 0 {
+        return Err(argument_error(op, format!("{groups} groups do not divide the {channels} channels of x {:?}", x.dims())));
+    }
+    if !(eps >= 0.0 && eps.is_finite()) {
+        return Err(argument_error(op, format!("eps is {eps}, expected a number of at least 0")));
+    }
+    let vector = |what, given: Option<&Tensor>, other: f64| match given {
+        None => Tensor::full(other, channels, x.device())?.to_dtype(x.dtype()),
+        Some(given) if given.dims() != [channels] => Err(shape_error(op, what, format!("[{channels}]"), given.shape())),
+        Some(given) => same_dtype(op, x.dtype(), what, given.dtype()).map(|()| given.clone()),
+    };
+    let (weight, bias) = (vector("weight", weight, 1.0)?, vector("bias", bias, 0.0)?);
+    let group = Group { silu, channels: channels / groups, space: space.iter().product(), eps };
+    x.apply_op3(&weight, &bias, GroupNorm { op, groups, group })
+}
+
+/// One group of one batch element.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    silu: bool,
+    /// Channels of a group.
+    channels: usize,
+    /// Values of a channel.
+    space: usize,
+    eps: f64,
+}
+
+/// The op behind both functions.
+#[derive(Clone, Copy, Debug)]
+struct GroupNorm {
+    op: &'static str,
+    groups: usize,
+    group: Group,
+}
+
+impl GroupNorm {
+    /// The channels of group number `index`, counted over the batch.
+    fn channels(&self, index: usize) -> std::ops::Range<usize> {
+        let first = index % self.groups * self.group.channels;
+        first..first + self.group.channels
+    }
+
+    fn forward<T: Real>(&self, x: &[T], weight: &[T], bias: &[T]) -> Vec<T> {
+        let len = self.group.channels * self.group.space;
+        let mut out = Buffer::new(x.len());
+        par::rows(out.slots(), len, |first, out| {
+            for (index, out) in (first..).zip(out.chunks_exact_mut(len)) {
+                let (x, own) = (&x[index * len..(index + 1) * len], self.channels(index));
+                dispatch(Forward { group: self.group, x, weight: &weight[own.clone()], bias: &bias[own], out });
+            }
+        });
+        // SAFETY: the rows cover every slot, and each group writes all of its own.
+        unsafe { out.into_vec() }
+    }
+
+    /// Gradients of x, and of weight and bias.
+    fn backward<T: Real>(&self, x: &[T], weight: &[T], bias: &[T], grad: &[T]) -> [Vec<T>; 3] {
+        let (len, channels) = (self.group.channels * self.group.space, self.group.channels);
+        let mut out = Buffer::new(x.len());
+        let all = self.groups * channels;
+        let (mut d_weight, mut d_bias) = (vec![T::ZERO; all], vec![T::ZERO; all]);
+        if len > 0 {
+            // Of each group of each batch element: the sums of its channels for weight, then for bias.
+            let mut sums = vec![T::ZERO; x.len() / len * 2 * channels];
+            par::rows2(out.slots(), len, &mut sums, 2 * channels, |first, out, sums| {
+                let groups = out.chunks_exact_mut(len).zip(sums.chunks_exact_mut(2 * channels));
+                for (index, (out, sums)) in (first..).zip(groups) {
+                    let (range, own) = (index * len..(index + 1) * len, self.channels(index));
+                    dispatch(Backward {
+                        group: self.group,
+                        x: &x[range.clone()],
+                        grad: &grad[range],
+                        weight: &weight[own.clone()],
+                        bias: &bias[own],
+                        out,
+                        sums,
+                    });
+                }
+            });
+            for (index, sums) in sums.chunks_exact(2 * channels).enumerate() {
+                let own = self.channels(index);
+                let totals = d_weight[own.clone()].iter_mut().chain(&mut d_bias[own]);
+                for (total, &sum) in totals.zip(sums) {
+                    *total += sum;
+                }
+            }
+        }
+        // SAFETY: the rows cover every slot, and each group writes all of its own.
+        [unsafe { out.into_vec() }, d_weight, d_bias]
+    }
+}
+
+/// The mean and 1 / √(variance + ε) of a group, summed channel by channel.
+#[inline(always)]
+fn statistics<T: Real, S: Simd>(simd: S, group: Group, x: &[T]) -> (Lanes<T, S>, Lanes<T, S>) {
+    let count = T::real(x.len() as f64);
+    let mut total = T::ZERO;
+    for x in x.chunks_exact(group.space) {
+        // Two sums side by side: one alone would wait for each addition.
+        total += pair_sum(simd, x, Lanes::zero(simd), false);
+    }
+    let mean = Lanes::splat(simd, total / count);
+    let mut squares = T::ZERO;
+    for x in x.chunks_exact(group.space) {
+        squares += pair_sum(simd, x, mean, true);
+    }
+    let deviation = (squares / count + T::real(group.eps)).sqrt();
+    (mean, Lanes::splat(simd, T::ONE / deviation))
+}
+
+/// Σ x, or Σ (x − mean)².
+#[inline(always)]
+fn pair_sum<T: Real, S: Simd>(simd: S, x: &[T], mean: Lanes<T, S>, square: bool) -> T {
+    let (first, second) = x.split_at(x.len() / (2 * Lanes::<T, S>::COUNT) * Lanes::<T, S>::COUNT);
+    let (mut a, mut b) = (Lanes::<T, S>::zero(simd), Lanes::<T, S>::zero(simd));
+    for at in (0..first.len()).step_by(Lanes::<T, S>::COUNT) {
+        let (x, y) = (Lanes::load(simd, first, at), Lanes::load(simd, second, at));
+        if square {
+            a = (x - mean).mul_add(x - mean, a);
+            b = (y - mean).mul_add(y - mean, b);
+        } else {
+            a = a + x;
+            b = b + y;
+        }
+    }
+    // At most three registers more.
+    let rest = &second[first.len()..];
+    each_vector!(T, simd, rest.len(), |at, step| {
+        let x = step.load(rest, at);
+        if square {
+            let off = step.keep(x - mean);
+            a = off.mul_add(off, a);
+        } else {
+            a = a + x;
+        }
+    });
+    (a + b).sum()
+}
+
+struct Forward<'a, T> {
+    group: Group,
+    x: &'a [T],
+    /// Of the group's channels.
+    weight: &'a [T],
+    bias: &'a [T],
+    out: &'a mut [MaybeUninit<T>],
+}
+
+impl<T: Real> WithSimd for Forward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let space = self.group.space;
+        let (mean, inverse) = statistics(simd, self.group, self.x);
+        let rows = self.x.chunks_exact(space).zip(self.out.chunks_exact_mut(space));
+        for ((x, out), (&weight, &bias)) in rows.zip(self.weight.iter().zip(self.bias)) {
+            let (weight, bias) = (Lanes::splat(simd, weight), Lanes::splat(simd, bias));
+            if self.group.silu {
+                each_vector!(T, simd, space, |at, step| {
+                    let y = ((step.load(x, at) - mean) * inverse).mul_add(weight, bias);
+                    step.store(y * y.sigmoid(), out, at);
+                });
+            } else {
+                each_vector!(T, simd, space, |at, step| {
+                    step.store(((step.load(x, at) - mean) * inverse).mul_add(weight, bias), out, at);
+                });
+            }
+        }
+    }
+}
+
+struct Backward<'a, T> {
+    group: Group,
+    x: &'a [T],
+    grad: &'a [T],
+    weight: &'a [T],
+    bias: &'a [T],
+    out: &'a mut [MaybeUninit<T>],
+    /// `[2, channels]`: Σ g·x̂ and Σ g.
+    sums: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Backward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Group { silu, channels, space, .. } = self.group;
+        let (mean, inverse) = statistics(simd, self.group, self.x);
+        let one = Lanes::splat(simd, T::ONE);
+        let (along, plain) = self.sums.split_at_mut(channels);
+        let (mut inner_along, mut inner) = (T::ZERO, T::ZERO);
+        for channel in 0..channels {
+            let own = channel * space..(channel + 1) * space;
+            let (x, grad, out) = (&self.x[own.clone()], &self.grad[own.clone()], &mut self.out[own]);
+            let (weight, bias) = (Lanes::splat(simd, self.weight[channel]), Lanes::splat(simd, self.bias[channel]));
+            let (mut sum_along, mut sum) = (Lanes::<T, S>::zero(simd), Lanes::<T, S>::zero(simd));
+            each_vector!(T, simd, space, |at, step| {
+                let normal = (step.load(x, at) - mean) * inverse;
+                let mut g = step.load(grad, at);
+                if silu {
+                    // silu' = s·(1 + y·(1 − s)); kept in the output for the second pass.
+                    let y = normal.mul_add(weight, bias);
+                    let s = y.sigmoid();
+                    g = g * s * y.mul_add(one - s, one);
+                    step.store(g, out, at);
+                }
+                let g = step.keep(g);
+                sum_along = step.keep(normal).mul_add(g, sum_along);
+                sum = sum + g;
+            });
+            (along[channel], plain[channel]) = (sum_along.sum(), sum.sum());
+            inner_along += self.weight[channel] * along[channel];
+            inner += self.weight[channel] * plain[channel];
+        }
+        let count = T::real(self.x.len() as f64);
+        let (inner_along, inner) = (Lanes::splat(simd, inner_along / count), Lanes::splat(simd, inner / count));
+        for channel in 0..channels {
+            let own = channel * space..(channel + 1) * space;
+            let (x, grad, out) = (&self.x[own.clone()], &self.grad[own.clone()], &mut self.out[own]);
+            let weight = Lanes::splat(simd, self.weight[channel]);
+            if silu {
+                // SAFETY: the first pass wrote g to every slot of this channel.
+                let out = unsafe { written(out) };
+                each_vector!(T, simd, space, |at, step| {
+                    let normal = (step.load(x, at) - mean) * inverse;
+                    step.store((step.load(out, at) * weight - inner - normal * inner_along) * inverse, out, at);
+                });
+            } else {
+                each_vector!(T, simd, space, |at, step| {
+                    let normal = (step.load(x, at) - mean) * inverse;
+                    step.store((step.load(grad, at) * weight - inner - normal * inner_along) * inverse, out, at);
+                });
+            }
+        }
+    }
+}
+
+impl CustomOp3 for GroupNorm {
+    fn name(&self) -> &'static str {
+        self.op
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        use candle_core::backend::BackendStorage;
+        by_dtype!(self.op, x.dtype(), T => {
+            let (weight, bias) = (values::<T>(weight, weight_layout)?, values::<T>(bias, bias_layout)?);
+            let out = self.forward::<T>(&values(x, x_layout)?, &weight, &bias);
+            Ok((storage(out), x_layout.shape().clone()))
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        by_dtype!(self.op, x.dtype(), T => {
+            let weights = with_values::<T, _>(self.op, weight, <[T]>::to_vec)?;
+            let biases = with_values::<T, _>(self.op, bias, <[T]>::to_vec)?;
+            let [dx, d_weight, d_bias] = with_values::<T, _>(self.op, x, |x| {
+                with_values::<T, _>(self.op, grad, |grad| self.backward(x, &weights, &biases, grad))
+            })??;
+            let d_weight = tensor(d_weight, weight.shape(), x)?;
+            Ok((Some(tensor(dx, x.shape(), x)?), Some(d_weight), Some(tensor(d_bias, bias.shape(), x)?)))
+        })
+    }
+}
