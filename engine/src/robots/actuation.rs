@@ -11,8 +11,11 @@ impl RobotModel {
     /// together. If the scene gives none at all, the other actuated joints get position control
     /// with default gains.
     pub fn controllers(&self, given: &[Controller]) -> Vec<Controller> {
-        let named: Vec<usize> =
-            given.iter().flat_map(|controller| &controller.joints).flat_map(|name| self.joints_matching(name)).collect();
+        let named: Vec<usize> = given
+            .iter()
+            .flat_map(|controller| &controller.joints)
+            .flat_map(|name| self.joints_matching(name))
+            .collect();
         let mut own: Vec<Controller> = Vec::new();
         for (index, joint) in self.joints.iter().enumerate() {
             if joint.mimic.is_some() || named.contains(&index) {

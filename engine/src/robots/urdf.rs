@@ -254,7 +254,8 @@ impl Reader<'_> {
         let Some(inertial) = element.child("inertial") else {
             let Some(shape) = shape else { return Ok(Inertia::ZERO) };
             let body = shape.with_mass(shape.mass * WATER);
-            self.notes.add(format!("link `{name}` has no <inertial>: {:.3} kg from its shapes as water", body.mass));
+            self.notes
+                .at(element, format!("link `{name}` has no <inertial>: {:.3} kg from its shapes as water", body.mass));
             return Ok(body);
         };
         let pose = origin(inertial)?;
@@ -273,7 +274,7 @@ impl Reader<'_> {
                 Some(shape) => (shape.tensor, "its shapes"),
                 None => (DMat3::from_diagonal(DVec3::splat(gyration)), "a ball"),
             };
-            self.notes.add(format!("link `{name}` has no inertia: that of {source} with its mass"));
+            self.notes.at(element, format!("link `{name}` has no inertia: that of {source} with its mass"));
             return Ok(Inertia { mass, centre: pose.translation, tensor });
         }
         Ok(Inertia { mass, centre: DVec3::ZERO, tensor }.placed(pose))
@@ -350,7 +351,7 @@ impl Reader<'_> {
                     self.file(&path);
                     look.picture = Some(picture);
                 }
-                Err(error) => self.notes.add(format!("texture: {error}")),
+                Err(error) => self.notes.at(material, format!("texture: {error}")),
             }
         }
         // A material may be given in full inside a link and named from then on.

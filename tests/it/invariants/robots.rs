@@ -211,7 +211,7 @@ fn urdf_gaps_are_filled_and_said() {
     for said in [
         "link `a` has no <inertial>",
         "link `b` has no inertia",
-        "effort limit 0 is taken as none: <joint \"j\"> (r.urdf:3)",
+        "effort limit 0 is taken as none: <joint \"j\"> (r.urdf:4)",
         "no lower and upper",
         "<transmission> without a joint",
         "<gazebo><kp>",

@@ -206,10 +206,7 @@ impl Ranges {
             }
             _ => None,
         };
-        Ok(Self {
-            control: control.or(inherited),
-            force: limited("forcelimited", attributes.range("forcerange")?),
-        })
+        Ok(Self { control: control.or(inherited), force: limited("forcelimited", attributes.range("forcerange")?) })
     }
 }
 
@@ -296,7 +293,10 @@ fn law(element: &Element, attributes: &Attributes<'_>, notes: &mut Notes) -> Res
             }
             let kinds = ["gaintype", "biastype"].map(|kind| attributes.get(kind));
             if !matches!(kinds, [None | Some("fixed"), None | Some("none" | "affine")]) {
-                notes.at(element, "a <general> actuator whose gain is not fixed or whose bias is not affine is not read");
+                notes.at(
+                    element,
+                    "a <general> actuator whose gain is not fixed or whose bias is not affine is not read",
+                );
                 return Ok(None);
             }
             let bias = match kinds[1] {

@@ -112,7 +112,9 @@ impl<'a> Reader<'_, 'a, '_> {
                 "joint" => self.joint(child, scope)?,
                 "freejoint" => self.free_joint(child, scope)?,
                 "inertial" => self.inertial(child, scope)?,
-                "camera" | "light" => self.notes.at(child, format!("<{}> is not read (the scene has its own)", child.tag)),
+                "camera" | "light" => {
+                    self.notes.at(child, format!("<{}> is not read (the scene has its own)", child.tag))
+                }
                 tag => self.notes.at(child, format!("<{tag}> in a body is not read")),
             }
         }
@@ -262,10 +264,13 @@ impl<'a> Reader<'_, 'a, '_> {
             }
         }
         if kind == "ball" {
-            self.notes.at(element, format!(
-                "a ball joint is three hinges about x, y, z{}",
-                if limited { ", without its limit" } else { "" }
-            ));
+            self.notes.at(
+                element,
+                format!(
+                    "a ball joint is three hinges about x, y, z{}",
+                    if limited { ", without its limit" } else { "" }
+                ),
+            );
             for (suffix, axis) in [("rx", DVec3::X), ("ry", DVec3::Y), ("rz", DVec3::Z)] {
                 let joint = RobotJoint { name: format!("{name}_{suffix}"), ..joint.clone() };
                 let axis = scope.frame.transform_vector(axis);

@@ -104,7 +104,9 @@ impl Library {
                         (None, None) => continue,
                     };
                     match (attributes.get("type"), element.get("file")) {
-                        (Some("skybox"), _) => notes.at(element, "a skybox texture is not read (the scene has its own sky)"),
+                        (Some("skybox"), _) => {
+                            notes.at(element, "a skybox texture is not read (the scene has its own sky)")
+                        }
                         (Some("2d"), Some(file)) => {
                             out.textures.insert(name, file.to_owned());
                         }
@@ -322,10 +324,10 @@ impl Library {
                         }
                         picture = Some(found);
                     }
-                    Err(error) => notes.add(format!("texture `{texture}`: {error}")),
+                    Err(error) => notes.at(attributes.element, format!("texture `{texture}`: {error}")),
                 }
             } else if let Some(plain) = self.plain.get(texture) {
-                notes.add(format!("texture `{texture}` is drawn in its first colour"));
+                notes.at(attributes.element, format!("texture `{texture}` is drawn in its first colour"));
                 colour = colour.map(|c| std::array::from_fn(|i| c[i] * plain[i])).or(Some(*plain));
             }
         }

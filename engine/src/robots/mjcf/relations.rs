@@ -101,11 +101,10 @@ fn home(element: &Element, document: &Document<'_>, model: &mut RobotModel, note
     let base = if model.fixed_base { 0 } else { 7 };
     let own = positions.get(base..).unwrap_or_default();
     if own.len() != model.joints.len() {
-        notes.at(element, format!(
-            "keyframe `home` has {} positions for {} joints: it is not read",
-            own.len(),
-            model.joints.len()
-        ));
+        notes.at(
+            element,
+            format!("keyframe `home` has {} positions for {} joints: it is not read", own.len(), model.joints.len()),
+        );
         return Ok(());
     }
     for (joint, &position) in model.joints.iter_mut().zip(own) {
@@ -153,7 +152,7 @@ mod tests {
             <body name="a"><joint name="hinge"/><geom size="0.1"/></body></body></worldbody>
             <actuator><motor name="m" joint="hinje"/></actuator></mujoco>"#;
         let model = load(FLOATING).expect("a robot");
-        let said = model.skipped.iter().any(|line| line.contains("<motor \"m\"> (robot.xml:4)"));
+        let said = model.skipped.iter().any(|line| line.contains("<motor \"m\"> (robot.xml:3)"));
         assert!(said, "expected the skipped actuator to be listed, found {:?}", model.skipped);
         let found = load(MISSPELT).map(|model| model.skipped);
         assert!(

@@ -12,7 +12,8 @@ impl Reader<'_> {
         for element in root.children("transmission") {
             let kind = element.child("type").map_or_else(|| element.get("type").unwrap_or_default(), |kind| &kind.text);
             if !(kind.is_empty() || kind.ends_with("SimpleTransmission")) {
-                self.notes.at(element, format!("<transmission> of type {kind} is not read: each joint is driven alone"));
+                self.notes
+                    .at(element, format!("<transmission> of type {kind} is not read: each joint is driven alone"));
             }
             if element.child("joint").is_none() {
                 self.notes.at(element, "<transmission> without a joint is not read");
@@ -30,14 +31,13 @@ impl Reader<'_> {
         if interfaces.is_empty() {
             interfaces.extend(element.children("actuator").flat_map(|actuator| actuator.children("hardwareInterface")));
         }
-        let mut controls = interfaces.iter().filter_map(|interface| {
-            match interface.text.rsplit('/').next().unwrap_or_default() {
+        let mut controls =
+            interfaces.iter().filter_map(|interface| match interface.text.rsplit('/').next().unwrap_or_default() {
                 "EffortJointInterface" => Some(Control::Torque),
                 "VelocityJointInterface" => Some(Control::Velocity),
                 "PositionJointInterface" | "PosVelJointInterface" => Some(Control::Position),
                 _ => None,
-            }
-        });
+            });
         let Some(control) = controls.next() else {
             self.notes.at(element, "<transmission> without an interface for position, velocity or effort is not read");
             return Ok(());
