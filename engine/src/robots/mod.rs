@@ -67,7 +67,8 @@ pub struct RobotModel {
     pub frames: Vec<RobotFrame>,
     /// Pairs of links (by index, smaller first) that the file excludes from collision.
     pub excluded_pairs: Vec<(usize, usize)>,
-    /// What the file says that this reader cannot represent, and what it assumed, one line each.
+    /// What the file says that this reader cannot represent, and what it assumed: one line each, with
+    /// every element it is said of as `<tag "name"> (file:line)`.
     pub skipped: Vec<String>,
     /// Every file that was read, as references that [`Assets`] resolves.
     pub files: Vec<String>,

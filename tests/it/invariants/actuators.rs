@@ -14,7 +14,7 @@ use worldloom_engine::world::World;
 const ROUNDING: f64 = 1.0e-6;
 
 fn read(file: &str, text: &str) -> RobotModel {
-    let memory = BTreeMap::from([(file.to_owned(), &*text.to_owned().leak().as_bytes())]);
+    let memory = BTreeMap::from([(file.to_owned(), text.to_owned().leak().as_bytes())]);
     let source = match file.ends_with(".xml") {
         true => RobotSource::Mjcf(file.to_owned()),
         false => RobotSource::Urdf(file.to_owned()),
@@ -193,7 +193,7 @@ fn wheel(actuator: &str, controllers: Value) -> PhysicsWorld {
         "action": ["robot.controllers"],
     });
     let scene = serde_json::from_value(scene).expect("a valid scene");
-    let files = BTreeMap::from([("wheel.xml".to_owned(), &*text.leak().as_bytes())]);
+    let files = BTreeMap::from([("wheel.xml".to_owned(), text.leak().as_bytes())]);
     let mut world = PhysicsWorld::new(Arc::new(Assets::new(files, Vec::new())));
     world.reset(&Arc::new(scene)).unwrap_or_else(|error| panic!("{error}"));
     world
