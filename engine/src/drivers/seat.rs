@@ -186,8 +186,9 @@ fn lever(scene: &Scene, catalog: &Catalog, robots: &[Arc<RobotModel>], channel: 
             let model = robots.get(robot)?;
             let slot = model.joint(own)?;
             let listed = |pattern: &String| model.joints_matching(pattern).contains(&slot);
-            let group = description.controllers.iter().position(|group| group.joints.iter().any(listed));
-            let control = group.map_or(Control::Position, |group| description.controllers[group].control);
+            let controllers = model.controllers(&description.controllers);
+            let group = controllers.iter().position(|group| group.joints.iter().any(listed));
+            let control = group.map_or(Control::Position, |group| controllers[group].control);
             (Some(control), group.unwrap_or(0))
         }
         (None, Some(_)) => (scene.joints.get(&spec.name).and_then(|joint| joint.motor.as_ref()).map(|m| m.control), 0),

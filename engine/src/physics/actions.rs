@@ -122,7 +122,7 @@ impl Map {
             return Err(unknown(field, "robot", robot, format!("robots: {}", names.join(", "))));
         };
         let model = &built.models[index];
-        for (slot, controller) in super::controllers::controllers(&scene.robots[index], model).iter().enumerate() {
+        for (slot, controller) in model.controllers(&scene.robots[index].controllers).iter().enumerate() {
             let place = format!("robots.{robot}.controllers[{slot}]");
             for joint in super::controllers::joints_of(controller, model, &place)? {
                 let name = format!("{robot}.{}", model.joints[joint].name);

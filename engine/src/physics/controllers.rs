@@ -19,7 +19,7 @@ pub(super) fn add_servos(
     field: &str,
     problems: &mut Problems,
 ) {
-    for (index, controller) in controllers(robot, model).iter().enumerate() {
+    for (index, controller) in model.controllers(&robot.controllers).iter().enumerate() {
         let place = format!("{field}.controllers[{index}]");
         for slot in problems.keep(&place, joints_of(controller, model, &place)).unwrap_or_default() {
             if built.sim.dofs[first_dof + slot].servo.is_some() {
@@ -31,22 +31,6 @@ pub(super) fn add_servos(
             built.sim.dofs[first_dof + slot].servo = problems.keep(&place, servo);
         }
     }
-}
-
-/// The robot's controllers, or the one over all actuated joints that stands for none.
-pub(super) fn controllers(robot: &Robot, model: &RobotModel) -> Vec<Controller> {
-    if !robot.controllers.is_empty() || !model.joints.iter().any(|j| j.actuated && j.mimic.is_none()) {
-        return robot.controllers.clone();
-    }
-    vec![Controller {
-        joints: vec!["*".into()],
-        control: Control::Position,
-        stiffness: None,
-        damping: None,
-        max_force: None,
-        max_velocity: None,
-        range: None,
-    }]
 }
 
 /// Joints (by index) of a controller in the order of its action channels.

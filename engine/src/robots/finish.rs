@@ -46,7 +46,10 @@ pub(super) fn finish(
         if !bare || root.joints.is_empty() {
             return Err(links[part.root].error("it moves, but has no mass"));
         }
-        notes.add(format!("link `{}` moves but has neither mass nor shape: {DUMMY_MASS_KG} kg assumed", root.name));
+        notes.at(
+            links[part.root],
+            format!("link `{}` moves but has neither mass nor shape: {DUMMY_MASS_KG} kg assumed", root.name),
+        );
         let link = &mut model.links[part.root];
         link.mass_kg = DUMMY_MASS_KG;
         link.inertia =
@@ -74,7 +77,7 @@ fn check_mass(link: &Link, place: &Element, notes: &mut Notes) -> Result<()> {
         return Err(place.error(format!("its inertia is not positive: principal moments {moments}")));
     }
     if moments.x + moments.y < moments.z * (1.0 - 1.0e-3) {
-        notes.add(format!("link `{}` has an inertia that no solid can have: {moments} kg·m² (kept)", link.name));
+        notes.at(place, format!("link `{}` has an inertia that no solid can have: {moments} kg·m² (kept)", link.name));
     }
     Ok(())
 }

@@ -16,6 +16,7 @@
 //!
 //! which is MuJoCo's rule for a body with several joints, and URDF's with one joint whose anchor is 0.
 
+mod actuation;
 mod finish;
 mod inertia;
 pub mod kinematics;
@@ -66,7 +67,8 @@ pub struct RobotModel {
     pub frames: Vec<RobotFrame>,
     /// Pairs of links (by index, smaller first) that the file excludes from collision.
     pub excluded_pairs: Vec<(usize, usize)>,
-    /// What the file says that this reader cannot represent, and what it assumed, one line each.
+    /// What the file says that this reader cannot represent, and what it assumed: one line each, with
+    /// every element it is said of as `<tag "name"> (file:line)`.
     pub skipped: Vec<String>,
     /// Every file that was read, as references that [`Assets`] resolves.
     pub files: Vec<String>,
@@ -186,25 +188,25 @@ pub struct RobotJoint {
     pub mimic: Option<Mimic>,
     /// True if the file gives it an actuator (MJCF), or it is not fixed (URDF). Never for a mimic joint.
     pub actuated: bool,
-    /// The actuator, if the file describes one (MJCF).
+    /// The actuator, if the file describes one (an MJCF actuator, a URDF transmission). It drives the
+    /// joint if the scene names no controller for it ([`RobotModel::controllers`]).
     pub actuator: Option<Actuator>,
 }
 
-/// An MJCF actuator on one joint: what its control input means and does.
+/// A joint's actuator as the file describes it, seen from the joint: gears are folded in. Its force
+/// limit is part of [`RobotJoint::max_effort`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Actuator {
-    /// Name in the file.
+    /// Name in the file; may be empty.
     pub name: String,
-    /// Torque (`motor`), position or velocity servo.
+    /// Torque, or position or velocity servo.
     pub control: Control,
-    /// Joint effort per unit of actuator force.
-    pub gear: f32,
-    /// Bounds of the control input, in its own unit; infinite if unlimited.
+    /// Bounds of what a policy sets: N·m or N, rad or m, rad/s or m/s, by `control`; infinite if unlimited.
     pub range: [f32; 2],
-    /// Position gain of a position servo, actuator force per unit of length (length = gear · position).
-    pub stiffness: f32,
-    /// Velocity gain of a servo.
-    pub damping: f32,
+    /// Position gain of a position servo, N·m/rad or N/m; the default one if the file gives none.
+    pub stiffness: Option<f32>,
+    /// Velocity gain of a servo, N·m·s/rad or N·s/m; critical (position) or the default one if the file gives none.
+    pub damping: Option<f32>,
 }
 
 /// How a joint moves.

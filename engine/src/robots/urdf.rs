@@ -9,9 +9,11 @@
 //! - a root link without mass or shape that a `floating` joint leaves is the world.
 //!
 //! `spherical` joints become three hinges, `planar` two slides and a hinge, and `floating` joints
-//! inside the tree three slides and three hinges.
+//! inside the tree three slides and three hinges. A `<transmission>` says by its hardware interface
+//! how its joint is driven; limits are those of `<limit>`, which are the joint's whatever the gear is.
 
 mod joints;
+mod transmissions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,12 +56,12 @@ pub(super) fn load(reference: &str, assets: &Assets) -> Result<RobotModel> {
     }
     for child in &root.children {
         match child.tag.as_str() {
-            "link" | "joint" | "material" => {}
+            "link" | "joint" | "material" | "transmission" => {}
             "gazebo" => reader.gazebo(child)?,
             tag if tag.starts_with("xacro:") => {
                 return Err(child.error("is a xacro macro: expand the file with xacro first"));
             }
-            tag => reader.notes.add(format!("<{tag}> is not read")),
+            tag => reader.notes.at(child, format!("<{tag}> is not read")),
         }
     }
     let tree = Tree::new(&root)?;
@@ -185,6 +187,7 @@ impl Reader<'_> {
             model.links.push(link);
         }
         self.mimics(&mut model, &places)?;
+        self.transmissions(root, &mut model)?;
         let mut model = finish(model, &tree.links[from..], &places, &mut self.notes)?;
         model.skipped = self.notes.into_lines();
         model.files = self.files;
@@ -221,7 +224,7 @@ impl Reader<'_> {
                     solids.extend(geometry.solid(MeshMethod::Exact).map(|solid| solid.placed(pose)));
                     let colliders = geometry.colliders(false);
                     if colliders.is_empty() {
-                        self.notes.add(format!("link `{}`: a collision shape without extent", link.name));
+                        self.notes.at(element, "a collision shape without extent touches nothing");
                     }
                     link.colliders.extend(colliders.into_iter().map(|(shape, local)| LinkCollider {
                         shape,
@@ -236,7 +239,7 @@ impl Reader<'_> {
                 tag if tag.starts_with("xacro:") => {
                     return Err(child.error("is a xacro macro: expand the file with xacro first"));
                 }
-                tag => self.notes.add(format!("<{tag}> of a link is not read")),
+                tag => self.notes.at(element, format!("<{tag}> of a link is not read")),
             }
         }
         let shape = solids.into_iter().reduce(Inertia::plus);
@@ -251,7 +254,8 @@ impl Reader<'_> {
         let Some(inertial) = element.child("inertial") else {
             let Some(shape) = shape else { return Ok(Inertia::ZERO) };
             let body = shape.with_mass(shape.mass * WATER);
-            self.notes.add(format!("link `{name}` has no <inertial>: {:.3} kg from its shapes as water", body.mass));
+            self.notes
+                .at(element, format!("link `{name}` has no <inertial>: {:.3} kg from its shapes as water", body.mass));
             return Ok(body);
         };
         let pose = origin(inertial)?;
@@ -270,7 +274,7 @@ impl Reader<'_> {
                 Some(shape) => (shape.tensor, "its shapes"),
                 None => (DMat3::from_diagonal(DVec3::splat(gyration)), "a ball"),
             };
-            self.notes.add(format!("link `{name}` has no inertia: that of {source} with its mass"));
+            self.notes.at(element, format!("link `{name}` has no inertia: that of {source} with its mass"));
             return Ok(Inertia { mass, centre: pose.translation, tensor });
         }
         Ok(Inertia { mass, centre: DVec3::ZERO, tensor }.placed(pose))
@@ -283,7 +287,7 @@ impl Reader<'_> {
         for child in &contact.children {
             match child.tag.as_str() {
                 "lateral_friction" => friction = child.own().non_negative("value")?.map(|mu| mu as f32),
-                tag => self.notes.add(format!("<{tag}> of a <contact> is not read")),
+                tag => self.notes.at(link, format!("<{tag}> of a <contact> is not read")),
             }
         }
         Ok(friction)
@@ -294,7 +298,7 @@ impl Reader<'_> {
         for child in &element.children {
             let link = element.get("reference").filter(|_| child.tag == "mu1");
             let Some(link) = link else {
-                self.notes.add(format!("<gazebo><{}> is not read", child.tag));
+                self.notes.at(child, format!("<gazebo><{}> is not read", child.tag));
                 continue;
             };
             let text = child.get("value").unwrap_or(&child.text);
@@ -347,7 +351,7 @@ impl Reader<'_> {
                     self.file(&path);
                     look.picture = Some(picture);
                 }
-                Err(error) => self.notes.add(format!("texture: {error}")),
+                Err(error) => self.notes.at(material, format!("texture: {error}")),
             }
         }
         // A material may be given in full inside a link and named from then on.
@@ -361,7 +365,7 @@ impl Reader<'_> {
         let pose = origin(element)?;
         let shapes = element.child("geometry").map(|geometry| &geometry.children[..]).unwrap_or_default();
         let Some(shape) = shapes.first() else {
-            self.notes.add(format!("a <{}> without geometry", element.tag));
+            self.notes.at(element, "a shape without geometry is left out");
             return Ok(None);
         };
         let own = shape.own();
@@ -413,12 +417,12 @@ impl Reader<'_> {
                 return Ok(Some((Geometry::Plane(0.0, 0.0), pose * DPose3::from_rotation(turn))));
             }
             tag => {
-                self.notes.add(format!("<{tag}> is not a shape that is read"));
+                self.notes.at(shape, format!("<{tag}> is not a shape that is read"));
                 return Ok(None);
             }
         };
         if geometry.is_empty() {
-            self.notes.add(format!("a <{}> of size 0 is left out", shape.tag));
+            self.notes.at(shape, "a shape of size 0 is left out");
             return Ok(None);
         }
         Ok(Some((geometry, pose)))

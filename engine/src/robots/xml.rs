@@ -204,20 +204,48 @@ fn convert(node: roxmltree::Node<'_, '_>, file: &Arc<str>, line_starts: &[usize]
     }
 }
 
-/// What a reader could not represent; the same line said twice is counted.
+/// What a reader could not represent. The same thing said twice is one line, which counts it or
+/// lists the elements that it was said of.
 #[derive(Default)]
-pub(super) struct Notes(Vec<(String, usize)>);
+pub(super) struct Notes(Vec<Note>);
+
+struct Note {
+    text: String,
+    count: usize,
+    /// `<geom "floor"> (robot.xml:12)`; empty if it is about no element.
+    places: Vec<String>,
+}
 
 impl Notes {
+    /// About the whole file, or about what `line` names itself.
     pub(super) fn add(&mut self, line: impl Into<String>) {
-        let line = line.into();
-        match self.0.iter_mut().find(|(known, _)| *known == line) {
-            Some((_, count)) => *count += 1,
-            None => self.0.push((line, 1)),
+        self.note(line.into()).count += 1;
+    }
+
+    /// About an element: the line ends with its tag, its name and where it stands.
+    pub(super) fn at(&mut self, element: &Element, text: impl Into<String>) {
+        let place = format!("{} ({}:{})", element.label(), element.file, element.line);
+        let note = self.note(text.into());
+        note.count += 1;
+        if !note.places.contains(&place) {
+            note.places.push(place);
         }
     }
 
+    fn note(&mut self, text: String) -> &mut Note {
+        let at = self.0.iter().position(|known| known.text == text).unwrap_or_else(|| {
+            self.0.push(Note { text, count: 0, places: Vec::new() });
+            self.0.len() - 1
+        });
+        &mut self.0[at]
+    }
+
     pub(super) fn into_lines(self) -> Vec<String> {
-        self.0.into_iter().map(|(line, n)| if n == 1 { line } else { format!("{line} (×{n})") }).collect()
+        let line = |Note { text, count, places }| match (count, places.is_empty()) {
+            (_, false) => format!("{text}: {}", places.join(", ")),
+            (1, true) => text,
+            (n, true) => format!("{text} (×{n})"),
+        };
+        self.0.into_iter().map(line).collect()
     }
 }

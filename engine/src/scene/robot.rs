@@ -22,7 +22,9 @@ pub struct Robot {
     /// Joint positions at the start, by name (rad or m); 0, or the nearest limit, for the others.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub home: IndexMap<String, f64>,
-    /// Groups of joints and how a policy drives them. If empty: one position controller over all actuated joints.
+    /// Groups of joints and how a policy drives them. Joints that none names are driven as the file's
+    /// actuators say; if there is neither, all actuated joints get position control
+    /// ([`RobotModel::controllers`](crate::robots::RobotModel::controllers)).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controllers: Vec<Controller>,
     /// Named frames for signals (`arm.tip`): a link and an offset in its frame, metres.

@@ -54,7 +54,7 @@ pub static ROBOT: Record = Record {
         optional(
             "controllers",
             Type::List(&Type::Record(&CONTROLLER)),
-            "one position controller over all actuated joints",
+            "as the file's actuators say, else position control of all actuated joints",
             "Groups of joints and how a policy drives them.",
         ),
         optional("frames", Type::Map(&Type::Frame), "every link's own", "Named points for signals (`arm.tip`)."),

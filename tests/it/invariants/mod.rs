@@ -1,5 +1,6 @@
 //! Laws that must hold, each with a negative control.
 
+mod actuators;
 mod drivers;
 mod effects;
 mod geometry;

@@ -211,10 +211,10 @@ fn urdf_gaps_are_filled_and_said() {
     for said in [
         "link `a` has no <inertial>",
         "link `b` has no inertia",
-        "effort limit 0",
+        "effort limit 0 is taken as none: <joint \"j\"> (r.urdf:4)",
         "no lower and upper",
-        "<transmission>",
-        "<kp>",
+        "<transmission> without a joint",
+        "<gazebo><kp>",
     ] {
         assert!(model.skipped.iter().any(|line| line.contains(said)), "`{said}` is not said in {:?}", model.skipped);
     }
@@ -425,7 +425,8 @@ fn mjcf_joints_keep_their_actuators_springs_and_couplings() {
     let model = mjcf(ANT);
     let (hip, wag) = (&model.joints[0], &model.joints[1]);
     let actuator = hip.actuator.as_ref().unwrap_or_else(|| panic!("the hip has a motor"));
-    assert_eq!((actuator.control, actuator.gear, actuator.range), (Control::Torque, 150.0, [-0.4, 0.4]));
+    let at_joint = (actuator.control, actuator.range, actuator.stiffness, actuator.damping);
+    assert_eq!(at_joint, (Control::Torque, [-60.0, 60.0], None, None), "gear times control, N·m");
     assert!(hip.actuated && !wag.actuated);
     assert!((hip.max_effort - 60.0).abs() < 1.0e-4, "gear times control: {} N·m", hip.max_effort);
     assert_eq!(hip.armature, 0.02);
@@ -468,7 +469,11 @@ fn position_and_general_actuators_are_servos() {
         .filter_map(|joint| joint.actuator.as_ref())
         .map(|actuator| (actuator.control, actuator.stiffness, actuator.damping))
         .collect();
-    let expected = [(Control::Position, 80.0, 4.0), (Control::Position, 100.0, 10.0), (Control::Velocity, 0.0, 3.0)];
+    let expected = [
+        (Control::Position, Some(80.0), Some(4.0)),
+        (Control::Position, Some(100.0), Some(10.0)),
+        (Control::Velocity, None, Some(3.0)),
+    ];
     assert_eq!(found, expected);
     assert_eq!((model.joints[0].max_effort, model.joints[1].max_effort), (9.0, f32::INFINITY));
     assert_eq!(model.rest_positions(), [0.1, 0.2, 0.3], "the keyframe `home`");

@@ -112,8 +112,10 @@ impl<'a> Reader<'_, 'a, '_> {
                 "joint" => self.joint(child, scope)?,
                 "freejoint" => self.free_joint(child, scope)?,
                 "inertial" => self.inertial(child, scope)?,
-                "camera" | "light" => self.notes.add(format!("<{}> is not read (the scene has its own)", child.tag)),
-                tag => self.notes.add(format!("<{tag}> in a body is not read")),
+                "camera" | "light" => {
+                    self.notes.at(child, format!("<{}> is not read (the scene has its own)", child.tag))
+                }
+                tag => self.notes.at(child, format!("<{tag}> in a body is not read")),
             }
         }
         Ok(())
@@ -126,10 +128,7 @@ impl<'a> Reader<'_, 'a, '_> {
             return Err(element.error("another body has this name"));
         }
         if element.get("mocap") == Some("true") {
-            self.notes.add(format!("body `{name}` is a mocap body: it stands still"));
-        }
-        if element.own().number("gravcomp")?.is_some_and(|g| g != 0.0) {
-            self.notes.add("<body gravcomp> is not read: gravity acts on every link");
+            self.notes.at(element, "a mocap body stands still");
         }
         let pose = scope.frame * self.document.pose(&element.own())?;
         self.bodies.push(Body {
@@ -251,17 +250,27 @@ impl<'a> Reader<'_, 'a, '_> {
         if stiffness > 0.0 {
             joint.spring = Some((stiffness as f32, in_unit(attributes.number("springref")?.unwrap_or(0.0)) as f32));
         }
-        if let Some([low, high]) = attributes.range("actuatorfrcrange")? {
+        if let Some([low, high]) = attributes.range("actuatorfrcrange")?
+            && attributes.get("actuatorfrclimited") != Some("false")
+        {
             joint.max_effort = low.abs().max(high.abs()) as f32;
+            if low != -high {
+                self.notes.at(element, "<joint actuatorfrcrange> is read as symmetric: the larger bound counts");
+            }
         }
-        if attributes.get("springdamper").is_some() {
-            self.notes.add("<joint springdamper> is not read");
+        for name in ["damping", "stiffness"] {
+            if attributes.list(name)?.is_some_and(|list| list.iter().skip(1).any(|&x| x != 0.0)) {
+                self.notes.at(element, format!("<joint {name}> is a polynomial: only its first coefficient is kept"));
+            }
         }
         if kind == "ball" {
-            self.notes.add(format!(
-                "ball joint `{name}` is three hinges about x, y, z{}",
-                if limited { ", without its limit" } else { "" }
-            ));
+            self.notes.at(
+                element,
+                format!(
+                    "a ball joint is three hinges about x, y, z{}",
+                    if limited { ", without its limit" } else { "" }
+                ),
+            );
             for (suffix, axis) in [("rx", DVec3::X), ("ry", DVec3::Y), ("rz", DVec3::Z)] {
                 let joint = RobotJoint { name: format!("{name}_{suffix}"), ..joint.clone() };
                 let axis = scope.frame.transform_vector(axis);
@@ -322,7 +331,7 @@ impl<'a> Reader<'_, 'a, '_> {
             return;
         }
         for body in self.bodies.iter_mut().filter(|body| body.free) {
-            self.notes.add(format!("free body `{}` is three slides and three hinges", body.name));
+            self.notes.at(body.element, "a free body beside others is three slides and three hinges");
             body.free = false;
             for (suffix, motion, axis) in [
                 ("x", Motion::Prismatic, DVec3::X),

@@ -237,7 +237,7 @@ impl Compiler {
                     // These change nothing that is read here.
                     "coordinate" | "discardvisual" | "fusestatic" | "usethread" | "saveinertial" | "convexhull"
                     | "alignfree" | "conflict" => {}
-                    _ => notes.add(format!("<compiler {name}> is not read")),
+                    _ => notes.at(element, format!("<compiler {name}> is not read")),
                 }
             }
         }

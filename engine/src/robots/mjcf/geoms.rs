@@ -104,18 +104,20 @@ impl Library {
                         (None, None) => continue,
                     };
                     match (attributes.get("type"), element.get("file")) {
-                        (Some("skybox"), _) => notes.add("a skybox texture is not read (the scene has its own sky)"),
+                        (Some("skybox"), _) => {
+                            notes.at(element, "a skybox texture is not read (the scene has its own sky)")
+                        }
                         (Some("2d"), Some(file)) => {
                             out.textures.insert(name, file.to_owned());
                         }
-                        (_, Some(_)) => notes.add(format!("cube texture `{name}` is not read")),
+                        (_, Some(_)) => notes.at(element, "a cube texture is not read"),
                         (_, None) => {
                             let first = attributes.vector("rgb1")?.unwrap_or(DVec3::splat(0.8)).as_vec3();
                             out.plain.insert(name, [first.x, first.y, first.z, 1.0]);
                         }
                     }
                 }
-                tag => notes.add(format!("<{tag}> assets are not read")),
+                tag => notes.at(element, format!("<{tag}> assets are not read")),
             }
         }
         Ok(out)
@@ -141,7 +143,7 @@ impl Library {
             return Err(element.error(format!("`mass` is negative: {mass} kg")));
         }
         if attributes.get("shellinertia") == Some("true") {
-            notes.add("<geom shellinertia> is not read: the geom is solid");
+            notes.at(element, "<geom shellinertia> is not read: the geom is solid");
         }
         let solid = geometry.solid(method).map(|solid| solid.with_mass(mass.unwrap_or(solid.mass * density)));
         let solid = solid.filter(|solid| solid.mass > 0.0);
@@ -154,7 +156,7 @@ impl Library {
                 colliders.push(LinkCollider { shape, local, friction: Some(friction as f32), contype, conaffinity });
             }
             if colliders.is_empty() {
-                notes.add(format!("{} has no extent to collide with", element.label()));
+                notes.at(element, "a geom without extent touches nothing");
             }
         }
         let (rgba, picture) = self.look(document, attributes, notes)?;
@@ -184,10 +186,7 @@ impl Library {
         let mut pose = document.pose(attributes)?;
         if let Some(name) = attributes.get("mesh") {
             if kind != "mesh" {
-                notes.add(format!(
-                    "{}: fitting a {kind} to a mesh is not done, the mesh itself is used",
-                    element.label()
-                ));
+                notes.at(element, format!("fitting a {kind} to a mesh is not done: the mesh itself is used"));
             }
             let mesh = self.mesh(document, element, name, notes)?;
             return Ok(
@@ -226,7 +225,7 @@ impl Library {
             "box" => Geometry::Box(DVec3::new(dimension(0)?, dimension(1)?, dimension(2)?)),
             "mesh" => return Err(element.error("is a mesh, but names none")),
             "hfield" | "sdf" => {
-                notes.add(format!("{}: {kind} geoms are not read", element.label()));
+                notes.at(element, format!("{kind} geoms are not read"));
                 return Ok(None);
             }
             other => return Err(element.error(format!("`type` is `{other}`, which is no geom type"))),
@@ -273,7 +272,7 @@ impl Library {
                 Arc::from([part])
             }
             (None, None) => {
-                notes.add(format!("mesh `{name}` has neither file nor vertices: it is not read"));
+                notes.at(&element, "a mesh with neither file nor vertices is not read");
                 return Ok(None);
             }
         };
@@ -290,7 +289,7 @@ impl Library {
         let turn = DQuat::from_xyzw(x, y, z, w).normalize().inverse();
         let turned = !turn.is_near_identity();
         if turned && (scale.x != scale.y || scale.y != scale.z) {
-            notes.add(format!("mesh `{name}`: `refquat` with an uneven scale is not exact"));
+            notes.at(&element, "<mesh refquat> with an uneven scale is not exact");
         }
         let reference = DPose3::from_parts(turn * (scale * -offset), turn);
         let mesh = Arc::new(Mesh { parts, scale, method, reference });
@@ -325,10 +324,10 @@ impl Library {
                         }
                         picture = Some(found);
                     }
-                    Err(error) => notes.add(format!("texture `{texture}`: {error}")),
+                    Err(error) => notes.at(attributes.element, format!("texture `{texture}`: {error}")),
                 }
             } else if let Some(plain) = self.plain.get(texture) {
-                notes.add(format!("texture `{texture}` is drawn in its first colour"));
+                notes.at(attributes.element, format!("texture `{texture}` is drawn in its first colour"));
                 colour = colour.map(|c| std::array::from_fn(|i| c[i] * plain[i])).or(Some(*plain));
             }
         }

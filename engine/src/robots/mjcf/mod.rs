@@ -18,10 +18,12 @@
 //! | `contype`, `conaffinity` | [`LinkCollider::contype`], [`LinkCollider::conaffinity`] |
 //! | geom drawn | group 0 to 2 and not transparent; bodies with purely visual geoms show only those |
 
+mod actuators;
 mod bodies;
 mod document;
 mod geoms;
 mod relations;
+mod unread;
 
 use glamx::DPose3;
 
@@ -39,6 +41,7 @@ pub(super) fn load(reference: &str, assets: &Assets) -> Result<RobotModel> {
     let mut notes = Notes::default();
     let mut document = Document::load(reference, assets, &mut notes)?;
     let root = std::mem::replace(&mut document.root, Element::empty());
+    unread::list(&root, &mut notes);
     let bodies = bodies::read(&root, &mut document, &mut notes)?;
     let (order, base_is_world, has_world) = arrange(&bodies);
     let mut model = RobotModel {

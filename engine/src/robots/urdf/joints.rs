@@ -22,9 +22,10 @@ impl Reader<'_> {
             None if element.get("type") == Some("fixed") => Vec3::X,
             None => return Err(element.error("its axis has no length")),
         };
-        for tag in ["calibration", "safety_controller"] {
-            if element.child(tag).is_some() {
-                self.notes.add(format!("<{tag}> of a joint is not read"));
+        for child in &element.children {
+            match child.tag.as_str() {
+                "origin" | "parent" | "child" | "axis" | "limit" | "dynamics" | "mimic" => {}
+                tag => self.notes.at(element, format!("<{tag}> of a joint is not read")),
             }
         }
         let one =
@@ -50,7 +51,7 @@ impl Reader<'_> {
             other => return Err(element.error(format!("`type` is `{other}`, which is no joint type"))),
         };
         if degrees.len() > 1 {
-            self.notes.add(format!("{kind} joint `{name}` is {} joints of one degree each", degrees.len()));
+            self.notes.at(element, format!("a {kind} joint is {} joints of one degree each", degrees.len()));
         }
         let limits = self.limits(element)?;
         let (damping, friction) = match element.child("dynamics").map(Element::own) {
@@ -88,11 +89,10 @@ impl Reader<'_> {
     fn limits(&mut self, joint: &Element) -> Result<Limits> {
         let free = [f32::NEG_INFINITY, f32::INFINITY];
         let mut limits = Limits { range: free, effort: f32::INFINITY, velocity: f32::INFINITY };
-        let name = joint.get("name").unwrap_or_default();
         let bounded = matches!(joint.get("type"), Some("revolute" | "prismatic"));
         let Some(limit) = joint.child("limit") else {
             if bounded {
-                self.notes.add(format!("joint `{name}` has no <limit>: taken as free"));
+                self.notes.at(joint, "a joint without <limit> is taken as free");
             }
             return Ok(limits);
         };
@@ -107,7 +107,7 @@ impl Reader<'_> {
         match (one("lower")?, one("upper")?) {
             (None, None) => {
                 if bounded {
-                    self.notes.add(format!("joint `{name}` has no lower and upper limit: taken as free"));
+                    self.notes.at(joint, "a joint with no lower and upper limit is taken as free");
                 }
             }
             (low, high) => {
@@ -122,7 +122,7 @@ impl Reader<'_> {
             match one(attribute)? {
                 Some(x) if x > 0.0 => *bound = x as f32,
                 Some(x) if x < 0.0 => return Err(joint.error(format!("its {attribute} limit is negative: {x}"))),
-                Some(_) => self.notes.add(format!("joint `{name}` has {attribute} limit 0: taken as none")),
+                Some(_) => self.notes.at(joint, format!("{attribute} limit 0 is taken as none")),
                 None => {}
             }
         }
