@@ -105,8 +105,8 @@ pub struct EncodingArgs {
     /// How the cameras' pictures are encoded.
     #[arg(long, value_enum, default_value_t = CodecArg::H264)]
     pub codec: CodecArg,
-    /// Constant rate factor: lower is better and bigger; the codec's default if absent.
-    #[arg(long, value_name = "Q", value_parser = clap::value_parser!(u32).range(0..=63))]
+    /// Constant rate factor, lower is better and bigger: 0 to 51 for h264 (16 if absent), 0 to 63 for av1 (30 if absent).
+    #[arg(long, value_name = "Q")]
     pub crf: Option<u32>,
     /// Encoder preset (x264: ultrafast … veryslow; SVT-AV1: 0 … 13); the codec's default if absent.
     #[arg(long, value_name = "P")]
@@ -183,7 +183,9 @@ pub struct PreviewArgs {
     /// Episode to draw.
     #[arg(long, value_name = "I", default_value_t = 0)]
     pub episode: u64,
-    /// File to write: a contact sheet (.png) or a clip (.mp4).
+    /// File to write: a contact sheet (.png) or a clip (.mp4). A sheet has five columns from the first frame to the
+    /// last, and for each camera five rows: colour, depth, normals, instances, flow to the next frame. A clip has
+    /// these side by side, a row for each camera.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// Width and height of the pictures instead of the cameras' own, e.g. 640x480.

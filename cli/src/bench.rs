@@ -98,6 +98,10 @@ pub fn run(args: &BenchArgs, started: Instant) -> Outcome {
     if let Some(bytes) = measured.written_bytes {
         rows.push(vec!["written".to_owned(), terminal::human_bytes(bytes)]);
     }
+    for (name, value) in &measured.settings {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        rows.push(vec![name.replace('_', " "), value]);
+    }
     if !measured.optimised {
         terminal::note("note: this is not an optimised build (cargo build --release)");
     }

@@ -114,18 +114,22 @@ impl<'a> Prepared<'a> {
     }
 }
 
+/// The command of the first driver of the scene that is a program.
+pub fn program(scene: &Scene) -> Option<&[String]> {
+    let own = scene.robots.values().filter_map(|robot| robot.driver.as_ref());
+    own.chain(&scene.drivers).find_map(|driver| match driver {
+        Driver::Process { command, .. } => Some(command.as_slice()),
+        _ => None,
+    })
+}
+
 /// Fails if a driver of the scene is a program.
 fn refuse_programs(scene: &Scene) -> Outcome {
-    let own = scene.robots.values().filter_map(|robot| robot.driver.as_ref());
-    for driver in own.chain(&scene.drivers) {
-        if let Driver::Process { command, .. } = driver {
-            return Err(Failure::bad_input(
-                format!("the scene's `process` driver would run a program: {}", command.join(" ")),
-                "if you trust where the scene comes from, allow it with --allow-process",
-            ));
-        }
-    }
-    Ok(())
+    let Some(command) = program(scene) else { return Ok(()) };
+    Err(Failure::bad_input(
+        format!("the scene's `process` driver would run a program: {}", command.join(" ")),
+        "if you trust where the scene comes from, allow it with --allow-process",
+    ))
 }
 
 /// Builds a scene and its drivers once, so that `validate` also sees what only the engine can tell.

@@ -134,6 +134,8 @@ impl From<worldloom_datasets::Error> for Failure {
             | Error::ForeignFolder { .. }
             | Error::Locked { .. }
             | Error::PlanChanged { .. }
+            | Error::Shrunk { .. }
+            | Error::OtherShard { .. }
             | Error::VersionChanged { .. }
             | Error::LayoutChanged { .. }
             | Error::Unfinished { .. }

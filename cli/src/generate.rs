@@ -16,6 +16,7 @@ use worldloom_engine::frame::{EpisodeEnd, Outcome as EpisodeOutcome};
 use worldloom_engine::scene::{Label, Scene};
 use worldloom_scenarios::{ColumnKind, SampleError, Sampled};
 
+use crate::advice;
 use crate::args::{CodecArg, EncodingArgs, GenerateArgs};
 use crate::episode::{Origin, Stage};
 use crate::failure::{Failure, Outcome};
@@ -177,6 +178,9 @@ impl Job<'_> {
         let mut stage = Stage::new(self.source.assets.clone(), Origin::Trusted);
         plan.check_scene(&first, stage.prepare(&first, self.seed, self.shard.index)?.catalog())?;
         drop(stage);
+        for line in advice::events(&first) {
+            terminal::note(&format!("warning: {line}"));
+        }
         let writer = Writer::open(self.out, plan.clone(), self.episodes, self.mode)?;
         let pending = writer.pending();
         let mut added = self.record(&writer, &plan, &first, &pending, interrupt)?;
@@ -474,8 +478,11 @@ pub fn video(encoding: &EncodingArgs) -> Outcome<VideoSettings> {
     if video.codec == Codec::Png && (encoding.crf.is_some() || encoding.preset.is_some()) {
         return Err(Failure::bad_input("--codec png is lossless and takes no --crf or --preset", "leave them out"));
     }
-    if let Some(crf) = encoding.crf {
-        video.crf = u8::try_from(crf).unwrap_or(u8::MAX);
+    if let (Some(crf), Some(most)) = (encoding.crf, video.codec.highest_crf()) {
+        video.crf = u8::try_from(crf).ok().filter(|crf| *crf <= most).ok_or_else(|| {
+            let codec = if video.codec == Codec::Av1 { "av1" } else { "h264" };
+            Failure::bad_input(format!("--crf {crf}: --codec {codec} takes 0 (best) to {most} (smallest)"), "")
+        })?;
     }
     if let Some(preset) = &encoding.preset {
         video.preset.clone_from(preset);

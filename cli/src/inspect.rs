@@ -9,10 +9,11 @@ use worldloom_datasets::{Codec, Dataset, Manifest, VideoSettings};
 use worldloom_engine::frame::Outcome as EpisodeOutcome;
 use worldloom_engine::scene::Scene;
 
+use crate::advice;
 use crate::args::InspectArgs;
 use crate::failure::{Failure, Outcome};
 use crate::generate::label_name;
-use crate::terminal::{self, human_bytes, human_secs};
+use crate::terminal::{self, counted, human_bytes, human_secs};
 
 /// Output of `inspect --json`.
 #[derive(Serialize, JsonSchema)]
@@ -90,7 +91,7 @@ pub struct Origin {
     pub diverged_episodes: u64,
     /// Those, at most the first 100.
     pub diverged: Vec<Diverged>,
-    /// How often each event fired, over all episodes.
+    /// How often each event fired, over all episodes; 0 for those that never did.
     pub events: std::collections::BTreeMap<String, u64>,
     /// Episodes of which no draw met the requirements.
     pub impossible: u64,
@@ -179,7 +180,13 @@ fn origin(dataset: &Dataset, manifest: &Manifest) -> Outcome<Origin> {
         if possible && episodes == 0 {
             // One scenario made all scenes.
             let scene: Option<Scene> = serde_json::from_str(&record.scene_json).ok();
-            defines_success = scene.is_some_and(|scene| scene.success.is_some());
+            if let Some(scene) = scene {
+                defines_success = scene.success.is_some();
+                // Those that never fired are zeros.
+                for i in 0..scene.events.len() {
+                    origin.events.entry(advice::event_name(&scene, i)).or_insert(0);
+                }
+            }
         }
         episodes += u64::from(possible);
         draws += u64::from(possible) + record.attempts;
@@ -255,10 +262,13 @@ fn text(inspection: &Inspection) -> String {
             row("overrides", origin.overrides.join(", "));
         }
         if origin.shard[1] > 1 {
-            row("shard", format!("{}/{} of {} episodes", origin.shard[0], origin.shard[1], origin.run_episodes));
+            row(
+                "shard",
+                format!("{}/{} of {}", origin.shard[0], origin.shard[1], counted(origin.run_episodes, "episode")),
+            );
         }
         if origin.missing_episodes > 0 {
-            row("missing", format!("{} episodes; go on with generate --resume", origin.missing_episodes));
+            row("missing", format!("{}; go on with generate --resume", counted(origin.missing_episodes, "episode")));
         }
         row("labels", if origin.labels.is_empty() { "none".to_owned() } else { origin.labels.join(", ") });
         row("pictures", origin.video.clone());
@@ -270,7 +280,7 @@ fn text(inspection: &Inspection) -> String {
             ),
         );
         if let Some(successes) = origin.successes {
-            row("success", format!("{successes} of {} episodes", inspection.episodes));
+            row("success", format!("{successes} of {}", counted(inspection.episodes, "episode")));
         }
         if !origin.events.is_empty() {
             let counts: Vec<String> = origin.events.iter().map(|(name, count)| format!("{name} {count}")).collect();
@@ -312,7 +322,7 @@ fn text(inspection: &Inspection) -> String {
     if let Some(origin) = &inspection.origin {
         let unlisted = origin.diverged_episodes - origin.diverged.len() as u64;
         if let Some(report) = &origin.impossible_report {
-            text += &format!("{} impossible episodes, the first: {report}\n", origin.impossible);
+            text += &format!("{}, the first: {report}\n", counted(origin.impossible, "impossible episode"));
         }
         for diverged in &origin.diverged {
             text += &format!(

@@ -3,6 +3,7 @@
 //! Results go to stdout (text, or JSON with `--json`: `cli/OUTPUT.md`), progress and problems to
 //! stderr. Exit codes: 0 done, 1 failed, 2 bad input, 130 after Ctrl-C.
 
+mod advice;
 mod args;
 mod bench;
 mod colour;

@@ -2,10 +2,11 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use worldloom_datasets::{Error, Mode};
 
 use crate::args::MergeArgs;
-use crate::failure::Outcome;
-use crate::terminal::{self, human_bytes};
+use crate::failure::{Failure, Outcome};
+use crate::terminal::{self, counted, human_bytes};
 
 /// Output of `merge --json`.
 #[derive(Serialize, JsonSchema)]
@@ -27,7 +28,12 @@ pub struct Merged {
 
 /// Runs the command.
 pub fn run(args: &MergeArgs) -> Outcome {
-    let whole = worldloom_datasets::merge(&args.out, &args.shards, worldloom_datasets::Mode::Create)?;
+    let whole = worldloom_datasets::merge(&args.out, &args.shards, Mode::Create).map_err(|error| match error {
+        Error::NotEmpty { path } => {
+            Failure::bad_input(format!("{} is not empty", path.display()), "choose an empty folder, or remove it")
+        }
+        error => error.into(),
+    })?;
     let merged = Merged {
         format_version: 1,
         out: args.out.display().to_string(),
@@ -40,9 +46,9 @@ pub fn run(args: &MergeArgs) -> Outcome {
         return terminal::print_json(&merged);
     }
     terminal::print(&format!(
-        "merged {} shards: {} episodes, {} frames, {} in {}\n",
-        merged.shards,
-        merged.episodes,
+        "merged {}: {}, {} frames, {} in {}\n",
+        counted(merged.shards, "shard"),
+        counted(merged.episodes, "episode"),
         merged.frames,
         human_bytes(merged.bytes),
         merged.out

@@ -61,13 +61,13 @@ pub fn run(args: &PreviewArgs) -> Outcome {
         seed: args.seed,
         number: args.episode,
     };
-    let frames = match at {
+    let shown = match at {
         Some(at) => job.still(&args.out, at)?,
         None if clip => job.clip(&args.out)?,
         None => job.sheet(&args.out)?,
     };
     terminal::print(&format!(
-        "wrote {} ({frames} frames, episode {} of seed {})\n",
+        "wrote {} (episode {} of seed {}): {shown}\n",
         args.out.display(),
         args.episode,
         args.seed
@@ -117,8 +117,14 @@ impl Job {
         Ok(prepared.run(channels, each)?.map_or(0, |end| end.frames))
     }
 
-    /// One row per camera and channel, one column per instant.
-    fn sheet(mut self, file: &Path) -> Outcome<u64> {
+    /// Names of the cameras drawn, in their order.
+    fn camera_names(&self) -> String {
+        let names: Vec<&str> = self.scene.cameras.keys().map(String::as_str).collect();
+        self.cameras.iter().map(|&camera| names[camera]).collect::<Vec<_>>().join(", ")
+    }
+
+    /// One row per camera and channel, one column per instant. Says what is where.
+    fn sheet(mut self, file: &Path) -> Outcome<String> {
         let blind = Channels { colour: false, depth: false, normal: false, instance: false, flow: false };
         let total = self.frames(blind, |_| Ok(true))?;
         if total == 0 {
@@ -142,7 +148,7 @@ impl Job {
         for camera in 0..cameras.len() {
             let views: Vec<&CameraFrame> = kept.iter().map(|instant| &instant[camera]).collect();
             let scale = Scale::of(&views);
-            for row in 0..ROWS {
+            for row in 0..CHANNELS.len() {
                 cells.extend(views.iter().map(|view| scale.picture(view, row)));
             }
         }
@@ -150,11 +156,18 @@ impl Job {
         let cells: Vec<Picture> = cells.iter().map(|cell| cell.enlarged(factor)).collect();
         let sheet = Picture::grid(&cells, kept.len(), GAP, BACKGROUND);
         std::fs::write(file, sheet.png()?).map_err(|error| Failure::io("writing", file, &error))?;
-        Ok(total)
+        let rate = f64::from(self.scene.engine.control_rate);
+        let times: Vec<String> = wanted.iter().map(|&frame| format!("{:.2}", frame as f64 / rate)).collect();
+        Ok(format!(
+            "columns at {} s, rows of {} of each camera ({})",
+            times.join(", "),
+            CHANNELS.join(", "),
+            self.camera_names()
+        ))
     }
 
-    /// The colour pictures of one instant side by side.
-    fn still(mut self, file: &Path, at_secs: f64) -> Outcome<u64> {
+    /// The colour pictures of one instant side by side. Says which cameras, and when.
+    fn still(mut self, file: &Path, at_secs: f64) -> Outcome<String> {
         let wanted = (at_secs * f64::from(self.scene.engine.control_rate)).round() as u64;
         let (cameras, mut cells, mut number) = (self.cameras.clone(), Vec::new(), 0);
         self.frames(Channels::COLOUR, |frame| {
@@ -166,12 +179,14 @@ impl Job {
             return Err(Failure::failed("the episode diverges before its first frame", ""));
         }
         let sheet = Picture::grid(&cells, cells.len(), GAP, BACKGROUND);
-        std::fs::write(file, sheet.png()?).map_err(|error| Failure::io("write", file, &error))?;
-        Ok(number)
+        std::fs::write(file, sheet.png()?).map_err(|error| Failure::io("writing", file, &error))?;
+        let time = (number - 1) as f64 / f64::from(self.scene.engine.control_rate);
+        let last = if number <= wanted { ", the last frame" } else { "" };
+        Ok(format!("{} at {time:.2} s{last}", self.camera_names()))
     }
 
-    /// All channels of every camera side by side.
-    fn clip(mut self, file: &Path) -> Outcome<u64> {
+    /// All channels of every camera side by side. Says what is where.
+    fn clip(mut self, file: &Path) -> Outcome<String> {
         let fps = self.scene.engine.control_rate;
         let total = self.scene.engine.steps();
         let cameras = self.cameras.clone();
@@ -184,11 +199,11 @@ impl Job {
             let cells: Vec<Picture> = views
                 .iter()
                 .zip(scale.iter())
-                .flat_map(|(view, scale)| (0..ROWS).map(|row| scale.picture(view, row)))
+                .flat_map(|(view, scale)| (0..CHANNELS.len()).map(|row| scale.picture(view, row)))
                 .collect();
             let factor = cells.first().map_or(1, |cell| SMALL.div_ceil(cell.width));
             let cells: Vec<Picture> = cells.iter().map(|cell| cell.enlarged(factor)).collect();
-            let sheet = even(Picture::grid(&cells, ROWS, GAP, BACKGROUND));
+            let sheet = even(Picture::grid(&cells, CHANNELS.len(), GAP, BACKGROUND));
             let clip = match &mut clip {
                 Some(clip) => clip,
                 none => none.insert(Clip::create(file, &VideoSettings::h264(), sheet.width, sheet.height, fps)?),
@@ -202,12 +217,17 @@ impl Job {
             Some(clip) => clip.finish()?,
             None => return Err(Failure::failed("the episode diverges before its first frame", "")),
         }
-        Ok(frames)
+        Ok(format!(
+            "{}, columns of {}, a row for each camera ({})",
+            terminal::counted(frames, "frame"),
+            CHANNELS.join(", "),
+            self.camera_names()
+        ))
     }
 }
 
-/// Channels shown: colour, depth, normals, instances, forward flow.
-const ROWS: usize = 5;
+/// Channels shown, in this order.
+const CHANNELS: [&str; 5] = ["colour", "depth", "normals", "instances", "flow to the next frame"];
 
 /// Ranges that depth and flow are coloured over, the same in every picture of a camera.
 struct Scale {

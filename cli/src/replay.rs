@@ -17,7 +17,7 @@ use worldloom_engine::scene::Scene;
 use worldloom_scenarios::{Override, Scenario};
 
 use crate::args::ReplayArgs;
-use crate::episode::{Origin, Stage};
+use crate::episode::{self, Origin, Stage};
 use crate::export::Exporter;
 use crate::failure::{FAILED, Failure, Outcome};
 use crate::terminal;
@@ -86,7 +86,7 @@ pub fn run(args: &ReplayArgs) -> Outcome {
     }
     match replayed.verdict {
         Verdict::Proved => Ok(()),
-        Verdict::Mismatch => Err(if args.json { Failure::Reported(FAILED) } else { mismatch(&replayed) }),
+        Verdict::Mismatch => Err(if args.json { Failure::Reported(FAILED) } else { recording.mismatch(&replayed) }),
         Verdict::OtherVersion => Err(if args.json { Failure::Reported(FAILED) } else { other_version(&replayed) }),
     }
 }
@@ -195,6 +195,25 @@ impl Recording {
         }
     }
 
+    /// What the same version's other result means.
+    fn mismatch(&self, replayed: &Replayed) -> Failure {
+        let part = match (replayed.scene.same, replayed.states.same) {
+            (false, _) => "sampling the scenario gives another scene",
+            (_, false) => "simulating the recorded scene gives other states",
+            _ => "drawing the states gives other pixels",
+        };
+        let program = match episode::program(&self.scene) {
+            Some(_) => ", or the driver's program is not a function of its seed and observations",
+            None => "",
+        };
+        Failure::failed(
+            format!("mismatch in episode {}: {part}", replayed.episode),
+            format!(
+                "the same version made it, so either the dataset was changed{program}, or this is a bug: please report it with the dataset"
+            ),
+        )
+    }
+
     /// Writes the episode at the physics rate.
     pub fn export(&self, file: &Path) -> Outcome {
         let plan = &self.manifest.plan;
@@ -234,18 +253,6 @@ fn summary(replayed: &Replayed) -> String {
         text += "proved: the episode is a function of its scenario, seed and number\n";
     }
     text
-}
-
-fn mismatch(replayed: &Replayed) -> Failure {
-    let part = match (replayed.scene.same, replayed.states.same) {
-        (false, _) => "sampling the scenario gives another scene",
-        (_, false) => "simulating the recorded scene gives other states",
-        _ => "drawing the states gives other pixels",
-    };
-    Failure::failed(
-        format!("mismatch in episode {}: {part}", replayed.episode),
-        "the same version made it, so either the dataset was changed or this is a bug: please report it with the dataset",
-    )
 }
 
 fn other_version(replayed: &Replayed) -> Failure {

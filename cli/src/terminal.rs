@@ -87,8 +87,15 @@ pub fn human_bytes(bytes: u64) -> String {
     if unit == "B" { format!("{bytes} B") } else { format!("{} {unit}", three_figures(value)) }
 }
 
+/// `1 episode`, `3 episodes`.
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Three significant figures, without an exponent below a million.
 pub fn three_figures(value: f64) -> String {
+    // Zero has no sign.
+    let value = if value == 0.0 { 0.0 } else { value };
     match value.abs() {
         size if !(0.001..1e6).contains(&size) && value != 0.0 => format!("{value:.2e}"),
         size if size >= 99.95 => format!("{value:.0}"),
@@ -143,6 +150,12 @@ mod tests {
         {
             assert_eq!(human_bytes(bytes), expected);
         }
+    }
+
+    #[test]
+    fn zero_has_no_sign() {
+        assert_eq!(three_figures(-0.0), "0.00");
+        assert_eq!(three_figures(-0.001), "-0.001");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use worldloom_scenarios::{Diagnostic, Diagnostics, SampleError};
 
+use crate::advice;
 use crate::args::ValidateArgs;
 use crate::failure::{BAD_INPUT, Failure, Outcome};
 use crate::source::{Origin, overrides};
@@ -33,6 +34,8 @@ pub struct FileReport {
     pub digest: Option<String>,
     /// Its problems, in the order of its lines.
     pub problems: Vec<Diagnostic>,
+    /// What is legal and probably not meant.
+    pub warnings: Vec<String>,
 }
 
 /// Runs the command.
@@ -42,18 +45,23 @@ pub fn run(args: &ValidateArgs) -> Outcome {
     let mut total = 0;
     for file in &args.files {
         let checked = check(file, &overrides, args);
-        let (name, digest, problems) = match checked {
-            Ok((name, digest)) => (Some(name), Some(digest), Diagnostics::default()),
-            Err(problems) => (None, None, problems),
+        let (name, digest, problems, warnings) = match checked {
+            Ok((name, digest, warnings)) => (Some(name), Some(digest), Diagnostics::default(), warnings),
+            Err(problems) => (None, None, problems, Vec::new()),
         };
         if !args.json {
             match &name {
-                Some(name) => terminal::print(&format!("{file}: ok ({name})\n"))?,
+                Some(name) => {
+                    terminal::print(&format!("{file}: ok ({name})\n"))?;
+                    for warning in &warnings {
+                        terminal::note(&format!("warning: {warning}"));
+                    }
+                }
                 None => terminal::note(&format!("{problems}\n")),
             }
         }
         total += problems.0.len();
-        files.push(FileReport { file: file.clone(), name, digest, problems: problems.0 });
+        files.push(FileReport { file: file.clone(), name, digest, problems: problems.0, warnings });
     }
     let wrong = files.iter().filter(|file| file.name.is_none()).count();
     if args.json {
@@ -70,7 +78,7 @@ fn check(
     file: &str,
     overrides: &[worldloom_scenarios::Override],
     args: &ValidateArgs,
-) -> Result<(String, String), Diagnostics> {
+) -> Result<(String, String, Vec<String>), Diagnostics> {
     let of_file = |failure: Failure| match failure {
         Failure::BadInput(message) | Failure::Failed(message) => Diagnostics::of_file(file, message.what, message.help),
         Failure::Problems(problems) => problems,
@@ -82,5 +90,6 @@ fn check(
     let sampled = scenario.sample(0, 0, &assets).map_err(|error: SampleError| of_file(error.into()))?;
     scenario.check(&sampled, 0, 0, &assets)?;
     crate::episode::dry_run(&sampled.scene, &assets).map_err(of_file)?;
-    Ok((scenario.name().to_owned(), crate::hex(&scenario.digest())))
+    let warnings = [advice::cameras(&sampled.scene), advice::events(&sampled.scene)].concat();
+    Ok((scenario.name().to_owned(), crate::hex(&scenario.digest()), warnings))
 }

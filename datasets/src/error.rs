@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::plan::Shard;
+
 /// Result of a dataset call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -46,7 +48,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// What is being resumed was begun with another plan.
-    #[error("{} was begun with another {field}: {saved} then, {given} now", .path.display())]
+    #[error("{} was begun with {field} {saved}, not {given}: go on with the same, or choose another folder", .path.display())]
     PlanChanged {
         /// The folder.
         path: PathBuf,
@@ -56,6 +58,16 @@ pub enum Error {
         saved: String,
         /// Value asked for.
         given: String,
+    },
+    /// A run is to go on with fewer episodes than it has.
+    #[error("{} is a run of {saved} episodes, and {given} is fewer: episodes can be appended, not taken away", .path.display())]
+    Shrunk {
+        /// The folder.
+        path: PathBuf,
+        /// Episodes of the run.
+        saved: u64,
+        /// Episodes asked for.
+        given: u64,
     },
     /// What is being resumed or merged was made by other versions, which may give other bytes.
     #[error("{}: made with {what} {saved}, this is {given}; use the same build, or begin again", .path.display())]
@@ -152,8 +164,20 @@ pub enum Error {
         /// What does not fit.
         problem: String,
     },
+    /// An episode that another shard makes.
+    #[error("episode {episode} is in shard {owner}, and {} is shard {here}", .path.display())]
+    OtherShard {
+        /// The folder.
+        path: PathBuf,
+        /// Episode number.
+        episode: u64,
+        /// The shard that makes it.
+        owner: Shard,
+        /// The shard that is there.
+        here: Shard,
+    },
     /// An index past the end.
-    #[error("no {what} {index}: there are {count}")]
+    #[error("there is no {what} {index}: {}", range(.what, *.count))]
     OutOfRange {
         /// What is counted.
         what: &'static str,
@@ -170,6 +194,15 @@ pub enum Error {
         /// What to do instead.
         hint: String,
     },
+}
+
+/// Which indices there are.
+fn range(what: &str, count: u64) -> String {
+    match count {
+        0 => format!("there are no {what}s"),
+        1 => format!("the only {what} is 0"),
+        _ => format!("{what}s are 0 to {}", count - 1),
+    }
 }
 
 impl Error {

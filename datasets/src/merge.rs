@@ -30,7 +30,7 @@ pub fn merge(out: &Path, shards: &[PathBuf], mode: Mode) -> Result<Summary> {
         let manifest = Manifest::read(path)?
             .ok_or_else(|| Error::NotADataset { path: path.clone(), problem: "it has no worldloom.json".to_owned() })?;
         if manifest.missing > 0 {
-            let problem = format!("{} lacks {} episodes: finish it with --resume", path.display(), manifest.missing);
+            let problem = format!("{} lacks {}: finish it with --resume", path.display(), episodes(manifest.missing));
             return Err(Error::Shards { problem });
         }
         parts.push((path, manifest));
@@ -43,24 +43,41 @@ pub fn merge(out: &Path, shards: &[PathBuf], mode: Mode) -> Result<Summary> {
     for (path, manifest) in &parts {
         let mut plan = manifest.plan.clone();
         plan.shard = first.plan.shard;
-        plan.shard.count = manifest.plan.shard.count;
-        same_plan(first_path, &first.plan, &plan)?;
+        if manifest.plan.shard.count != count {
+            let problem = format!(
+                "{} is shard {} and {} is shard {}: give all shards of one run",
+                first_path.display(),
+                first.plan.shard,
+                path.display(),
+                manifest.plan.shard
+            );
+            return Err(Error::Shards { problem });
+        }
+        same_plan(first_path, &first.plan, &plan).map_err(|error| of_other_runs(first_path, path, error))?;
         same_versions(path, &manifest.versions, &first.versions)?;
         if manifest.episodes != first.episodes {
             let (a, b) = (first.episodes, manifest.episodes);
-            let problem = format!("{} is of a run of {a} episodes, {} of {b}", first_path.display(), path.display());
+            let problem = format!(
+                "{} is a shard of a run of {}, and {} of a run of {}",
+                first_path.display(),
+                episodes(a),
+                path.display(),
+                episodes(b)
+            );
+            return Err(Error::Shards { problem });
+        }
+    }
+    for ((a, of_a), (b, of_b)) in parts.iter().zip(&parts[1..]) {
+        if of_a.plan.shard == of_b.plan.shard {
+            let problem = format!("shard {} is given twice: {} and {}", of_a.plan.shard, a.display(), b.display());
             return Err(Error::Shards { problem });
         }
     }
     let found: Vec<u64> = parts.iter().map(|(_, manifest)| manifest.plan.shard.index).collect();
     if found != (0..count).collect::<Vec<_>>() {
         let missing: Vec<String> = (0..count).filter(|i| !found.contains(i)).map(|i| format!("{i}/{count}")).collect();
-        let problem = if missing.is_empty() {
-            "a shard was given twice".to_owned()
-        } else {
-            format!("shards are missing: {}", missing.join(", "))
-        };
-        return Err(Error::Shards { problem });
+        let (noun, verb) = if missing.len() == 1 { ("shard", "is") } else { ("shards", "are") };
+        return Err(Error::Shards { problem: format!("{noun} {} {verb} missing", missing.join(", ")) });
     }
     let versions = versions(&first.plan.video)?;
     same_versions(first_path, &first.versions, &versions)?;
@@ -114,7 +131,7 @@ pub fn merge(out: &Path, shards: &[PathBuf], mode: Mode) -> Result<Summary> {
     while let Some(shelf) = shelves.iter_mut().filter(|shelf| shelf.next.is_some()).min_by_key(|shelf| shelf.number()) {
         shelf.add_next(&mut assembler)?;
     }
-    let episodes = first.episodes;
+    let total = first.episodes;
     let assembled = assembler.finish()?;
     for (path, manifest) in &parts {
         for place in manifest.assets.values() {
@@ -123,5 +140,17 @@ pub fn merge(out: &Path, shards: &[PathBuf], mode: Mode) -> Result<Summary> {
             }
         }
     }
-    conclude(out, &build, &assembled, layout, episodes, 0, versions, assets)
+    conclude(out, &build, &assembled, layout, total, 0, versions, assets)
+}
+
+/// What a difference between the plans of two shards means for who joins them.
+fn of_other_runs(a: &Path, b: &Path, error: Error) -> Error {
+    let Error::PlanChanged { field, saved, given, .. } = error else { return error };
+    let (a, b) = (a.display(), b.display());
+    Error::Shards { problem: format!("{a} and {b} are of different runs: {field} {saved}, and {field} {given}") }
+}
+
+/// A number of episodes in words.
+fn episodes(count: u64) -> String {
+    format!("{count} episode{}", if count == 1 { "" } else { "s" })
 }

@@ -1,6 +1,8 @@
 //! What a run is going to write: fixed before the first episode, saved beside the output, and
 //! compared when the run is resumed or its shards are merged.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use worldloom_engine::gbuffer::Channels;
 use worldloom_engine::scene::{Label, Scene};
@@ -136,6 +138,17 @@ impl Shard {
     }
 }
 
+impl Shard {
+    /// Fails if another part makes episode `number` of the run whose part is in `folder`.
+    pub(crate) fn expect(self, number: u64, folder: &Path) -> Result<()> {
+        if self.owns(number) {
+            return Ok(());
+        }
+        let owner = Self { index: number % self.count.max(1), count: self.count };
+        Err(Error::OtherShard { path: folder.to_path_buf(), episode: number, owner, here: self })
+    }
+}
+
 impl Default for Shard {
     /// The whole run.
     fn default() -> Self {
@@ -197,6 +210,17 @@ pub enum Codec {
     Png,
 }
 
+impl Codec {
+    /// The highest constant rate factor that its encoder takes; none for what is lossless.
+    pub fn highest_crf(self) -> Option<u8> {
+        match self {
+            Self::H264 => Some(51),
+            Self::Av1 => Some(63),
+            Self::Png => None,
+        }
+    }
+}
+
 impl VideoSettings {
     /// H.264 at about 40 dB on rendered scenes (a test holds it to 38), fast enough to keep up with physics.
     pub fn h264() -> Self {
@@ -216,13 +240,9 @@ impl VideoSettings {
     fn check(&self) -> Result<()> {
         const X264_PRESETS: [&str; 9] =
             ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"];
-        let most = match self.codec {
-            Codec::H264 => 51,
-            Codec::Av1 => 63,
-            Codec::Png => return Ok(()),
-        };
+        let Some(most) = self.codec.highest_crf() else { return Ok(()) };
         if self.crf > most {
-            return Err(Error::invalid("video.crf", format!("{} is above {most}", self.crf)));
+            return Err(Error::invalid("video.crf", format!("{} is not from 0 to {most}", self.crf)));
         }
         if self.gop == 0 {
             return Err(Error::invalid("video.gop", "must be at least 1"));

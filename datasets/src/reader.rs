@@ -139,7 +139,11 @@ impl Dataset {
         let count = self.ours()?.episodes;
         match records::find(&self.root, number)? {
             Some(stored) => Ok(stored.record),
-            None => Err(Error::OutOfRange { what: "episode", index: number, count }),
+            None if number >= count => Err(Error::OutOfRange { what: "episode", index: number, count }),
+            None => {
+                self.ours()?.plan.shard.expect(number, &self.root)?;
+                Err(Error::Unfinished { path: self.root.clone() })
+            }
         }
     }
 

@@ -104,14 +104,14 @@ fn check_camera(name: &str, width: u32, height: u32, codec: Codec) -> Result<()>
         return Err(Error::invalid(
             field,
             format!(
-                "{width}×{height} pixels: video has half the resolution in colour, so sides must be even; or take PNG"
+                "resolution {width}×{height}: video halves the resolution of colour, so both sides must be even, unless with --codec png"
             ),
         ));
     }
     if codec == Codec::Av1 && (width < 64 || height < 64) {
         return Err(Error::invalid(
             field,
-            format!("{width}×{height} pixels: SVT-AV1 takes 64×64 and up; take H.264 or PNG"),
+            format!("resolution {width}×{height}: SVT-AV1 takes 64×64 and up; take --codec h264 or png"),
         ));
     }
     Ok(())

@@ -24,10 +24,20 @@ use crate::error::{Error, Result};
 use crate::nal;
 use crate::plan::{Codec, VideoSettings};
 
-/// FFmpeg's own messages are silenced: what matters comes back as an error with its file.
+/// The encoders' own messages are silenced: what matters comes back as an error with its file. Every call of
+/// FFmpeg in this crate comes after this.
 fn init() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| ffmpeg::util::log::set_level(ffmpeg::util::log::Level::Fatal));
+    ONCE.call_once(|| {
+        ffmpeg::util::log::set_level(ffmpeg::util::log::Level::Fatal);
+        // SVT-AV1 writes its settings to stderr past FFmpeg's log, and takes its level from here alone; 1 is errors.
+        const LEVEL: &str = "SVT_LOG";
+        if std::env::var_os(LEVEL).is_none() {
+            // SAFETY: this runs once, and before any code in C that reads the environment: the encoders are
+            // only entered after it. Rust's own readers and writers take the standard library's lock.
+            unsafe { std::env::set_var(LEVEL, "1") };
+        }
+    });
 }
 
 /// An encoded picture.

@@ -118,12 +118,7 @@ impl Writer {
             most = most.max(count);
         }
         if episodes < most {
-            return Err(Error::PlanChanged {
-                path: dir.to_path_buf(),
-                field: "episodes (they may grow, not shrink)".to_owned(),
-                saved: most.to_string(),
-                given: episodes.to_string(),
-            });
+            return Err(Error::Shrunk { path: dir.to_path_buf(), saved: most, given: episodes });
         }
         let staged = publish::staging(dir).join("episodes");
         std::fs::create_dir_all(&staged).map_err(|source| Error::io("creating", &staged, source))?;
@@ -228,9 +223,10 @@ impl Writer {
     }
 
     fn owned(&self, number: u64) -> Result<()> {
-        if number >= self.episodes || !self.plan.shard.owns(number) {
-            return Err(Error::OutOfRange { what: "episode of this shard", index: number, count: self.episodes });
+        if number >= self.episodes {
+            return Err(Error::OutOfRange { what: "episode", index: number, count: self.episodes });
         }
+        self.plan.shard.expect(number, &self.root)?;
         Ok(())
     }
 
@@ -500,17 +496,38 @@ pub(crate) fn same_plan(dir: &Path, saved: &Plan, given: &Plan) -> Result<()> {
         return Err(Error::invalid("plan", "cannot be compared"));
     };
     let differing = old.iter().find(|(key, value)| new.get(*key) != Some(value));
-    let (field, old, new) = match differing {
-        // The text of a scenario is too long to show; its digest says the same.
-        Some((key, _)) if key == "scenario_text" => {
-            ("scenario".to_owned(), saved.scenario_digest.clone(), given.scenario_digest.clone())
+    let (field, saved, given) = match differing {
+        // The text of a scenario is too long to show; its name and digest say the same.
+        Some((key, _)) if key.starts_with("scenario") => {
+            let show = |plan: &Plan| {
+                let digest: String = plan.scenario_digest.chars().take(12).collect();
+                format!("{} ({digest})", plan.scenario_name)
+            };
+            ("scenario".to_owned(), show(saved), show(given))
         }
-        Some((key, value)) => {
-            (key.clone(), value.to_string(), new.get(key).map(ToString::to_string).unwrap_or_default())
-        }
+        Some((key, value)) => first_difference(key, value, new.get(key).unwrap_or(&serde_json::Value::Null)),
         None => ("plan".to_owned(), String::new(), String::new()),
     };
-    Err(Error::PlanChanged { path: dir.to_path_buf(), field, saved: old, given: new })
+    Err(Error::PlanChanged { path: dir.to_path_buf(), field, saved, given })
+}
+
+/// The innermost field in which two values differ, and both values as a person would write them.
+fn first_difference(field: &str, saved: &serde_json::Value, given: &serde_json::Value) -> (String, String, String) {
+    use serde_json::Value;
+    if let (Value::Object(old), Value::Object(new)) = (saved, given)
+        && let Some((key, value)) = old.iter().find(|(key, value)| new.get(*key) != Some(value))
+    {
+        return first_difference(&format!("{field}.{key}"), value, new.get(key).unwrap_or(&Value::Null));
+    }
+    let show = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+        }
+        other => other.to_string(),
+    };
+    (field.to_owned(), show(saved), show(given))
 }
 
 pub(crate) fn same_versions(

@@ -347,6 +347,9 @@ pub fn complete(plain: Plain, stream: &mut Stream) -> Result<Plain, String> {
     let Plain::Map(entries) = plain else { return Ok(plain) };
     let mut look: Vec<(String, Plain)> = Vec::new();
     let mut out: Vec<(String, Plain)> = Vec::with_capacity(entries.len() + 2);
+    if entries.iter().any(|(key, _)| key == "plane") && !entries.iter().any(|(key, _)| LOOKS.contains(&key.as_str())) {
+        out.push(("material".to_owned(), pale_checker()));
+    }
     for (key, value) in entries {
         match key.as_str() {
             "colour" | "texture" => look.push((key, value)),
@@ -361,6 +364,19 @@ pub fn complete(plain: Plain, stream: &mut Stream) -> Result<Plain, String> {
         out.push(("material".to_owned(), Plain::Map(look)));
     }
     Ok(Plain::Map(out))
+}
+
+/// Keys that say how an object looks.
+const LOOKS: [&str; 3] = ["material", "colour", "texture"];
+
+/// The look of a plane that is given none: not that of the objects on it, and its squares show their motion.
+fn pale_checker() -> Plain {
+    let map = |entries: Vec<(&str, Plain)>| {
+        Plain::Map(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    };
+    let grey = |tone: f64| Plain::List(vec![Plain::Number(tone); 3]);
+    let checker = map(vec![("colour", grey(0.80)), ("size", Plain::Number(0.5))]);
+    map(vec![("colour", grey(0.87)), ("texture", map(vec![("checker", checker)]))])
 }
 
 /// Adds position and rotation to a map.

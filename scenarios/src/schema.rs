@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::language::{DISTRIBUTION, FRAME_RECORD, SCENARIO};
+use crate::language::{DISTRIBUTION, FRAME_RECORD, SCENARIO, colours};
 use crate::table::{Group, Need, Quantity, Record, Type};
 
 /// JSON Schema (2020-12) of scenario files.
@@ -115,7 +115,8 @@ fn of_type(ty: &Type) -> Value {
         Type::Colour => {
             let channel = json!({"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, formula(), distribution()]});
             let list = json!({"type": "array", "items": channel, "minItems": 3, "maxItems": 3});
-            json!({"anyOf": [list, {"type": "string"}, distribution()]})
+            let names = colours::NAMED.map(|(name, _)| name);
+            json!({"anyOf": [list, {"enum": names}, {"type": "string", "pattern": "^#[0-9a-fA-F]{6}$|\\$"}, distribution()]})
         }
         Type::Element | Type::ElementNumber | Type::Param => {
             json!({"anyOf": [{"type": ["number", "string", "array"]}, distribution()]})
@@ -196,7 +197,7 @@ fn takes(ty: &Type) -> String {
         Type::Point(quantity) => format!("2 or 3 numbers{}", unit(quantity)),
         Type::Vector(n, quantity) => format!("{n} numbers{}", unit(quantity)),
         Type::Numbers(quantity) => format!("numbers{}", unit(quantity)),
-        Type::Colour => "a colour".to_owned(),
+        Type::Colour => "a [colour](#colours)".to_owned(),
         Type::Element => "a value".to_owned(),
         Type::ElementNumber => "a number".to_owned(),
         Type::Param => "a value or a distribution".to_owned(),

@@ -81,7 +81,7 @@ pub enum Type {
     Vector(usize, &'static Quantity),
     /// A list of numbers of any length.
     Numbers(&'static Quantity),
-    /// `[r, g, b]` in sRGB from 0 to 1, or `"#rrggbb"`.
+    /// `[r, g, b]` in sRGB from 0 to 1, `"#rrggbb"`, or a name.
     Colour,
     /// What the distribution around it is over.
     Element,

@@ -10,6 +10,7 @@ mod golden_states;
 mod house;
 mod invariants;
 mod language;
+mod messages;
 mod parity;
 mod process;
 mod program;

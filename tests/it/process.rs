@@ -56,6 +56,22 @@ fn a_process_driver_is_started_once_for_all_episodes_of_a_worker() {
 }
 
 #[test]
+fn a_program_that_is_no_function_of_its_seed_is_a_reason_for_a_mismatch() {
+    let shop = Workshop::new();
+    let (yaml, _) = scripted(&shop);
+    let counter = text(&shop.path("counter"));
+    // It remembers earlier runs.
+    shop.write(
+        "policy.sh",
+        &format!("echo x >> '{counter}'; n=$(wc -l < '{counter}')\nwhile read -r line; do case \"$line\" in *'\"type\":\"step\"'*) echo \"[0.$n]\";; esac; done\n"),
+    );
+    let out = text(&shop.path("out"));
+    run(["generate", &yaml, "--episodes", "1", "--out", &out]).expect(0);
+    let said = run(["replay", &out, "--episode", "0", "--allow-process"]).expect(1).stderr;
+    assert!(said.contains("or the driver's program is not a function of its seed and observations"), "{said}");
+}
+
+#[test]
 fn a_dataset_runs_no_program_unless_it_is_allowed_to() {
     let shop = Workshop::new();
     let (yaml, notes) = scripted(&shop);

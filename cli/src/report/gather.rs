@@ -8,7 +8,7 @@ use worldloom_engine::frame::Outcome as EpisodeOutcome;
 use worldloom_engine::scene::Scene;
 
 use super::chart::Line;
-use super::page::{CameraShown, DatasetShown, EpisodeShown};
+use super::page::{CameraShown, DatasetShown, EpisodeShown, Strip};
 use crate::colour::{self, Picture};
 use crate::episode::Origin;
 use crate::failure::{Failure, Outcome};
@@ -18,8 +18,8 @@ use crate::scratch::Scratch;
 
 /// Stills of each label: enough to see the motion, few enough for a light page.
 const STILLS: u64 = 24;
-/// Charts of one episode; the rest of a long observation is in the dataset.
-const MOST_CHARTS: usize = 12;
+/// Charts of one episode's observation; the rest of a long one is in the dataset.
+const MOST_CHARTS: usize = 16;
 /// Cameras shown.
 const MOST_CAMERAS: usize = 3;
 /// LeRobot's prefix of camera keys.
@@ -72,13 +72,14 @@ pub fn dataset(folder: &Path, episodes: u64, verify: Option<Origin>) -> Outcome<
 }
 
 fn episode(dataset: &Dataset, manifest: &Manifest, record: EpisodeRecord, scratch: &Path) -> Outcome<EpisodeShown> {
-    let (mut cameras, mut charts) = (Vec::new(), Vec::new());
+    let (mut cameras, mut charts, mut charts_left_out, mut events) = (Vec::new(), Vec::new(), 0, Vec::new());
     let entry = record.episode_index.and_then(|index| dataset.episodes().iter().find(|entry| entry.index == index));
     if let Some(entry) = entry {
         for key in dataset.info().cameras().take(MOST_CAMERAS) {
             cameras.push(camera(dataset, manifest, entry, key, scratch)?);
         }
-        charts = signals(dataset, entry)?;
+        (charts, charts_left_out) = signals(dataset, entry)?;
+        events = dataset.events(entry.index)?;
     }
     Ok(EpisodeShown {
         number: record.number,
@@ -88,6 +89,8 @@ fn episode(dataset: &Dataset, manifest: &Manifest, record: EpisodeRecord, scratc
         draws: record.draws.into_iter().map(|draw| (draw.name, draw.value, draw.log_prob)).collect(),
         cameras,
         charts,
+        charts_left_out,
+        events,
         replayed: None,
         bodies: record.instance_names,
     })
@@ -141,7 +144,7 @@ fn camera(
                 pictures.push(Picture { width: picture.width, height: picture.height, rgb: picture.rgb });
             }
         }
-        strips.insert(0, ("colour", strip(&pictures)?));
+        strips.insert(0, Strip { name: "colour", png: strip(&pictures)?, none: None });
     }
     Ok(CameraShown { name: name.to_owned(), size, video, stills: stills.len(), strips })
 }
@@ -152,19 +155,20 @@ fn evenly(frames: u64) -> Vec<u64> {
     (0..count).map(|i| if count > 1 { i * (frames - 1) / (count - 1) } else { 0 }).collect()
 }
 
-fn label_strips(rows: &[LabelRow]) -> Outcome<Vec<(&'static str, Vec<u8>)>> {
+fn label_strips(rows: &[LabelRow]) -> Outcome<Vec<Strip>> {
     let mut strips = Vec::new();
+    let mut add = |name, png, none| strips.push(Strip { name, png, none });
     let has = |channel: fn(&LabelRow) -> bool| !rows.is_empty() && rows.iter().all(channel);
     if has(|row| !row.pixels.depth_m.is_empty()) {
         let ranges = rows.iter().filter_map(|row| colour::depth_range(&row.pixels.depth_m));
         let (near, far) = ranges.fold((f32::INFINITY, 0.0_f32), |(near, far), (n, f)| (near.min(n), far.max(f)));
-        strips.push(("depth", strip_of(rows, |p| colour::depth(p.width, p.height, &p.depth_m, near, far))?));
+        add("depth", strip_of(rows, |p| colour::depth(p.width, p.height, &p.depth_m, near, far))?, None);
     }
     if has(|row| !row.pixels.instance.is_empty()) {
-        strips.push(("instances", strip_of(rows, |p| colour::instances(p.width, p.height, &p.instance))?));
+        add("instances", strip_of(rows, |p| colour::instances(p.width, p.height, &p.instance))?, None);
     }
     if has(|row| !row.pixels.normal.is_empty()) {
-        strips.push(("normals", strip_of(rows, |p| colour::normals(p.width, p.height, &p.normal))?));
+        add("normals", strip_of(rows, |p| colour::normals(p.width, p.height, &p.normal))?, None);
     }
     let full = rows.iter().map(|row| colour::flow_range(&row.pixels.flow_forward)).fold(0.5, f32::max);
     let blank = |p: &worldloom_engine::gbuffer::GBuffer| Picture::filled(p.width, p.height, [247, 247, 247]);
@@ -173,15 +177,17 @@ fn label_strips(rows: &[LabelRow]) -> Outcome<Vec<(&'static str, Vec<u8>)>> {
             true => blank(p),
             false => colour::flow(p.width, p.height, &p.flow_forward, full),
         };
-        strips.push(("flow to the next frame", strip_of(rows, draw)?));
+        let none = rows.last().is_some_and(|row| row.pixels.flow_forward.displacement.is_empty());
+        let none = none.then_some((rows.len() - 1, "none at the last frame"));
+        add("flow to the next frame", strip_of(rows, draw)?, none);
     }
     if rows.iter().any(|row| !row.pixels.flow_backward.displacement.is_empty()) {
-        // The first frame has no frame before it.
         let draw = |p: &worldloom_engine::gbuffer::GBuffer| match p.flow_backward.displacement.is_empty() {
             true => blank(p),
             false => colour::flow(p.width, p.height, &p.flow_backward, full),
         };
-        strips.push(("flow to the frame before", strip_of(rows, draw)?));
+        let none = rows.first().is_some_and(|row| row.pixels.flow_backward.displacement.is_empty());
+        add("flow to the frame before", strip_of(rows, draw)?, none.then_some((0, "none at the first frame")));
     }
     Ok(strips)
 }
@@ -195,8 +201,11 @@ fn strip(pictures: &[Picture]) -> Outcome<Vec<u8>> {
     Picture::grid(pictures, 1, 0, [0; 3]).png()
 }
 
-/// Charts of the observation, the action and the reward.
-fn signals(dataset: &Dataset, entry: &EpisodeEntry) -> Outcome<Vec<(String, Vec<Line>)>> {
+/// Title and lines of each chart.
+type Charts = Vec<(String, Vec<Line>)>;
+
+/// Charts of the observation, the action and the reward, and how many of the observation are left out.
+fn signals(dataset: &Dataset, entry: &EpisodeEntry) -> Outcome<(Charts, usize)> {
     let (mut state, mut action): (Vec<Line>, Vec<Line>) =
         (lines(dataset, "observation.state"), lines(dataset, "action"));
     let mut reward = Line { name: "reward".into(), values: Vec::new() };
@@ -207,7 +216,7 @@ fn signals(dataset: &Dataset, entry: &EpisodeEntry) -> Outcome<Vec<(String, Vec<
         }
         reward.values.push(frame.reward);
     }
-    let mut charts: Vec<(String, Vec<Line>)> = Vec::new();
+    let mut charts = Charts::new();
     for Line { name, values } in state {
         let (title, short) = group(&name);
         let line = Line { name: short, values };
@@ -216,14 +225,15 @@ fn signals(dataset: &Dataset, entry: &EpisodeEntry) -> Outcome<Vec<(String, Vec<
             None => charts.push((title, vec![line])),
         }
     }
-    charts.truncate(MOST_CHARTS - 2);
+    let left_out = charts.len().saturating_sub(MOST_CHARTS);
+    charts.truncate(MOST_CHARTS);
     if !action.is_empty() {
         charts.push(("action".into(), action));
     }
     if reward.values.iter().any(|value| *value != 0.0) {
         charts.push(("reward".into(), vec![reward]));
     }
-    Ok(charts)
+    Ok((charts, left_out))
 }
 
 fn lines(dataset: &Dataset, key: &str) -> Vec<Line> {

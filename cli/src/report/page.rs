@@ -2,14 +2,15 @@
 
 use std::fmt::Write as _;
 
+use worldloom_datasets::EventRow;
 use worldloom_engine::frame::Outcome as EpisodeOutcome;
 use worldloom_engine::scene::ParamValue;
 
-use super::chart::{Line, MOST_LINES, chart};
+use super::chart::{Line, MOST_LINES, TimeAxis, chart};
 use super::html::{data_uri, escape};
 use crate::colour::instance_colour;
 use crate::replay::{Replayed, Verdict};
-use crate::terminal::{human_bytes, three_figures};
+use crate::terminal::{counted, human_bytes, three_figures};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -60,6 +61,10 @@ pub struct EpisodeShown {
     pub cameras: Vec<CameraShown>,
     /// Title and lines of each chart.
     pub charts: Vec<(String, Vec<Line>)>,
+    /// Charts of the observation that are left out.
+    pub charts_left_out: usize,
+    /// What fired.
+    pub events: Vec<EventRow>,
     /// Result of a replay, if there was one.
     pub replayed: Option<Replayed>,
     /// Names of the bodies, by instance id − 1.
@@ -76,19 +81,28 @@ pub struct CameraShown {
     pub video: Option<(&'static str, Vec<u8>)>,
     /// Frames shown as stills, evenly spaced.
     pub stills: usize,
-    /// Label images: name and a PNG of all stills, one above the other.
-    pub strips: Vec<(&'static str, Vec<u8>)>,
+    /// Label images.
+    pub strips: Vec<Strip>,
+}
+
+/// A label's stills.
+pub struct Strip {
+    /// What it shows.
+    pub name: &'static str,
+    /// A PNG of all stills, one above the other.
+    pub png: Vec<u8>,
+    /// The still at which there is no such label, and what to say there.
+    pub none: Option<(usize, &'static str)>,
 }
 
 /// The whole page.
 pub fn page(title: &str, datasets: &[DatasetShown]) -> String {
     let sum = |of: fn(&DatasetShown) -> u64| datasets.iter().map(of).sum::<u64>();
     let mut body = format!(
-        "<header><h1>{}</h1><p>{} dataset{}, {} episodes, {} frames, {} · worldloom {}</p>{}</header><main>",
+        "<header><h1>{}</h1><p>{}, {}, {} frames, {} · worldloom {}</p>{}</header><main>",
         escape(title),
-        datasets.len(),
-        if datasets.len() == 1 { "" } else { "s" },
-        sum(|d| d.episodes),
+        counted(datasets.len() as u64, "dataset"),
+        counted(sum(|d| d.episodes), "episode"),
         thousands(sum(|d| d.frames)),
         human_bytes(sum(|d| d.bytes)),
         env!("CARGO_PKG_VERSION"),
@@ -162,19 +176,32 @@ fn article(out: &mut String, dataset: &DatasetShown, episode: &EpisodeShown, ope
         badges(dataset, episode)
     );
     for camera in &episode.cameras {
-        stage(out, camera);
+        stage(out, camera, episode.frames);
     }
     if episode.frames > 0 && !episode.cameras.is_empty() {
         out.push_str("<div class=\"transport\"><button type=\"button\" aria-label=\"play or pause\">❚❚</button><input type=\"range\" min=\"0\" max=\"1000\" value=\"0\" aria-label=\"time\"><output>0.00 s</output></div>");
     }
+    let time = TimeAxis {
+        end_secs: episode.frames.saturating_sub(1) as f64 / f64::from(dataset.fps.max(1)),
+        frames: episode.frames,
+        events: episode.events.iter().map(|event| (event.frame, event.name.clone())).collect(),
+    };
     out.push_str("<div class=\"charts\">");
     for (title, lines) in &episode.charts {
         for (part, chunk) in lines.chunks(MOST_LINES).enumerate() {
             let title = if part == 0 { title.clone() } else { format!("{title} ({})", part + 1) };
-            out.push_str(&chart(&title, chunk, duration_secs));
+            out.push_str(&chart(&title, chunk, &time));
         }
     }
     out.push_str("</div>");
+    if episode.charts_left_out > 0 {
+        let _ = write!(
+            out,
+            "<p class=\"note\">{} more of the observation not shown; the dataset has all.</p>",
+            counted(episode.charts_left_out as u64, "chart")
+        );
+    }
+    events(out, &episode.events);
     parameters(out, episode);
     proof(out, episode);
     out.push_str("</details>");
@@ -203,7 +230,23 @@ fn badges(dataset: &DatasetShown, episode: &EpisodeShown) -> String {
     text
 }
 
-fn stage(out: &mut String, camera: &CameraShown) {
+/// The events that fired, with their times.
+fn events(out: &mut String, events: &[EventRow]) {
+    const MOST: usize = 40;
+    if events.is_empty() {
+        return;
+    }
+    out.push_str("<h3>Events</h3><p class=\"events\">");
+    for event in events.iter().take(MOST) {
+        let _ = write!(out, "<span><b>{:.2} s</b> {}</span>", event.time_secs, escape(&event.name));
+    }
+    if events.len() > MOST {
+        let _ = write!(out, "<span>and {} more</span>", events.len() - MOST);
+    }
+    out.push_str("</p>");
+}
+
+fn stage(out: &mut String, camera: &CameraShown, frames: u64) {
     let [width, height] = camera.size;
     let _ = write!(out, "<div class=\"stage\" style=\"--ratio:{width}/{height}\">");
     if let Some((media_type, bytes)) = &camera.video {
@@ -215,10 +258,11 @@ fn stage(out: &mut String, camera: &CameraShown) {
         );
     }
     out.push_str("<div class=\"labels\">");
-    for (name, png) in &camera.strips {
+    for Strip { name, png, none } in &camera.strips {
+        let none = none.map_or(String::new(), |(at, text)| format!(" data-none-at=\"{at}\" data-none=\"{text}\""));
         let _ = write!(
             out,
-            "<figure><div class=\"strip\" data-count=\"{}\" style=\"background-image:url({});background-size:100% {}%\" role=\"img\" aria-label=\"{}\"></div><figcaption>{}</figcaption></figure>",
+            "<figure><div class=\"strip\" data-count=\"{}\"{none} style=\"background-image:url({});background-size:100% {}%\" role=\"img\" aria-label=\"{}\"></div><figcaption>{}</figcaption></figure>",
             camera.stills,
             data_uri("image/png", png),
             camera.stills * 100,
@@ -227,13 +271,23 @@ fn stage(out: &mut String, camera: &CameraShown) {
         );
     }
     out.push_str("</div></div>");
+    if !camera.strips.is_empty() {
+        let of = match camera.stills as u64 {
+            all if all == frames => format!("every frame ({frames})"),
+            stills => format!("{} of {}", counted(stills, "still"), counted(frames, "frame")),
+        };
+        let what = if camera.video.is_some() { "labels" } else { "pictures" };
+        let _ =
+            write!(out, "<p class=\"note\">{what}: {of}, now the one at <output class=\"still\">0.00 s</output></p>");
+    }
 }
 
 fn parameters(out: &mut String, episode: &EpisodeShown) {
     if !episode.draws.is_empty() {
         out.push_str("<h3>What chance decided: value and log-probability</h3><div class=\"draws\">");
         for (name, value, log_prob) in &episode.draws {
-            let log_prob = log_prob.map_or("–".to_owned(), |p| format!("{p:.2}"));
+            let log_prob =
+                log_prob.map_or("–".to_owned(), |p| format!("{:.2}", if p.abs() < 0.005 { 0.0 } else { p }));
             let _ = write!(
                 out,
                 "<p><span>{}</span><b>{}</b><i>{log_prob}</i></p>",
@@ -295,7 +349,7 @@ mod tests {
             size: [4, 4],
             video: Some(("video/mp4", vec![1, 2, 3])),
             stills: 2,
-            strips: vec![("depth", vec![4, 5, 6])],
+            strips: vec![Strip { name: "flow", png: vec![4, 5, 6], none: Some((0, "none at the first frame")) }],
         };
         let episode = EpisodeShown {
             number: 0,
@@ -305,6 +359,8 @@ mod tests {
             draws: vec![("mass<".into(), ParamValue::Number(0.5), Some(-1.0))],
             cameras: vec![camera],
             charts: vec![("reward".into(), vec![Line { name: "reward".into(), values: vec![0.0, 1.0] }])],
+            charts_left_out: 3,
+            events: vec![EventRow { frame: 5, time_secs: 0.2, name: "gust".into() }],
             replayed: None,
             bodies: vec!["ball".into()],
         };
@@ -328,6 +384,10 @@ mod tests {
             assert!(!html.contains(outside), "the page refers to something outside: {outside}");
         }
         assert!(html.contains("data:video/mp4;base64,AQID"), "the video is inside");
+        assert!(html.contains("labels: 2 stills of 10 frames"), "labels that are fewer than the frames say so");
+        assert!(html.contains("data-none-at=\"0\""), "a frame without a label says so");
+        assert!(html.contains("3 charts more of the observation not shown"), "charts that are left out are counted");
+        assert!(html.contains("<b>0.20 s</b> gust"), "events have their times");
         assert!(html.contains("mass&lt;") && html.contains("Balls &amp; boxes"), "names are escaped");
         assert!(html.contains("1\u{202f}234"), "thousands are set apart");
     }

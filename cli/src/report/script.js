@@ -10,14 +10,28 @@ for (const episode of document.querySelectorAll(".episode")) {
   const slider = episode.querySelector(".transport input");
   const output = episode.querySelector(".transport output");
   if (!slider || frames === 0) continue;
+  const times = [...episode.querySelectorAll(".still")];
+  const stills = Number(strips[0]?.dataset.count ?? 1);
+  // Still i of n is frame floor(i (frames − 1) / (n − 1)); the one shown is the last that is not ahead.
+  const stillFrame = (i, n) => (n > 1 ? Math.floor((i * (frames - 1)) / (n - 1)) : 0);
+  const stillAt = (frame, n) => {
+    if (n < 2 || frames < 2) return 0;
+    let i = Math.min(n - 1, Math.ceil(((frame + 1) * (n - 1)) / (frames - 1)));
+    while (i > 0 && stillFrame(i, n) > frame) i--;
+    return i;
+  };
   let playing = true, clock = 0, last = performance.now();
 
   const show = (t) => {
     const frame = Math.min(frames - 1, Math.floor(t * fps + 1e-3));
     for (const strip of strips) {
       const count = Number(strip.dataset.count);
-      const still = Math.min(count - 1, Math.round((frame / Math.max(1, frames - 1)) * (count - 1)));
+      const still = stillAt(frame, count);
       strip.style.backgroundPosition = `0 ${count > 1 ? (100 * still) / (count - 1) : 0}%`;
+      strip.classList.toggle("none", strip.dataset.noneAt === String(still));
+    }
+    for (const time of times) {
+      time.textContent = `${(stillFrame(stillAt(frame, stills), stills) / fps).toFixed(2)} s`;
     }
     const part = frame / Math.max(1, frames - 1);
     for (const cursor of cursors) {

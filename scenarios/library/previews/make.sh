@@ -4,9 +4,9 @@ set -eu
 cd "$(dirname "$0")"
 worldloom=${1:-../../../target/release/worldloom}
 
-# name, camera, time of the episode (s), episode
+# name, camera, time of the episode (s), episode; square, as the cameras record
 draw() {
-    "$worldloom" preview "../$1.yaml" --seed 3 --episode "$4" --camera "$2" --at "$3" --size 320x240 --out "$1.png"
+    "$worldloom" preview "../$1.yaml" --seed 3 --episode "$4" --camera "$2" --at "$3" --size 256x256 --out "$1.png"
 }
 
 draw bouncing_balls front 0.4 0

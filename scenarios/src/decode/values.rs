@@ -6,7 +6,7 @@ use worldloom_engine::expr::{Expr, Signal, Value as Constant, near};
 
 use super::words::{constant, distribution, join, listed, suits, unbounded, wanted};
 use super::{Decoder, Element, NameUse, SIGNALS_STAND};
-use crate::language::{self, DISTRIBUTION};
+use crate::language::{self, DISTRIBUTION, colours};
 use crate::table::{Quantity, Refers, Type};
 use crate::tree::{Plain, Shape, Slot, Source, Tree};
 use crate::yaml::{Node, Span, Value};
@@ -105,7 +105,9 @@ impl Decoder<'_> {
                     other => (other.to_string(), 0),
                 };
                 let span = self.inside(node.span, text, offset);
-                self.report(span, path, message, "");
+                let open = text.matches(['(', '[']).count() > text.matches([')', ']']).count();
+                let help = if open { "in a list in brackets a comma ends an entry: quote the expression" } else { "" };
+                self.report(span, path, message, help);
                 return None;
             }
         };
@@ -287,18 +289,21 @@ impl Decoder<'_> {
 
     pub(super) fn colour(&mut self, node: &Node, path: &str) -> Option<Tree> {
         let Value::Text(text) = &node.value else { return self.vector(node, 3, &language::UNIT, path) };
+        let of_bytes =
+            |rgb: [u8; 3]| Some(Tree::Plain(Plain::List(rgb.map(|c| Plain::Number(f64::from(c) / 255.0)).to_vec())));
         let Some(digits) = text.strip_prefix('#') else {
             if text.contains('$') {
                 return self.vector(node, 3, &language::UNIT, path);
             }
-            return self.wrong_with(node, "a colour `[r, g, b]` from 0 to 1, or `\"#rrggbb\"`", "", path);
+            if let Some(rgb) = colours::named(text) {
+                return of_bytes(rgb);
+            }
+            let expected = "a colour: `[r, g, b]` from 0 to 1, `\"#rrggbb\"`, or a name";
+            return self.wrong_with(node, expected, &colours::hint(text), path);
         };
         let channel = |i: usize| digits.get(i..i + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match (digits.len(), channel(0), channel(2), channel(4)) {
-            (6, Some(r), Some(g), Some(b)) => {
-                let numbers = [r, g, b].map(|c| Plain::Number(f64::from(c) / 255.0));
-                Some(Tree::Plain(Plain::List(numbers.to_vec())))
-            }
+            (6, Some(r), Some(g), Some(b)) => of_bytes([r, g, b]),
             _ => self.wrong(node, "six hexadecimal digits after `#`", path),
         }
     }

@@ -90,9 +90,9 @@ pub static OBJECT: Record = Record {
             "Speed of the surface (a conveyor belt) in the body's frame.",
         ),
         optional("collides", Type::Bool, "true", "False if it is seen but not touched."),
-        optional("colour", Type::Colour, "light grey", "Short for `material: {colour: …}`."),
+        optional("colour", Type::Colour, "light grey; a plane a pale checker", "Short for `material: {colour: …}`."),
         optional("texture", Type::Record(&TEXTURE), "none", "Short for `material: {texture: …}`."),
-        optional("material", Type::Record(&MATERIAL), "matt light grey", "Its look."),
+        optional("material", Type::Record(&MATERIAL), "matt light grey; a plane a pale checker", "Its look."),
         optional("class", Type::Literal, "its name without a trailing number", "Semantic class."),
     ],
 };

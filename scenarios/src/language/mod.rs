@@ -1,6 +1,7 @@
 //! The tables of the language, version 1. See [`crate::table`] for how to read them.
 
 mod bodies;
+pub mod colours;
 mod distributions;
 mod events;
 mod placement;

@@ -318,7 +318,7 @@ static FEEDBACK: Record = Record {
 
 static PROCESS: Record = Record {
     name: "process",
-    doc: "One JSON line of observation to its stdin, one JSON line of action from its stdout, each control step.",
+    doc: "One JSON line of observation to its stdin, one JSON line of action from its stdout, each control step. The lines are under [A policy of your own](#a-policy-of-your-own).",
     groups: &[],
     fields: &[
         required("command", Type::List(&Type::Literal), "Program and its arguments."),

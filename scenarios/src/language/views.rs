@@ -14,7 +14,7 @@ pub static CAMERA: Record = Record {
             "resolution",
             Type::Vector(2, &PIXELS),
             "[128, 128]",
-            "Width and height in pixels; the same in every episode.",
+            "Width and height in pixels, even unless with `--codec png`; the same in every episode.",
         ),
         optional("fov", Type::Number(&FOV), "60 deg", "Vertical field of view."),
         optional(

@@ -184,7 +184,7 @@ fn twelve_mistakes_of_different_kinds_come_at_once() {
 params: {m: {uniform: [0, 0]}}
 objects:
   mug: {box: [0.1, 0.1, 0.1], mass: $m}
-  floor: {plane: 5, colour: red}
+  floor: {plane: 5, colour: rad}
   hull: {mesh: nowhere.obj, at: [1, 0, 0]}
   step: {sphere: 1, frictoin: 2}
 robots:

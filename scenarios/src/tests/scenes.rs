@@ -151,3 +151,18 @@ fn a_fault_calls_an_observation_by_its_name_or_by_its_text() {
         assert_eq!(biased, expected, "{sensor}: {:?}", world.observation());
     }
 }
+
+#[test]
+fn a_colour_has_a_name_or_three_numbers_and_a_plane_without_one_is_not_like_the_objects_on_it() {
+    let scene = sample(
+        "objects:\n  floor: {plane: 4}\n  painted: {plane: 4, colour: white}\n  plain: {sphere: 1}\n  named: {sphere: 1, colour: green}\n  hexadecimal: {sphere: 1, colour: \"#008000\"}\n",
+        0,
+    )
+    .scene;
+    let look = |name: &str| scene.objects[name].material.clone();
+    assert_eq!(look("named").colour, [0.0, 128.0 / 255.0, 0.0]);
+    assert_eq!(look("named"), look("hexadecimal"));
+    assert_eq!((look("painted").colour, look("painted").texture), ([1.0; 3], None));
+    assert!(look("floor").texture.is_some(), "a bare plane has a pattern");
+    assert!(look("floor").colour[0] > look("plain").colour[0], "a bare plane is paler than a bare object");
+}

@@ -53,11 +53,17 @@ impl Pipe {
     /// The next line that it writes.
     pub fn receive(&mut self, timeout: Duration) -> Result<String, String> {
         match self.from_child.recv_timeout(timeout) {
-            Ok(Ok(line)) => Ok(line),
+            Ok(Ok(line)) => Ok(line.trim_end().to_owned()),
             Ok(Err(problem)) => Err(problem),
             Err(RecvTimeoutError::Timeout) => Err(format!("gave no answer within {} s", timeout.as_secs_f64())),
             Err(RecvTimeoutError::Disconnected) => Err(self.obituary()),
         }
+    }
+
+    /// A line that it has written and nothing asked for, after waiting this long for one.
+    pub fn unasked(&mut self, wait: Duration) -> Option<String> {
+        // What ended or failed shows when it is asked the next time.
+        self.from_child.recv_timeout(wait).ok()?.ok().map(|line| line.trim_end().to_owned())
     }
 
     /// Why nothing more comes.

@@ -159,7 +159,7 @@ fn a_program_that_fails_is_an_error_that_says_how() {
     for (script, parts) in [
         ("exit 3", &["ended in the middle", "exit code 3"][..]),
         ("read reset; read step; echo '[1,2,3]'; exit 4", &["exit code 4"]),
-        ("while read line; do echo hello; done", &["answered `hello", "JSON"]),
+        ("while read line; do echo hello; done", &["answered `hello`", "JSON"]),
         ("while read line; do echo '[1, 2]'; done", &["2 numbers, expected 3", "force(ball).z"]),
         ("while read line; do echo '[1, 2, 1e999]'; done", &["answered"]),
         ("exec 1>&-; read forever; read forever; read forever", &["closed its output"]),
@@ -178,6 +178,25 @@ fn a_program_that_fails_is_an_error_that_says_how() {
     let message = failed.as_ref().map(|error| error.to_string()).unwrap_or_default();
     assert!(message.contains("cannot be started"), "{message}");
     assert!(matches!(failed, Some(Error::NotStarted { .. })), "expected Error::NotStarted, found {failed:?}");
+}
+
+#[test]
+fn a_program_that_answers_a_reset_is_told_so_however_fast_it_is() {
+    for script in [
+        "while read line; do echo '[1, 2, 3]'; done",
+        "while read line; do sleep 0.1; echo '[1, 2, 3]'; done",
+        "read reset; while read line; do echo '[1, 2, 3]'; echo '[1, 2, 3]'; done",
+    ] {
+        match process(script, PATIENT_SECS) {
+            Err(Error::Process { problem, .. }) => {
+                assert!(problem.contains("answered a `reset`"), "{script}: {problem}")
+            }
+            other => panic!("{script}: expected a process error, found {other:?}"),
+        }
+    }
+    // As slow, and right.
+    let slow = process("read reset; while read line; do sleep 0.1; echo '[1, 2, 3]'; done", PATIENT_SECS);
+    assert_eq!(slow.unwrap_or_else(|error| panic!("{error}")), vec![vec![1.0, 2.0, 3.0]; 5]);
 }
 
 #[test]
