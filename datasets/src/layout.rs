@@ -27,6 +27,8 @@ pub(crate) const STATS: &str = "meta/stats.json";
 pub(crate) const TASKS: &str = "meta/tasks.parquet";
 pub(crate) const EPISODES: &str = "meta/episodes";
 pub(crate) const RECORDS: &str = "worldloom/episodes";
+/// Digests of the files, for `b3sum --check`.
+pub(crate) const FILES: &str = "worldloom/files.b3";
 pub(crate) const CARD: &str = "README.md";
 pub(crate) const DATA_PATH: &str = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet";
 pub(crate) const VIDEO_PATH: &str = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4";

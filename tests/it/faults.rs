@@ -1,5 +1,6 @@
 //! Kill, truncation, full disk, NaN, hostile files: a clear error, and nothing lost.
 
+mod damage;
 mod datasets;
 mod input;
 mod physics;
