@@ -4,4 +4,5 @@ mod damage;
 mod datasets;
 mod input;
 mod physics;
+mod wide;
 mod worlds;
