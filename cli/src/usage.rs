@@ -70,7 +70,7 @@ impl Usage {
 fn thread_cpu_secs() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     let nanoseconds: u64 = text.split_whitespace().next()?.parse().ok()?;
-    (nanoseconds > 0).then(|| nanoseconds as f64 * 1e-9)
+    (nanoseconds > 0).then_some(nanoseconds as f64 * 1e-9)
 }
 
 /// User and system time of this process, finished threads included, in ticks of 10 ms.
