@@ -39,10 +39,10 @@ def main():
     inside = common.worldloom("bench", "first_frame")
     rows = {
         "whole run of one frame, from outside (ms)": 1000 * outside,
-        "start to first recorded frame, by itself (ms)": 1000 * inside["seconds"],
+        "start to first recorded frame, by itself (ms)": 1000 * inside["wall_seconds"],
     }
     common.conclude(args, "First frame of bouncing_balls", {"runs": f"{args.runs}, median"}, [], rows)
-    if max(outside, inside["seconds"]) > LIMIT_SECS:
+    if max(outside, inside["wall_seconds"]) > LIMIT_SECS:
         print(f"  wanted: under {1000 * LIMIT_SECS:.0f} ms")
         return 1
     return 0

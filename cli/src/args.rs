@@ -208,6 +208,9 @@ pub struct InspectArgs {
     /// A dataset: Worldloom's or any LeRobot v3 dataset.
     #[arg(value_name = "DIR")]
     pub dataset: PathBuf,
+    /// Read every file and compare its BLAKE3 digest with the one recorded; exit code 1 if any differs.
+    #[arg(long)]
+    pub verify: bool,
     /// Print JSON on stdout instead of a table.
     #[arg(long)]
     pub json: bool,

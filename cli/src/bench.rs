@@ -10,13 +10,14 @@ use worldloom_datasets::{Mode, Plan, Shard, Writer};
 use worldloom_engine::assets::Assets;
 use worldloom_engine::gbuffer::{Channels, GBuffer};
 use worldloom_engine::physics::PhysicsWorld;
+use worldloom_engine::policy::PolicyInput;
 use worldloom_engine::render::{RenderModel, RenderOptions, Renderer};
-use worldloom_engine::scene::Scene;
+use worldloom_engine::scene::{Driver, Scene};
 use worldloom_engine::world::World;
 use worldloom_scenarios::{Scenario, library};
 
 use crate::args::{BenchArgs, BenchName, ScenarioArgs};
-use crate::episode::{Origin, Stage};
+use crate::episode::{Origin, Parts, Stage};
 use crate::failure::{Failure, Outcome};
 use crate::generate::Job;
 use crate::interrupt::Interrupt;
@@ -45,13 +46,19 @@ pub struct Measured {
     /// Frames, control steps or episodes measured over.
     pub count: u64,
     /// Wall seconds of the measured part.
-    pub seconds: f64,
-    /// CPU seconds of the measured part, all threads.
+    pub wall_seconds: f64,
+    /// CPU seconds of the measured part: of all threads, for physics of the one that steps.
     pub cpu_seconds: f64,
+    /// render, pipeline: frames per wall second.
+    pub frames_per_wall_second: Option<f64>,
     /// render, pipeline: frames per CPU second.
     pub frames_per_cpu_second: Option<f64>,
+    /// physics: control steps per wall second.
+    pub control_steps_per_wall_second: Option<f64>,
     /// physics: control steps per CPU second.
     pub control_steps_per_cpu_second: Option<f64>,
+    /// physics: physics steps per wall second.
+    pub physics_steps_per_wall_second: Option<f64>,
     /// physics: physics steps per CPU second.
     pub physics_steps_per_cpu_second: Option<f64>,
     /// Peak resident memory of the process, bytes.
@@ -59,6 +66,9 @@ pub struct Measured {
     /// pipeline, memory: size of what was written, bytes.
     pub written_bytes: Option<u64>,
 }
+
+/// 2: wall and CPU seconds have their names, and physics is stepped by the scenario's drivers.
+const FORMAT_VERSION: u32 = 2;
 
 /// The 21-primitive scene that the renderer is compared on.
 const PRIMITIVES: &str = include_str!("../../benches/scenes/primitives.yaml");
@@ -84,11 +94,14 @@ pub fn run(args: &BenchArgs, started: Instant) -> Outcome {
     if args.json {
         return terminal::print_json(&measured);
     }
-    let mut rows = vec![vec!["wall seconds".to_owned(), three_figures(measured.seconds)]];
+    let mut rows = vec![vec!["wall seconds".to_owned(), three_figures(measured.wall_seconds)]];
     rows.push(vec!["CPU seconds".to_owned(), three_figures(measured.cpu_seconds)]);
     let rates = [
+        ("frames per wall second", measured.frames_per_wall_second),
         ("frames per CPU second", measured.frames_per_cpu_second),
+        ("control steps per wall second", measured.control_steps_per_wall_second),
         ("control steps per CPU second", measured.control_steps_per_cpu_second),
+        ("physics steps per wall second", measured.physics_steps_per_wall_second),
         ("physics steps per CPU second", measured.physics_steps_per_cpu_second),
     ];
     rows.extend(rates.iter().filter_map(|(name, rate)| Some(vec![(*name).to_owned(), three_figures((*rate)?)])));
@@ -116,21 +129,37 @@ pub fn run(args: &BenchArgs, started: Instant) -> Outcome {
 
 fn measured(bench: &str, scenario: &str, count: u64, usage: &Usage) -> Measured {
     Measured {
-        format_version: 1,
+        format_version: FORMAT_VERSION,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         optimised: !cfg!(debug_assertions),
         bench: bench.to_owned(),
         scenario: scenario.to_owned(),
         settings: Map::new(),
         count,
-        seconds: usage.wall_since(),
+        wall_seconds: usage.wall_since(),
         cpu_seconds: usage.cpu_since(),
+        frames_per_wall_second: None,
         frames_per_cpu_second: None,
+        control_steps_per_wall_second: None,
         control_steps_per_cpu_second: None,
+        physics_steps_per_wall_second: None,
         physics_steps_per_cpu_second: None,
         peak_memory_bytes: peak_memory_bytes(),
         written_bytes: None,
     }
+}
+
+impl Measured {
+    /// Frames per wall and per CPU second.
+    fn set_frame_rates(&mut self, frames: u64) {
+        self.frames_per_wall_second = Some(rate(frames, self.wall_seconds));
+        self.frames_per_cpu_second = Some(rate(frames, self.cpu_seconds));
+    }
+}
+
+/// A rate over a time that may be shorter than the clock's tick.
+fn rate(count: u64, secs: f64) -> f64 {
+    count as f64 / secs.max(1e-3)
 }
 
 /// Draws the first camera of a scene again and again, bodies where they start.
@@ -163,48 +192,74 @@ fn render(args: &BenchArgs) -> Outcome<Measured> {
         draw();
     }
     let mut result = measured("render", source.scenario.name(), count, &usage);
-    result.frames_per_cpu_second = Some(count as f64 / result.cpu_seconds.max(1e-3));
+    result.set_frame_rates(count);
     result.settings = settings(json!({
         "size": [view.width, view.height], "shadows": options.shadows, "antialias": options.antialias, "channels": channels,
     }));
     Ok(result)
 }
 
-/// Steps a world under its own drivers without drawing; starts again when an episode ends.
+/// Steps a world under its own drivers without drawing; begins again when an episode ends. Building the
+/// world again is not counted.
 fn physics(args: &BenchArgs) -> Outcome<Measured> {
     let source = source(args, "tumble", TUMBLE)?;
     let scene = Arc::new(source.scenario.sample(0, 0, &source.assets)?.scene);
-    let mut world = PhysicsWorld::new(source.assets.clone());
-    world.reset(&scene)?;
-    let action = vec![0.0; world.catalog().action.dim()];
+    let mut stage = Stage::new(source.assets.clone(), Origin::Trusted);
     let count = args.count.unwrap_or(PHYSICS_STEPS);
-    let mut in_resets = 0.0;
-    let mut step = |in_resets: &mut f64| -> Outcome {
-        if world.step(&action)?.done() {
-            let reset = Usage::now();
-            world.reset(&scene)?;
-            *in_resets += reset.wall_since();
-        }
-        Ok(())
-    };
-    for _ in 0..WARM_UP {
-        step(&mut in_resets)?;
-    }
-    in_resets = 0.0;
+    step(&mut stage, &scene, WARM_UP)?;
     let usage = Usage::now();
-    for _ in 0..count {
-        step(&mut in_resets)?;
-    }
+    let stepped = step(&mut stage, &scene, count)?;
     let mut result = measured("physics", source.scenario.name(), count, &usage);
-    let cpu = (result.cpu_seconds - in_resets).max(1e-3);
-    result.control_steps_per_cpu_second = Some(count as f64 / cpu);
-    result.physics_steps_per_cpu_second = Some(count as f64 * f64::from(scene.engine.substeps()) / cpu);
+    let in_resets = [result.wall_seconds - stepped.wall_secs, result.cpu_seconds - stepped.cpu_secs];
+    (result.wall_seconds, result.cpu_seconds) = (stepped.wall_secs, stepped.cpu_secs);
+    result.control_steps_per_wall_second = Some(rate(count, stepped.wall_secs));
+    result.control_steps_per_cpu_second = Some(rate(count, stepped.cpu_secs));
+    let physics_steps = count * u64::from(scene.engine.substeps());
+    result.physics_steps_per_wall_second = Some(rate(physics_steps, stepped.wall_secs));
+    result.physics_steps_per_cpu_second = Some(rate(physics_steps, stepped.cpu_secs));
+    let own = scene.robots.values().filter_map(|robot| robot.driver.as_ref());
+    let drivers: Vec<&str> = own.chain(&scene.drivers).map(Driver::kind).collect();
     result.settings = settings(json!({
         "physics_rate": scene.engine.physics_rate, "control_rate": scene.engine.control_rate,
-        "solver_iterations": scene.engine.solver_iterations, "bodies": world.catalog().bodies.len(),
-        "action": "zeros", "seconds_in_resets": in_resets,
+        "solver_iterations": scene.engine.solver_iterations, "bodies": stepped.bodies, "drivers": drivers,
+        "episodes": stepped.episodes, "wall_seconds_in_resets": in_resets[0].max(0.0),
+        "cpu_seconds_in_resets": in_resets[1].max(0.0),
     }));
     Ok(result)
+}
+
+/// Control steps over one or more episodes, and what they took.
+#[derive(Default)]
+struct Stepped {
+    wall_secs: f64,
+    cpu_secs: f64,
+    episodes: u64,
+    bodies: usize,
+}
+
+/// Steps `count` times, episode after episode of the same scene.
+fn step(stage: &mut Stage, scene: &Arc<Scene>, count: u64) -> Outcome<Stepped> {
+    let mut stepped = Stepped::default();
+    let mut left = count;
+    while left > 0 {
+        let Parts { world, mut policy } = stage.prepare(scene, 0, 0)?.into_parts();
+        (stepped.episodes, stepped.bodies) = (stepped.episodes + 1, world.catalog().bodies.len());
+        let neutral = world.catalog().action.neutral();
+        let mut action = neutral.clone();
+        let usage = Usage::of_this_thread();
+        while left > 0 {
+            left -= 1;
+            action.copy_from_slice(&neutral);
+            let (observation, state, catalog) = (world.observation(), world.state(), world.catalog());
+            policy.act(&PolicyInput { observation, pictures: &[], state, catalog }, &mut action)?;
+            if world.step(&action)?.done() {
+                break;
+            }
+        }
+        stepped.wall_secs += usage.wall_since();
+        stepped.cpu_secs += usage.cpu_since();
+    }
+    Ok(stepped)
 }
 
 /// `generate` with one worker, everything on.
@@ -251,7 +306,7 @@ fn generate(bench: &str, args: &BenchArgs, source: &Source, episodes: u64) -> Ou
     let done = job.run(&Interrupt::default())?;
     let mut result =
         measured(bench, source.scenario.name(), if bench == "memory" { episodes } else { done.frames }, &usage);
-    result.frames_per_cpu_second = Some(done.frames as f64 / result.cpu_seconds.max(1e-3));
+    result.set_frame_rates(done.frames);
     result.written_bytes = Some(done.bytes);
     let video = crate::generate::video(&args.encoding)?;
     result.settings = settings(json!({
@@ -262,7 +317,7 @@ fn generate(bench: &str, args: &BenchArgs, source: &Source, episodes: u64) -> Ou
 
 /// Wall time from the program's start until the first frame of `bouncing_balls` is with its encoder.
 fn first_frame(args: &BenchArgs, started: Instant) -> Outcome<Measured> {
-    let usage = Usage { at: started, cpu_secs: Some(0.0) };
+    let usage = Usage::since_start(started);
     let source = match &args.scenario {
         Some(_) => source(args, "", "")?,
         None => open("bouncing_balls", &[], args)?,

@@ -17,7 +17,6 @@ use worldloom_engine::maths::Vec3;
 use worldloom_engine::physics::{BodyInertia, Link, PhysicsWorld, Substep, Wrench};
 use worldloom_engine::rollout::Rollout;
 use worldloom_engine::scene::Scene;
-use worldloom_engine::spec::VectorSpec;
 use worldloom_engine::state::{Catalog, State};
 use worldloom_engine::view::View;
 use worldloom_engine::world::{Snapshot, Step, World};
@@ -56,7 +55,7 @@ pub struct Header {
     /// By body.
     pub bodies: Vec<BodyLine>,
     /// By degree of freedom.
-    pub joints: Vec<DofLine>,
+    pub joints: Vec<ChannelLine>,
     /// By channel of the action.
     pub action: Vec<ChannelLine>,
     /// The tree that `wrenches` follow.
@@ -81,24 +80,20 @@ pub struct BodyLine {
     pub inertia: [[f32; 3]; 3],
 }
 
-/// A degree of freedom.
-#[derive(Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DofLine {
-    /// `hinge`, or `arm.elbow`.
-    pub name: String,
-    /// `rad` or `m`.
-    pub unit: String,
-}
-
-/// A channel of the action.
+/// A number of a vector: a degree of freedom, or a channel of the action.
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelLine {
-    /// Its name.
+    /// `hinge`, or `arm.elbow`.
     pub name: String,
-    /// Its unit.
+    /// Its unit, e.g. `rad`, `m` or `N`.
     pub unit: String,
+}
+
+impl ChannelLine {
+    fn new(name: &str, unit: &str) -> Self {
+        Self { name: name.to_owned(), unit: unit.to_owned() }
+    }
 }
 
 /// A joint or weld through which a body hangs from another.
@@ -259,9 +254,6 @@ impl<'a> Exporter<'a> {
             centre_of_mass: own.centre_of_mass.to_array(),
             inertia: own.inertia.transpose().to_cols_array_2d(),
         };
-        let channels = |spec: &VectorSpec| {
-            spec.channels.iter().map(|c| ChannelLine { name: c.name.clone(), unit: c.unit.clone() }).collect()
-        };
         Header {
             format_version: FORMAT_VERSION,
             scenario: self.scene.name.clone(),
@@ -271,8 +263,8 @@ impl<'a> Exporter<'a> {
             control_rate_hz: self.scene.engine.control_rate,
             gravity: self.scene.engine.gravity,
             bodies: catalog.bodies.iter().zip(inertias).map(body).collect(),
-            joints: catalog.joints.iter().map(|j| DofLine { name: j.name.clone(), unit: j.unit.to_owned() }).collect(),
-            action: channels(&catalog.action),
+            joints: catalog.joints.iter().map(|joint| ChannelLine::new(&joint.name, joint.unit)).collect(),
+            action: catalog.action.channels.iter().map(|c| ChannelLine::new(&c.name, &c.unit)).collect(),
             links: links
                 .iter()
                 .map(|link| LinkLine {

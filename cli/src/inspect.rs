@@ -5,13 +5,13 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
-use worldloom_datasets::{Codec, Dataset, Manifest, VideoSettings};
+use worldloom_datasets::{Codec, Dataset, Manifest, Verified, VideoSettings};
 use worldloom_engine::frame::Outcome as EpisodeOutcome;
 use worldloom_engine::scene::Scene;
 
 use crate::advice;
 use crate::args::InspectArgs;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{FAILED, Failure, Outcome};
 use crate::generate::label_name;
 use crate::terminal::{self, counted, human_bytes, human_secs};
 
@@ -39,6 +39,32 @@ pub struct Inspection {
     pub features: Vec<FeatureLine>,
     /// Where it comes from; null if Worldloom did not write it.
     pub origin: Option<Origin>,
+    /// With `--verify`: whether all files are as they were written; else null.
+    pub verified: Option<Verification>,
+}
+
+/// What `--verify` found.
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Verification {
+    /// Files whose digests are recorded.
+    pub files: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Files that are changed, missing, or none of the dataset's.
+    pub damaged_files: u64,
+    /// Those, at most the first 100, by path.
+    pub damaged: Vec<DamagedFile>,
+}
+
+/// A file that is not as it was written.
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DamagedFile {
+    /// Path in the dataset.
+    pub file: String,
+    /// What is wrong, and what to do.
+    pub problem: String,
 }
 
 /// A feature.
@@ -120,6 +146,36 @@ const MOST_LISTED: usize = 100;
 
 /// Runs the command.
 pub fn run(args: &InspectArgs) -> Outcome {
+    let verified = if args.verify { Some(worldloom_datasets::verify(&args.dataset)?) } else { None };
+    // What is damaged may not open: then say which files are.
+    let inspection = inspect(args, verified.as_ref()).map_err(|failure| match &verified {
+        Some(verified) if verified.damaged_files > 0 => {
+            Failure::failed(damage(verified), format!("it cannot be opened: {failure}"))
+        }
+        _ => failure,
+    })?;
+    if args.json {
+        terminal::print_json(&inspection)?;
+    } else {
+        terminal::print(&text(&inspection))?;
+    }
+    match verified {
+        Some(verified) if verified.damaged_files > 0 && args.json => Err(Failure::Reported(FAILED)),
+        Some(verified) if verified.damaged_files > 0 => Err(Failure::failed(damage(&verified), "")),
+        _ => Ok(()),
+    }
+}
+
+/// Which files are damaged, a line each.
+fn damage(verified: &Verified) -> String {
+    let mut text = format!("{} of {} files are damaged", verified.damaged_files, verified.files);
+    for damaged in &verified.damaged {
+        text += &format!("\n  {}: {}", damaged.file, damaged.problem);
+    }
+    text
+}
+
+fn inspect(args: &InspectArgs, verified: Option<&Verified>) -> Outcome<Inspection> {
     let dataset = Dataset::open(&args.dataset)?;
     let info = dataset.info();
     let features = info.features.iter().map(|(key, feature)| FeatureLine {
@@ -128,7 +184,7 @@ pub fn run(args: &InspectArgs) -> Outcome {
         shape: feature.shape.clone(),
         names: feature.names.clone(),
     });
-    let inspection = Inspection {
+    Ok(Inspection {
         format_version: 1,
         dataset: args.dataset.display().to_string(),
         codebase_version: info.codebase_version.clone(),
@@ -139,8 +195,21 @@ pub fn run(args: &InspectArgs) -> Outcome {
         bytes: size_of(&args.dataset)?,
         features: features.collect(),
         origin: dataset.manifest().map(|manifest| origin(&dataset, manifest)).transpose()?,
+        verified: verified.map(verification),
+    })
+}
+
+fn verification(verified: &Verified) -> Verification {
+    let line = |damaged: &worldloom_datasets::Damaged| DamagedFile {
+        file: damaged.file.clone(),
+        problem: damaged.problem.clone(),
     };
-    if args.json { terminal::print_json(&inspection) } else { terminal::print(&text(&inspection)) }
+    Verification {
+        files: verified.files,
+        bytes: verified.bytes,
+        damaged_files: verified.damaged_files,
+        damaged: verified.damaged.iter().map(line).collect(),
+    }
 }
 
 fn origin(dataset: &Dataset, manifest: &Manifest) -> Outcome<Origin> {
@@ -253,6 +322,16 @@ fn text(inspection: &Inspection) -> String {
         ),
     );
     row("size", human_bytes(inspection.bytes));
+    if let Some(verified) = &inspection.verified {
+        let sound = "have the digests with which they were written";
+        row(
+            "verified",
+            match verified.damaged_files {
+                0 => format!("all {} files {sound}", verified.files),
+                damaged => format!("{damaged} of {} files are damaged", verified.files),
+            },
+        );
+    }
     if let Some(robot) = &inspection.robot_type {
         row("robot", robot.clone());
     }

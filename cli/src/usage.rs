@@ -7,14 +7,48 @@ use std::time::Instant;
 pub struct Usage {
     /// When it was taken.
     pub at: Instant,
-    /// User and system time of all threads so far, seconds; `None` where the system does not say.
-    pub cpu_secs: Option<f64>,
+    /// Time on a processor so far, seconds; `None` where the system does not say.
+    cpu_secs: Option<f64>,
+    /// Where that is read.
+    clock: Clock,
+}
+
+/// Whose time on a processor counts.
+#[derive(Clone, Copy, Debug)]
+enum Clock {
+    /// User and system time of all threads of this process, in ticks of 10 ms.
+    Process,
+    /// Of the thread that reads it, in nanoseconds.
+    Thread,
+}
+
+impl Clock {
+    fn read(self) -> Option<f64> {
+        match self {
+            Self::Process => cpu_secs(),
+            Self::Thread => thread_cpu_secs(),
+        }
+    }
 }
 
 impl Usage {
-    /// Reads the clocks.
+    /// Reads the clocks; CPU time is that of all threads.
     pub fn now() -> Self {
-        Self { at: Instant::now(), cpu_secs: cpu_secs() }
+        Self { at: Instant::now(), cpu_secs: cpu_secs(), clock: Clock::Process }
+    }
+
+    /// Reads the clocks; CPU time is that of the calling thread, exact enough for a few steps. Where the
+    /// system does not say, it is the whole process's.
+    pub fn of_this_thread() -> Self {
+        match thread_cpu_secs() {
+            Some(secs) => Self { at: Instant::now(), cpu_secs: Some(secs), clock: Clock::Thread },
+            None => Self::now(),
+        }
+    }
+
+    /// The clocks as they were when the program started.
+    pub fn since_start(started: Instant) -> Self {
+        Self { at: started, cpu_secs: Some(0.0), clock: Clock::Process }
     }
 
     /// Wall seconds since this reading.
@@ -24,15 +58,22 @@ impl Usage {
 
     /// CPU seconds since this reading; wall time where the system does not say.
     pub fn cpu_since(&self) -> f64 {
-        match (self.cpu_secs, cpu_secs()) {
+        match (self.cpu_secs, self.clock.read()) {
             (Some(before), Some(now)) => now - before,
             _ => self.wall_since(),
         }
     }
 }
 
-/// User and system time of this process, finished threads included. `/proc/self/schedstat` counts
-/// nanoseconds but only of the main thread, `stat` all threads in ticks of 10 ms.
+/// Time on a processor of the calling thread: the first number of `schedstat`, nanoseconds. A kernel
+/// that does not count it writes 0.
+fn thread_cpu_secs() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds: u64 = text.split_whitespace().next()?.parse().ok()?;
+    (nanoseconds > 0).then_some(nanoseconds as f64 * 1e-9)
+}
+
+/// User and system time of this process, finished threads included, in ticks of 10 ms.
 fn cpu_secs() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     // The second field is the program's name in brackets and may hold spaces.
@@ -78,6 +119,25 @@ mod tests {
         let used = before.cpu_since();
         // On a busy machine each thread may get only part of its 150 ms.
         assert!(used >= 0.02, "expected about 0.3 CPU seconds, measured {used}");
+    }
+
+    #[test]
+    fn the_cpu_time_of_a_thread_leaves_out_the_others_and_what_it_sleeps() {
+        if thread_cpu_secs().is_none() {
+            // The kernel does not count it, and the whole process is measured.
+            return assert!(matches!(Usage::of_this_thread().clock, Clock::Process));
+        }
+        let before = Usage::of_this_thread();
+        let other = std::thread::spawn(|| {
+            let start = Instant::now();
+            let mut x = 1u64;
+            while start.elapsed().as_millis() < 200 {
+                x = std::hint::black_box(x.wrapping_mul(6364136223846793005).wrapping_add(1));
+            }
+        });
+        assert!(other.join().is_ok());
+        let (wall, cpu) = (before.wall_since(), before.cpu_since());
+        assert!((0.0..0.05).contains(&cpu) && wall >= 0.2, "waiting {wall} s took {cpu} CPU seconds");
     }
 
     #[test]

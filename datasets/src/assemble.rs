@@ -13,7 +13,7 @@ use indexmap::IndexMap;
 
 use crate::error::{Error, Result};
 use crate::layout::{
-    DATA_FILE_EPISODES, DATA_FILE_MB, RECORDS, VIDEO_EXTENSION, VIDEO_FILE_FRAMES, VIDEO_FILE_MB, numbered,
+    DATA_FILE_EPISODES, DATA_FILE_MB, FILE_CHUNKS, RECORDS, VIDEO_EXTENSION, VIDEO_FILE_FRAMES, VIDEO_FILE_MB, numbered,
 };
 use crate::meta::{EpisodeMeta, EpisodeTable, VideoSpan};
 use crate::plan::{Codec, Plan};
@@ -114,7 +114,10 @@ impl Assembler {
                 let files =
                     TableFiles::new(root.join(&table.folder), table.file_schema(), Squeeze::Snappy, DATA_FILE_MB * MB);
                 let files = match table.kind {
-                    TableKind::Data => files.by_episode(DATA_FILE_EPISODES),
+                    TableKind::Data => {
+                        let columns = table.file_schema().fields().len() as u64;
+                        files.by_episode((FILE_CHUNKS / columns.max(1)).clamp(1, DATA_FILE_EPISODES))
+                    }
                     _ => files,
                 };
                 (table, files)
@@ -240,7 +243,7 @@ impl Assembler {
             first: self.frames,
             data,
             videos: spans,
-            stats,
+            stats: &stats,
         })?;
         self.count += 1;
         self.frames += length;

@@ -13,8 +13,11 @@ pub const CHUNK_FILES: u64 = 1000;
 pub const DATA_FILE_MB: u64 = 100;
 /// LeRobot's cap for video files, megabytes.
 pub const VIDEO_FILE_MB: u64 = 200;
-/// Episodes in a data file: a row group each, whose descriptions a writer and every reader hold in memory.
+/// Most episodes in a data file: a row group each.
 pub const DATA_FILE_EPISODES: u64 = 250;
+/// Columns times row groups of a data or metadata file, at least one row group. A writer and every reader
+/// hold a description of each in memory, some 400 bytes: the more columns, the fewer episodes in a file.
+pub const FILE_CHUNKS: u64 = 65_536;
 /// Frames in a video file: its index is held in memory, and LeRobot's float32 times stay exact to 10⁻⁴ s.
 pub const VIDEO_FILE_FRAMES: u64 = 36_000;
 
@@ -27,6 +30,8 @@ pub(crate) const STATS: &str = "meta/stats.json";
 pub(crate) const TASKS: &str = "meta/tasks.parquet";
 pub(crate) const EPISODES: &str = "meta/episodes";
 pub(crate) const RECORDS: &str = "worldloom/episodes";
+/// Digests of the files, for `b3sum --check`.
+pub(crate) const FILES: &str = "worldloom/files.b3";
 pub(crate) const CARD: &str = "README.md";
 pub(crate) const DATA_PATH: &str = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet";
 pub(crate) const VIDEO_PATH: &str = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4";

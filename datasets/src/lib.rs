@@ -8,7 +8,8 @@
 //!
 //! - [`plan`]: what a run is going to write. [`writer`]: the run; [`episode`]: one episode of it; [`mod@merge`]: shards.
 //! - [`labels`]: label pictures as PNG, and back. [`record`]: what is known of an episode besides frames.
-//! - [`manifest`]: where a dataset comes from. [`reader`]: reading it back, and other LeRobot v3 datasets.
+//! - [`manifest`]: where a dataset comes from. [`checksums`]: whether its files are as they were written.
+//! - [`reader`]: reading it back, and other LeRobot v3 datasets.
 //!
 //! **Invariant:** the bytes of a dataset are a function of its plan and its episodes, whatever the
 //! number of workers, shards or interruptions. **Invariant:** a kill at any instant leaves a folder
@@ -23,6 +24,7 @@
 mod assemble;
 pub mod batches;
 mod bundle;
+pub mod checksums;
 pub mod clip;
 mod colour;
 mod columns;
@@ -52,6 +54,7 @@ mod video;
 pub mod writer;
 
 pub use batches::{Batch, BatchSpec};
+pub use checksums::{Damaged, Verified, verify};
 pub use clip::Clip;
 pub use episode::{EpisodeInfo, EpisodeWriter};
 pub use error::{Error, Result};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::assemble::Assembler;
+use crate::checksums;
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, versions};
 use crate::plan::{Mode, Shard};
@@ -20,7 +21,8 @@ use crate::writer::{
 ///
 /// # Errors
 /// [`Error::Shards`] unless the folders are exactly the finished shards of one run;
-/// [`Error::VersionChanged`] if other encoders or libraries made them.
+/// [`Error::VersionChanged`] if other encoders or libraries made them; [`Error::Corrupt`] if a file of a
+/// shard has not the digest with which it was written.
 pub fn merge(out: &Path, shards: &[PathBuf], mode: Mode) -> Result<Summary> {
     let mut parts = Vec::with_capacity(shards.len());
     for path in shards {
@@ -106,6 +108,9 @@ pub fn merge(out: &Path, shards: &[PathBuf], mode: Mode) -> Result<Summary> {
     }
     if !is_empty_but_staging(out)? || publish::staging(out).join("plan.json").exists() {
         return Err(Error::NotEmpty { path: out.to_path_buf() });
+    }
+    for (path, _) in &parts {
+        checksums::require(path)?;
     }
     publish::write_atomically(&mark, b"")?;
 

@@ -17,12 +17,12 @@ use crate::assemble::Assembled;
 use crate::columns::Kind;
 use crate::error::{Error, Result};
 use crate::layout::{
-    CHUNK_FILES, CODEBASE_VERSION, DATA_FILE_MB, DATA_PATH, EPISODES, INFO, STATS, TASKS, VIDEO_FILE_MB, VIDEO_PATH,
-    chunk_and_file,
+    CHUNK_FILES, CODEBASE_VERSION, DATA_FILE_MB, DATA_PATH, EPISODES, FILE_CHUNKS, INFO, STATS, TASKS, VIDEO_FILE_MB,
+    VIDEO_PATH, chunk_and_file,
 };
 use crate::plan::{Codec, Plan};
 use crate::schema::{Layout, TableKind, param_keys, tables};
-use crate::stats::Stats;
+use crate::stats::{PARTS, Stats};
 use crate::tablefile::{Squeeze, TableFiles, create, write_single};
 
 /// Where an episode is in a camera's video files.
@@ -34,7 +34,7 @@ pub(crate) struct VideoSpan {
 }
 
 /// A row of `meta/episodes`.
-pub(crate) struct EpisodeMeta {
+pub(crate) struct EpisodeMeta<'a> {
     pub(crate) index: u64,
     pub(crate) length: u64,
     /// Global index of its first frame.
@@ -42,13 +42,35 @@ pub(crate) struct EpisodeMeta {
     /// Data file number.
     pub(crate) data: u64,
     pub(crate) videos: Vec<VideoSpan>,
-    pub(crate) stats: Vec<(String, Stats)>,
+    /// By feature, the same features in every episode.
+    pub(crate) stats: &'a [(String, Stats)],
 }
 
-/// Rows that are written as one row group.
+/// Rows that are written as one row group. They wait as plain numbers, 80 bytes for each channel of a feature.
 const BATCH: usize = 64;
-/// Rows of a file: each row group describes some hundred columns, and the writer holds all descriptions.
-const FILE_EPISODES: u64 = 1024;
+/// Most row groups of a file.
+const FILE_GROUPS: u64 = 16;
+/// Columns of the statistics of a feature: nine parts and the count.
+const STATS_COLUMNS: usize = 10;
+
+/// A feature of the statistics.
+struct Feature {
+    key: String,
+    channels: usize,
+    /// Place of its first number in [`Waiting::numbers`].
+    first: usize,
+}
+
+/// A row that waits for its row group.
+struct Waiting {
+    index: u64,
+    length: u64,
+    first: u64,
+    data: u64,
+    videos: Vec<VideoSpan>,
+    /// Feature by feature: part by part its channels, then the count.
+    numbers: Vec<f64>,
+}
 
 /// Writes `meta/episodes`.
 pub(crate) struct EpisodeTable {
@@ -57,7 +79,9 @@ pub(crate) struct EpisodeTable {
     plan_fps: f64,
     task: String,
     videos: Vec<String>,
-    waiting: Vec<EpisodeMeta>,
+    /// Of the first episode.
+    features: Vec<Feature>,
+    waiting: Vec<Waiting>,
     written: u64,
 }
 
@@ -70,13 +94,36 @@ impl EpisodeTable {
             plan_fps: f64::from(plan.fps),
             task: plan.task.clone(),
             videos: layout.cameras.iter().filter(|_| with_video).map(|camera| camera.key()).collect(),
+            features: Vec::new(),
             waiting: Vec::new(),
             written: 0,
         }
     }
 
-    pub(crate) fn push(&mut self, episode: EpisodeMeta) -> Result<()> {
-        self.waiting.push(episode);
+    pub(crate) fn push(&mut self, episode: EpisodeMeta<'_>) -> Result<()> {
+        if self.features.is_empty() {
+            let mut first = 0;
+            self.features.extend(episode.stats.iter().map(|(key, stats)| {
+                let feature = Feature { key: key.clone(), channels: stats.mean.len(), first };
+                first += 9 * feature.channels + 1;
+                feature
+            }));
+        }
+        let alike = self.features.len() == episode.stats.len()
+            && self.features.iter().zip(episode.stats).all(|(a, (key, b))| a.key == *key && a.channels == b.mean.len());
+        if !alike {
+            return Err(Error::invalid(
+                "episodes",
+                format!("episode {} has other features than the first", episode.index),
+            ));
+        }
+        let mut numbers = Vec::with_capacity(self.features.last().map_or(0, |last| last.first + 9 * last.channels + 1));
+        for (_, stats) in episode.stats {
+            stats.parts().iter().for_each(|(_, values)| numbers.extend_from_slice(values));
+            numbers.push(stats.count as f64);
+        }
+        let EpisodeMeta { index, length, first, data, videos, .. } = episode;
+        self.waiting.push(Waiting { index, length, first, data, videos, numbers });
         if self.waiting.len() == BATCH { self.flush() } else { Ok(()) }
     }
 
@@ -84,14 +131,14 @@ impl EpisodeTable {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let file = self.written / FILE_EPISODES;
-        let batch = self.batch(file)?;
+        let columns = 9 + 4 * self.videos.len() + STATS_COLUMNS * self.features.len();
+        let groups = (FILE_CHUNKS / columns as u64).clamp(1, FILE_GROUPS);
+        let batch = self.batch(self.written / (groups * BATCH as u64))?;
         let files = match &mut self.files {
             Some(files) => files,
             // A batch is an "episode" of these files: they roll over by count alone.
             none => none.insert(
-                TableFiles::new(self.root.join(EPISODES), batch.schema(), Squeeze::Snappy, u64::MAX)
-                    .by_episode(FILE_EPISODES / BATCH as u64),
+                TableFiles::new(self.root.join(EPISODES), batch.schema(), Squeeze::Snappy, u64::MAX).by_episode(groups),
             ),
         };
         files.begin(0)?;
@@ -109,10 +156,10 @@ impl EpisodeTable {
 
     fn batch(&self, file: u64) -> Result<RecordBatch> {
         let rows = &self.waiting;
-        let longs = |of: &dyn Fn(&EpisodeMeta) -> u64| -> ArrayRef {
+        let longs = |of: &dyn Fn(&Waiting) -> u64| -> ArrayRef {
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| of(row) as i64)))
         };
-        let doubles = |of: &dyn Fn(&EpisodeMeta) -> f64| -> ArrayRef {
+        let doubles = |of: &dyn Fn(&Waiting) -> f64| -> ArrayRef {
             Arc::new(Float64Array::from_iter_values(rows.iter().map(of)))
         };
         let tasks: ArrayRef = Arc::new(StringArray::from(vec![self.task.as_str(); rows.len()]));
@@ -130,21 +177,20 @@ impl EpisodeTable {
             add(format!("videos/{key}/file_index"), longs(&|row| chunk_and_file(row.videos[i].file).1));
             let fps = self.plan_fps;
             add(format!("videos/{key}/from_timestamp"), doubles(&|row| row.videos[i].first as f64 / fps));
-            let end = |row: &EpisodeMeta| (row.videos[i].first + row.length) as f64 / fps;
+            let end = |row: &Waiting| (row.videos[i].first + row.length) as f64 / fps;
             add(format!("videos/{key}/to_timestamp"), doubles(&end));
         }
-        let Some(sample) = rows.first() else { return Err(Error::invalid("episodes", "no rows")) };
-        for (f, (key, stats)) in sample.stats.iter().enumerate() {
+        for Feature { key, channels, first } in &self.features {
             let picture = key.starts_with("observation.images.");
-            for (p, (part, _)) in stats.parts().iter().enumerate() {
-                let values = rows.iter().flat_map(|row| row.stats[f].1.parts()[p].1.iter().copied());
+            for (p, part) in PARTS.iter().enumerate() {
+                let from = first + p * channels;
+                let values = rows.iter().flat_map(|row| row.numbers[from..from + channels].iter().copied());
                 let values: ArrayRef = Arc::new(Float64Array::from_iter_values(values));
-                let channels = stats.mean.len();
                 // Pictures have shape (C, 1, 1): two lists of one in the list of channels.
                 let values = if picture { one_each(one_each(values)?)? } else { values };
-                add(format!("stats/{key}/{part}"), lists(values, channels, rows.len())?);
+                add(format!("stats/{key}/{part}"), lists(values, *channels, rows.len())?);
             }
-            add(format!("stats/{key}/count"), one_each(longs(&|row| row.stats[f].1.count))?);
+            add(format!("stats/{key}/count"), one_each(longs(&|row| row.numbers[first + 9 * channels] as u64))?);
         }
         let (chunk, file) = chunk_and_file(file);
         add("meta/episodes/chunk_index".to_owned(), longs(&|_| chunk));

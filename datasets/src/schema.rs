@@ -1,5 +1,6 @@
 //! Which columns and tables a dataset has: fixed by its plan and its first episode.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -121,11 +122,12 @@ fn check_camera(name: &str, width: u32, height: u32, codec: Codec) -> Result<()>
 /// holds the word `image` is taken for a picture by its statistics.
 pub(crate) fn param_keys(columns: &[ParamColumn]) -> Vec<String> {
     let mut keys: Vec<String> = Vec::with_capacity(columns.len());
+    let mut taken = BTreeSet::new();
     for column in columns {
         let base = format!("params.{}", column.name.replace('/', ".").replace("image", "img"));
         let mut key = base.clone();
         let mut count = 2;
-        while keys.contains(&key) {
+        while !taken.insert(key.clone()) {
             key = format!("{base}_{count}");
             count += 1;
         }

@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 pub(crate) const QUANTILES: [(&str, f64); 5] =
     [("q01", 0.01), ("q10", 0.10), ("q50", 0.50), ("q90", 0.90), ("q99", 0.99)];
 
+/// Names of [`Stats::parts`], in order.
+pub(crate) const PARTS: [&str; 9] = ["min", "max", "mean", "std", "q01", "q10", "q50", "q90", "q99"];
+
 /// Largest number of pixels of a frame that count in the statistics of pictures.
 pub const PICTURE_PIXELS: usize = 4096;
 
@@ -70,17 +73,8 @@ impl Stats {
     /// All parts by LeRobot's names, without the count.
     pub(crate) fn parts(&self) -> [(&'static str, &Vec<f64>); 9] {
         let [q01, q10, q50, q90, q99] = &self.quantiles;
-        [
-            ("min", &self.min),
-            ("max", &self.max),
-            ("mean", &self.mean),
-            ("std", &self.std),
-            ("q01", q01),
-            ("q10", q10),
-            ("q50", q50),
-            ("q90", q90),
-            ("q99", q99),
-        ]
+        let values = [&self.min, &self.max, &self.mean, &self.std, q01, q10, q50, q90, q99];
+        std::array::from_fn(|i| (PARTS[i], values[i]))
     }
 
     /// As 27 numbers, part by part (pictures have three channels).

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::assemble::{Assembled, Assembler};
 use crate::bundle::Bundle;
+use crate::checksums;
 use crate::episode::{EpisodeInfo, EpisodeWriter};
 use crate::error::{Error, Result};
 use crate::layout::{CARD, FORMAT_VERSION, MANIFEST, MOST_EPISODES, STAGING};
@@ -69,7 +70,8 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::NotEmpty`], [`Error::Locked`], [`Error::PlanChanged`], [`Error::VersionChanged`],
-    /// [`Error::ForeignFolder`], or what the disk says.
+    /// [`Error::ForeignFolder`], [`Error::Corrupt`] if a file of the finished dataset that is gone on with
+    /// has not the digest with which it was written, or what the disk says.
     pub fn open(dir: &Path, plan: Plan, episodes: u64, mode: Mode) -> Result<Self> {
         plan.check()?;
         if episodes > MOST_EPISODES {
@@ -119,6 +121,10 @@ impl Writer {
         }
         if episodes < most {
             return Err(Error::Shrunk { path: dir.to_path_buf(), saved: most, given: episodes });
+        }
+        // What stands is read and written anew: nothing damaged may pass for whole.
+        if finished.is_some() {
+            checksums::require(dir)?;
         }
         let staged = publish::staging(dir).join("episodes");
         std::fs::create_dir_all(&staged).map_err(|source| Error::io("creating", &staged, source))?;
@@ -321,6 +327,7 @@ pub(crate) fn conclude(
     };
     meta::write_json(&build.join(MANIFEST), &manifest)?;
     meta::write_bytes(&build.join(CARD), card(&manifest, assembled.count, assembled.frames).as_bytes())?;
+    checksums::write(build)?;
     publish::publish(root)?;
     let bytes = total_bytes(root)?;
     let empty = assembled.empty.clone();

@@ -10,7 +10,6 @@ use crate::frame::{CameraFrame, EpisodeEnd, Frame, Outcome};
 use crate::gbuffer::{Channels, GBuffer};
 use crate::policy::{Policy, PolicyInput};
 use crate::render::{FlowInput, flow};
-use crate::state::Catalog;
 use crate::view::View;
 use crate::world::{Step, World};
 
@@ -71,7 +70,7 @@ impl<'a> Rollout<'a> {
 
     /// Steps from an instant and completes its frame; `None` if the step diverges.
     fn advance(&mut self, mut now: Held) -> Result<Option<Frame>> {
-        let mut action = neutral_action(self.world.catalog());
+        let mut action = self.world.catalog().action.neutral();
         self.policy.act(
             &PolicyInput {
                 observation: &now.frame.observation,
@@ -182,10 +181,4 @@ impl<'a> Rollout<'a> {
             self.pixels.add_pixels(&view.pixels);
         }
     }
-}
-
-/// The middle of each bounded channel, zero elsewhere.
-pub(crate) fn neutral_action(catalog: &Catalog) -> Vec<f32> {
-    let middle = |low: f32, high: f32| if low.is_finite() && high.is_finite() { 0.5 * (low + high) } else { 0.0 };
-    catalog.action.channels.iter().map(|channel| middle(channel.low, channel.high)).collect()
 }

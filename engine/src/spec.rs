@@ -28,6 +28,12 @@ impl VectorSpec {
         self.channels.len()
     }
 
+    /// What stands for no action: the middle of each bounded channel, zero elsewhere.
+    pub fn neutral(&self) -> Vec<f32> {
+        let middle = |low: f32, high: f32| if low.is_finite() && high.is_finite() { 0.5 * (low + high) } else { 0.0 };
+        self.channels.iter().map(|channel| middle(channel.low, channel.high)).collect()
+    }
+
     /// Names in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.channels.iter().map(|channel| channel.name.as_str())

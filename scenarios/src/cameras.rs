@@ -1,6 +1,7 @@
 //! Cameras: aimed at what they look at, with a random error if they are told so.
 
 use worldloom_engine::scene::ParamValue;
+use worldloom_engine::view::looking_at;
 
 use crate::placement::rotation;
 use crate::space::{self, Rotation, Vector};
@@ -44,11 +45,11 @@ impl CameraPlan {
             other => other.vector3().ok_or_else(|| "must be a name or a point".to_owned()),
         };
         let mut turned = if let Some(target) = aim.get("look_at") {
-            looking(at, place(target)?).ok_or_else(|| "the camera stands in what it looks at".to_owned())?
+            looking_at(at, place(target)?).ok_or_else(|| "the camera stands in what it looks at".to_owned())?
         } else if let Some(written) = aim.get("rotation") {
             rotation(Some(written))?
         } else if let (Some(target), false) = (camera.get("track"), mounted) {
-            looking(at, place(target)?).ok_or_else(|| "the camera stands in what it tracks".to_owned())?
+            looking_at(at, place(target)?).ok_or_else(|| "the camera stands in what it tracks".to_owned())?
         } else if mounted {
             space::IDENTITY
         } else {
@@ -61,35 +62,5 @@ impl CameraPlan {
             }
         }
         Ok((at, turned))
-    }
-}
-
-/// Rotation of a camera (x right, y down, z forward) at `eye` that sees `target` in its middle, upright.
-fn looking(eye: Vector, target: Vector) -> Option<Rotation> {
-    let forward = space::unit(space::sub(target, eye))?;
-    // Straight down or up there is no upright: the world's x is to the right.
-    let right = space::unit(space::cross(forward, [0.0, 0.0, 1.0])).unwrap_or([1.0, 0.0, 0.0]);
-    Some(space::from_axes([right, space::cross(forward, right), forward]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_camera_sees_its_target_ahead_and_the_sky_above() {
-        for (eye, target) in [
-            ([2.0, 1.0, 1.5], [0.0, 0.0, 0.5]),
-            ([0.0, 0.0, 5.0], [0.0, 0.0, 0.0]),
-            ([-1.0, 0.0, 0.0], [4.0, 0.0, 0.0]),
-        ] {
-            let rotation = looking(eye, target).expect("they differ");
-            let [right, down, forward] = space::axes(rotation);
-            let ahead = space::unit(space::sub(target, eye)).expect("they differ");
-            assert!(space::dot(forward, ahead) > 1.0 - 1e-12, "{forward:?} is not towards {target:?}");
-            assert!(right[2].abs() < 1e-12, "the horizon is tilted: {right:?}");
-            assert!(down[2] <= 1e-12, "upside down: {down:?}");
-        }
-        assert!(looking([1.0; 3], [1.0; 3]).is_none());
     }
 }

@@ -93,11 +93,6 @@ pub fn dot(a: Vector, b: Vector) -> f64 {
     a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 }
 
-/// Vector product.
-pub fn cross(a: Vector, b: Vector) -> Vector {
-    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-}
-
 /// The unit vector of a direction; `None` for zero.
 pub fn unit(a: Vector) -> Option<Vector> {
     let length = libm::sqrt(dot(a, a));

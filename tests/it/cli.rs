@@ -108,7 +108,7 @@ fn every_json_output_fits_its_schema() {
     shop.generate(2, "half1", &["--shard", "1/2"]).expect(0);
     let (merged, halves) = (text(&shop.path("merged")), [text(&shop.path("half0")), text(&shop.path("half1"))]);
     let page = text(&shop.path("page.html"));
-    let cases: [(&str, Vec<&str>); 9] = [
+    let cases: [(&str, Vec<&str>); 10] = [
         ("validate", vec!["validate", &yaml, "--json"]),
         ("draws", vec!["sample", &yaml, "--draws"]),
         ("inspect", vec!["inspect", &out, "--json"]),
@@ -118,9 +118,38 @@ fn every_json_output_fits_its_schema() {
         ("list", vec!["list", "--json"]),
         ("doctor", vec!["doctor", "--json"]),
         ("bench", vec!["bench", "render", "--count", "3", "--json"]),
+        ("bench", vec!["bench", "physics", "--count", "5", "--json"]),
     ];
     for (of, args) in cases {
         assert_valid(of, &run(args).expect(0).json());
+    }
+}
+
+#[test]
+fn the_physics_bench_steps_with_the_scenarios_drivers_and_counts_both_clocks() {
+    let shop = Workshop::new();
+    // The episode only ends before its 200 steps if the driver pushes the ball past the line.
+    let pushed = |force: &str| {
+        let drivers = format!("drivers:\n  - force: {{on: red, value: [{force}, 0, 0]}}\n");
+        let more = format!("{drivers}action: [force(red)]\nterminate: pos(red).x > 0\n");
+        let text = SCENARIO.replace("duration: 0.5 s", "duration: 10 s").replace("velocity: [$speed, 0, 0], ", "");
+        let text = text.replace("  speed: {uniform: [0.5, 2.0]}\n", "") + &more;
+        let file = shop.write(&format!("push{force}.yaml"), &text);
+        run(["bench", "physics", "--scenario", &self::text(&file), "--count", "60", "--json"]).expect(0).json()
+    };
+    let (strong, none) = (pushed("20"), pushed("0"));
+    assert_eq!(strong["settings"]["drivers"], serde_json::json!(["force"]));
+    assert!(strong["settings"]["episodes"].as_u64() > Some(2), "pushed past the line again and again: {strong}");
+    assert_eq!(none["settings"]["episodes"], 1, "control: without a force it stays: {none}");
+    for steps in [&strong, &none] {
+        assert_eq!(steps["count"], 60);
+        for clock in ["wall", "cpu"] {
+            let secs = steps[format!("{clock}_seconds")].as_f64().expect("a number").max(1e-3);
+            let rate = steps[format!("control_steps_per_{clock}_second")].as_f64().expect("a number");
+            let physics = steps[format!("physics_steps_per_{clock}_second")].as_f64().expect("a number");
+            assert!((rate * secs - 60.0).abs() < 1e-6, "{clock}: {rate} steps a second over {secs} s are not 60");
+            assert!((physics - 10.0 * rate).abs() < 1e-6 * physics, "ten physics steps a control step");
+        }
     }
 }
 

@@ -77,7 +77,8 @@ fn draw(stage: &Stage, view: &View) -> GBuffer {
     out
 }
 
-fn digest(out: &GBuffer) -> String {
+/// BLAKE3 of a picture without its flow, 32 hexadecimal digits.
+pub fn digest(out: &GBuffer) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&out.colour);
     for x in out.depth_m.iter().chain(out.normal.iter().flatten()) {

@@ -6,6 +6,7 @@ mod determinism;
 mod faults;
 mod faults_cli;
 mod golden;
+mod golden_scenes;
 mod golden_states;
 mod house;
 mod invariants;

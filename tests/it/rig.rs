@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use worldloom_engine::assets::Assets;
 use worldloom_engine::gbuffer::{Channels, GBuffer};
-use worldloom_engine::maths::{Quat, Vec3};
+use worldloom_engine::maths::Vec3;
 use worldloom_engine::physics::PhysicsWorld;
-use worldloom_engine::physics::camera::looking_at;
 use worldloom_engine::scene::Scene;
 use worldloom_engine::state::BodyState;
+use worldloom_engine::view::looking_at;
 use worldloom_engine::world::World;
 
 /// m/s².
@@ -91,9 +91,8 @@ pub fn pixels_of(picture: &GBuffer, body: usize) -> usize {
 
 /// A camera at `from` that looks at `to`, as a scene writes it.
 pub fn camera(from: [f64; 3], to: [f64; 3], resolution: [u32; 2], fov_rad: f64) -> Value {
-    let point = |p: [f64; 3]| Vec3::from_array(p.map(|x| x as f32));
-    let rotation = looking_at(point(from), point(to)).unwrap_or(Quat::IDENTITY);
-    json!({"resolution": resolution, "fov": fov_rad, "at": from, "rotation": rotation.to_array()})
+    let rotation = looking_at(from, to).unwrap_or([0.0, 0.0, 0.0, 1.0]);
+    json!({"resolution": resolution, "fov": fov_rad, "at": from, "rotation": rotation})
 }
 
 /// Fails unless a number is what it should be.

@@ -13,9 +13,8 @@
 //!
 //! (Nakamura & Hanafusa, J. Dyn. Sys. Meas. Control 108, 1986; null-space term: Liégeois, IEEE SMC 7(12), 1977.)
 //!
-//! Positions and J are [`crate::robots::kinematics`]'s; its own solver looks for a configuration
-//! that meets a goal, where this one follows a moving pose, spin and posture included. It starts from the last command, so that the arm follows a moving target without
-//! jumping between solutions. With four joints the tool's spin is left free, with fewer its direction too.
+//! Positions and J are the robot model's ([`RobotModel::forward`], [`RobotModel::jacobian`]). It starts
+//! from the last command, so that the arm follows a moving target without jumping between solutions. With four joints the tool's spin is left free, with fewer its direction too.
 
 use std::sync::Arc;
 
@@ -347,6 +346,15 @@ const GLIDE_ACCELERATION: f64 = 1.5;
 impl Glide {
     pub fn new(at: Vec3) -> Self {
         Self { at, speed: 0.0 }
+    }
+
+    /// One control step towards `target`, up before sideways so that nothing is swept off: straight up
+    /// while it is more than `aside_m` off in the plane and more than `below_m` under the target. True
+    /// once it is there.
+    pub fn over(&mut self, target: Vec3, aside_m: f32, below_m: f32, top_speed: f64, dt_secs: f64) -> bool {
+        let low = self.at.z < target.z - below_m && (target - self.at).truncate().length() > aside_m;
+        let next = if low { self.at.truncate().extend(target.z) } else { target };
+        self.towards(next, top_speed, dt_secs) && !low
     }
 
     /// One control step towards `target`; true once it is there.

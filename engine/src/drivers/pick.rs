@@ -192,11 +192,7 @@ impl PickPlace {
             Phase::Above => {
                 let target = grasp + Vec3::Z * (CLEARANCE_M + object.along(Vec3::Z));
                 let turned = self.turn_towards(self.wanted_turn(object), dt_secs);
-                // Up before sideways, so that nothing is swept off.
-                let at = self.glide.at;
-                let low = at.z < target.z - CLEARANCE_M && (target - at).truncate().length() > OVER_M;
-                let next = if low { at.truncate().extend(target.z) } else { target };
-                let there = self.glide.towards(next, self.speed, dt_secs) && !low;
+                let there = self.glide.over(target, OVER_M, CLEARANCE_M, self.speed, dt_secs);
                 if there && turned && (tool - target).truncate().length() < OVER_M {
                     self.enter(Phase::Descend, state);
                 }

@@ -85,19 +85,12 @@ impl PushTo {
 
     /// Goes over and down to behind the object.
     fn approach(&mut self, behind: Vec2, safe_height: f32, dt_secs: f64) {
-        let at = self.glide.at;
-        let off = (behind - at.truncate()).length();
         const OVER_M: f32 = 0.01;
         const HIGH_M: f32 = 0.02;
-        let target = if off > OVER_M && at.z < safe_height - HIGH_M {
-            at.truncate().extend(safe_height)
-        } else if off > OVER_M {
-            behind.extend(safe_height)
-        } else {
-            behind.extend(self.push_height)
-        };
-        let there = self.glide.towards(target, AIR_SPEED * self.speed, dt_secs);
-        if there && target.z == self.push_height {
+        let speed = AIR_SPEED * self.speed;
+        if (behind - self.glide.at.truncate()).length() > OVER_M {
+            self.glide.over(behind.extend(safe_height), OVER_M, HIGH_M, speed, dt_secs);
+        } else if self.glide.towards(behind.extend(self.push_height), speed, dt_secs) {
             self.phase = Phase::Push;
         }
     }

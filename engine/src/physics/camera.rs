@@ -4,11 +4,11 @@ use super::geometry::quat;
 use super::shapes::vec3;
 use crate::error::{Error, Result};
 use crate::expr::near;
-use crate::maths::{Mat3, Pose, Quat, Vec3};
+use crate::maths::Pose;
 use crate::problems::Problems;
 use crate::scene::{Camera, Lens, Scene};
 use crate::state::{Catalog, State};
-use crate::view::View;
+use crate::view::{View, looking_at};
 
 /// A camera of the scene with its names resolved.
 #[derive(Clone, Debug)]
@@ -73,9 +73,10 @@ impl Rig {
         let place = |anchor: &Anchor| state.bodies[anchor.body].pose * anchor.local;
         let mut pose = self.mount.as_ref().map_or(self.local, |mount| place(mount) * self.local);
         if let Some(track) = &self.track
-            && let Some(rotation) = looking_at(pose.translation, place(track).translation)
+            && let [eye, target] = [pose.translation, place(track).translation].map(|at| at.to_array().map(f64::from))
+            && let Some(rotation) = looking_at(eye, target)
         {
-            pose.rotation = rotation;
+            pose.rotation = quat(rotation);
         }
         View {
             width: self.resolution[0],
@@ -102,28 +103,4 @@ fn anchor(catalog: &Catalog, name: &str, field: &str) -> Result<Anchor> {
         name: name.into(),
         hint: near::suggestion(name, bodies.chain(frames)),
     })
-}
-
-/// Rotation of a camera (x right, y down, z forward) at `eye` that looks at `target` with the world's
-/// z up in the picture; `None` if they coincide.
-pub fn looking_at(eye: Vec3, target: Vec3) -> Option<Quat> {
-    let forward = (target - eye).try_normalize()?;
-    // Straight up or down has no right: the world's x is as good as any.
-    let right = forward.cross(Vec3::Z).try_normalize().unwrap_or(Vec3::X);
-    let down = forward.cross(right);
-    Some(Quat::from_mat3(&Mat3::from_cols(right, down, forward)).normalize())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_camera_that_looks_along_x_has_its_right_towards_minus_y_and_down_towards_minus_z() {
-        let q = looking_at(Vec3::ZERO, Vec3::X).expect("distinct points");
-        for (axis, expected) in [(Vec3::X, -Vec3::Y), (Vec3::Y, -Vec3::Z), (Vec3::Z, Vec3::X)] {
-            assert!((q * axis - expected).length() < 1.0e-6, "{axis} went to {}", q * axis);
-        }
-        assert!(looking_at(Vec3::ONE, Vec3::ONE).is_none());
-    }
 }

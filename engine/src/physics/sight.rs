@@ -23,6 +23,17 @@ pub(super) struct Eyes {
 }
 
 impl Eyes {
+    /// The eyes on a state of the world that they belong to.
+    pub fn look<'a>(
+        &'a mut self,
+        scene: &'a Scene,
+        visuals: &'a [Visual],
+        rigs: &'a [Rig],
+        state: &'a State,
+    ) -> Look<'a> {
+        Look { eyes: self, scene, visuals, rigs, state }
+    }
+
     /// Draws what a view sees of a state.
     pub fn draw(
         &mut self,
@@ -42,11 +53,11 @@ impl Eyes {
 
 /// A world's eyes at one instant.
 pub(super) struct Look<'a> {
-    pub eyes: &'a mut Eyes,
-    pub scene: &'a Scene,
-    pub visuals: &'a [Visual],
-    pub rigs: &'a [Rig],
-    pub state: &'a State,
+    eyes: &'a mut Eyes,
+    scene: &'a Scene,
+    visuals: &'a [Visual],
+    rigs: &'a [Rig],
+    state: &'a State,
 }
 
 impl Look<'_> {

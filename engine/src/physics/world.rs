@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::build::{Built, build_all};
 use super::camera::Rig;
 use super::effects;
-use super::sight::{Eyes, Look};
+use super::sight::Eyes;
 use super::step::Scratch;
 use super::watch::Substep;
 use crate::assets::Assets;
@@ -272,13 +272,7 @@ impl Live {
 
     /// Carries out the events of this instant; true if one of them ends the episode.
     fn happen(&mut self) -> Result<bool> {
-        let mut look = Look {
-            eyes: &mut self.eyes,
-            scene: &self.scene,
-            visuals: &self.built.visuals,
-            rigs: &self.rigs,
-            state: &self.state,
-        };
+        let mut look = self.eyes.look(&self.scene, &self.built.visuals, &self.rigs, &self.state);
         let mut ended = false;
         for effect in self.events.tick(&self.state, &self.built.catalog, &mut look) {
             match effects::carry_out(&mut self.built, effect)? {
@@ -301,13 +295,7 @@ impl Live {
     /// Refills the observation from the state.
     fn observe(&mut self) {
         self.observation.clear();
-        let mut look = Look {
-            eyes: &mut self.eyes,
-            scene: &self.scene,
-            visuals: &self.built.visuals,
-            rigs: &self.rigs,
-            state: &self.state,
-        };
+        let mut look = self.eyes.look(&self.scene, &self.built.visuals, &self.rigs, &self.state);
         for program in &self.rules.observation {
             program.extend(&self.state, &self.built.catalog, &mut look, &mut self.observation);
         }
@@ -316,13 +304,7 @@ impl Live {
 
     /// Evaluates the scene's verdicts on the state.
     fn judge(&mut self) -> Step {
-        let mut look = Look {
-            eyes: &mut self.eyes,
-            scene: &self.scene,
-            visuals: &self.built.visuals,
-            rigs: &self.rigs,
-            state: &self.state,
-        };
+        let mut look = self.eyes.look(&self.scene, &self.built.visuals, &self.rigs, &self.state);
         let (state, catalog) = (&self.state, &self.built.catalog);
         let reward = self.rules.reward.as_ref().map_or(0.0, |program| program.number(state, catalog, &mut look));
         let success = self.rules.success.as_ref().is_some_and(|program| program.holds(state, catalog, &mut look));

@@ -1,4 +1,4 @@
-//! Robot description files read into one neutral model, which physics builds and kinematics solves.
+//! Robot description files read into one neutral model, which physics builds.
 //!
 //! A [`RobotModel`] is a tree of links: link 0 is the base, and every other link hangs from an
 //! earlier one by its joints. [`load`] reads URDF and MJCF (MuJoCo XML) from an [`Assets`] alone:
@@ -19,7 +19,7 @@
 mod actuation;
 mod finish;
 mod inertia;
-pub mod kinematics;
+mod kinematics;
 mod mjcf;
 mod shapes;
 mod urdf;

@@ -33,7 +33,7 @@ fn episode(scene: &Arc<Scene>, assets: &Arc<Assets>, seed: u64) -> Result<(Vec<S
     policy.reset(scene, world.catalog(), Stream::new(seed, "policy", 0, 0))?;
     let (mut states, mut actions) = (vec![world.state().clone()], Vec::new());
     loop {
-        let mut action = crate::rollout::neutral_action(world.catalog());
+        let mut action = world.catalog().action.neutral();
         let input = PolicyInput {
             observation: world.observation(),
             pictures: &[],
