@@ -10,6 +10,7 @@ PATH is the bench program: `cargo bench -p worldloom-kernels --no-run` prints it
 """
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -20,6 +21,7 @@ import time
 
 BUDGET_SECS = 0.6
 FEWEST, MOST = 5, 200
+KEYS = ("forward_ms", "both_ms", "forward_cpu_ms", "both_cpu_ms")
 
 
 def measure(run):
@@ -58,6 +60,21 @@ def attention(axis, causal, heads=4, window=None):
     return run
 
 
+@functools.cache
+def weights(rows):
+    import torch
+
+    return torch.ones(rows, 1)
+
+
+@functools.cache
+def ids(count, rows):
+    """The ids of ops.rs."""
+    import torch
+
+    return torch.arange(count) * 37 % rows
+
+
 def operations():
     """What a PyTorch model would call, by the names of ops.rs."""
     import torch
@@ -80,8 +97,10 @@ def operations():
         "swiglu": swiglu,
         "bias_gelu": lambda x, b: F.gelu(x + b),
         "linear": F.linear,
-        "weighted_mse": lambda a, b, w: ((a - b).square() * w.unsqueeze(1)).mean(),
+        "weighted_mse": lambda a, b: ((a - b).square() * weights(a.shape[0])).mean(),
         "sum_dim0": lambda x: x.sum(0),
+        "sum_tokens": lambda x: x.sum(1),
+        "embedding": lambda x: F.embedding(ids(8192, x.shape[0]), x),
         "mean_all": lambda x: x.mean(),
         "group_norm": lambda x, w, b: F.group_norm(x, 8, w, b, 1e-5),
         "group_norm_silu": lambda x, w, b: F.silu(F.group_norm(x, 8, w, b, 1e-5)),
@@ -119,6 +138,28 @@ def measure_torch(op, shapes):
     return {"op": op, "forward_ms": forward[0], "both_ms": both[0], "forward_cpu_ms": forward[1], "both_cpu_ms": both[1]}
 
 
+def measure_torch_adamw(shapes):
+    """clip_grad_norm_, the fused AdamW and a foreach average of the weights: PyTorch's fastest eager step."""
+    import torch
+
+    torch.manual_seed(0)
+    parameters = [torch.randn(shape, requires_grad=True) for shape in shapes]
+    averages = [parameter.detach().clone() for parameter in parameters]
+    gradients = [2 * parameter.detach() for parameter in parameters]
+    optimiser = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
+
+    def step():
+        for parameter, gradient in zip(parameters, gradients):
+            parameter.grad = gradient
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(averages, parameters, 0.001)
+
+    wall_ms, cpu_ms = measure(step)
+    return {"op": "adamw", "forward_ms": wall_ms, "forward_cpu_ms": cpu_ms}
+
+
 def measure_ours(program, threads, names):
     environment = dict(os.environ, RAYON_NUM_THREADS=str(threads))
     out = subprocess.run([program, *names], env=environment, check=True, capture_output=True, text=True).stdout
@@ -142,12 +183,16 @@ def main():
             ours.setdefault(found["op"], []).append(found)
             shapes[found["op"]] = found["shape"]
         for op in ours:
-            if op in operations():
+            if op == "adamw":
+                theirs.setdefault(op, []).append(measure_torch_adamw(shapes[op]))
+            elif op in operations():
                 theirs.setdefault(op, []).append(measure_torch(op, shapes[op]))
     rows = []
     for op, found in ours.items():
         row = {"op": op, "shape": shapes[op]}
-        for key in ("forward_ms", "both_ms", "forward_cpu_ms", "both_cpu_ms"):
+        for key in KEYS:
+            if key not in found[0]:
+                continue
             row[key] = statistics.median(x[key] for x in found)
             if op in theirs:
                 row["torch_" + key] = statistics.median(x[key] for x in theirs[op])
@@ -167,12 +212,15 @@ def main():
     print(f"{'operation':22}{heads}   ms: medians of wall time, means of CPU time")
     for row in rows:
         line = f"{row['op']:22}"
-        for key in ("forward_ms", "both_ms", "forward_cpu_ms", "both_cpu_ms"):
+        for key in KEYS:
+            if key not in row:
+                line += f"{'':27}"
+                continue
             theirs_ms = row.get("torch_" + key)
             line += f"{row[key]:10.3f}"
             line += f"{theirs_ms:10.3f}{row[key] / theirs_ms:7.2f}" if theirs_ms else f"{'':17}"
         print(line)
-    slower = [row["op"] for row in rows if row.get("ratio_both", 0) > 1]
+    slower = [row["op"] for row in rows if row.get("ratio_both", row.get("ratio_forward", 0)) > 1]
     print("slower than PyTorch: " + (", ".join(slower) or "none"))
     return 0
 

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use candle_core::{Device, Result, Tensor, Var};
+use candle_core::{DType, Device, Result, Tensor, Var};
 use cpu_time::ProcessTime;
 use worldloom_kernels as kernels;
 
@@ -33,21 +33,37 @@ const T: usize = 8;
 const N: usize = 64;
 const D: usize = 128;
 
-fn cases() -> Vec<Case> {
+/// Rows of the embedding's table.
+const IDS: usize = 1024;
+
+fn cases() -> Result<Vec<Case>> {
     use kernels::{Activation, Axis, Mask, attention_packed};
     let rows = B * T;
-    vec![
-        case("layer_norm", &[&[rows * N, D], &[D], &[D]], |x| kernels::layer_norm(&x[0], Some(&x[1]), Some(&x[2]), 1e-6)),
+    let weight = Tensor::ones(rows * N, DType::F32, &Device::Cpu)?;
+    // Each id as often as any other, neighbours far apart.
+    let ids = Tensor::from_iter((0..rows * N).map(|i| (i * 37 % IDS) as u32), &Device::Cpu)?;
+    Ok(vec![
+        case("layer_norm", &[&[rows * N, D], &[D], &[D]], |x| {
+            kernels::layer_norm(&x[0], Some(&x[1]), Some(&x[2]), 1e-6)
+        }),
         case("rms_norm", &[&[rows * N, D], &[D]], |x| kernels::rms_norm(&x[0], Some(&x[1]), 1e-6)),
         case("layer_norm_modulated", &[&[rows, N, D], &[rows, D], &[rows, D]], |x| {
             kernels::layer_norm_modulated(&x[0], &x[1], &x[2], 1e-6)
         }),
-        case("gated_residual", &[&[rows, N, D], &[rows, N, D], &[rows, D]], |x| kernels::gated_residual(&x[0], &x[1], &x[2])),
+        case("gated_residual", &[&[rows, N, D], &[rows, N, D], &[rows, D]], |x| {
+            kernels::gated_residual(&x[0], &x[1], &x[2])
+        }),
         case("silu", &[&[rows * N, D]], |x| kernels::silu(&x[0])),
         case("gelu", &[&[rows * N, D]], |x| kernels::gelu(&x[0])),
         case("gelu_tanh", &[&[rows * N, D]], |x| kernels::gelu_tanh(&x[0])),
         case("swiglu", &[&[rows * N, 4 * D]], |x| kernels::swiglu(&x[0])),
         case("bias_gelu", &[&[rows * N, D], &[D]], |x| kernels::bias_activation(&x[0], &x[1], Activation::Gelu)),
+        case("linear", &[&[rows * N, D], &[4 * D, D], &[4 * D]], |x| kernels::linear(&x[0], &x[1], Some(&x[2]))),
+        case("weighted_mse", &[&[rows * N, D], &[rows * N, D]], move |x| kernels::weighted_mse(&x[0], &x[1], &weight)),
+        case("sum_dim0", &[&[rows * N, D]], |x| kernels::sum(&x[0], 0)),
+        case("sum_tokens", &[&[rows, N, D]], |x| kernels::sum(&x[0], 1)),
+        case("mean_all", &[&[rows * N, D]], |x| kernels::mean_all(&x[0])),
+        case("embedding", &[&[IDS, D]], move |x| kernels::embedding(&x[0], &ids)),
         case("attention_space", &[&[B, T, N, 3 * D]], |x| attention_packed(&x[0], 4, Axis::Space, Mask::Full, None)),
         case("attention_time", &[&[B, T, N, 3 * D]], |x| attention_packed(&x[0], 4, Axis::Time, Mask::Causal, None)),
         case("group_norm", &[&[B, 64, 32, 32], &[64], &[64]], |x| {
@@ -80,18 +96,19 @@ fn cases() -> Vec<Case> {
         case("attention_long_causal", &[&[1, 4, 1024, 3 * 256]], |x| {
             attention_packed(&x[0], 4, Axis::Space, Mask::Causal, None)
         }),
-        case("attention_long", &[&[1, 4, 1024, 3 * 256]], |x| attention_packed(&x[0], 4, Axis::Space, Mask::Full, None)),
-    ]
+        case("attention_long", &[&[1, 4, 1024, 3 * 256]], |x| {
+            attention_packed(&x[0], 4, Axis::Space, Mask::Full, None)
+        }),
+    ])
 }
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     // A trainer works inside the pool as well: handing every operation over to it costs more than a small one takes.
     rayon::scope(|_| {
-        cases()
-            .iter()
-            .filter(|case| wanted.is_empty() || wanted.iter().any(|part| case.op.contains(part.as_str())))
-            .try_for_each(measure)
+        let is_wanted = |op: &str| wanted.is_empty() || wanted.iter().any(|part| op.contains(part.as_str()));
+        cases()?.iter().filter(|case| is_wanted(case.op)).try_for_each(measure)?;
+        if is_wanted("adamw") { measure_adamw() } else { Ok(()) }
     })
 }
 
@@ -107,6 +124,27 @@ fn measure(case: &Case) -> Result<()> {
     println!(
         r#"{{"op": "{}", "shape": {:?}, "forward_ms": {:.4}, "both_ms": {:.4}, "forward_cpu_ms": {:.4}, "both_cpu_ms": {:.4}}}"#,
         case.op, case.inputs, forward.wall_ms, both.wall_ms, forward.cpu_ms, both.cpu_ms
+    );
+    Ok(())
+}
+
+/// One step of the optimiser over the weights of 8 transformer blocks of width 2·D, with clipping and an average.
+#[allow(clippy::print_stdout)]
+fn measure_adamw() -> Result<()> {
+    const WIDTH: usize = 2 * D;
+    let block =
+        [[3 * WIDTH, WIDTH], [WIDTH, WIDTH], [8 * WIDTH, WIDTH], [WIDTH, 4 * WIDTH], [1, 3 * WIDTH], [1, WIDTH]];
+    let shapes: Vec<[usize; 2]> = (0..8).flat_map(|_| block).collect();
+    let vars = shapes.iter().map(|&shape| Var::randn(0f32, 1f32, shape.as_slice(), &Device::Cpu));
+    let vars = vars.collect::<Result<Vec<_>>>()?;
+    let losses = vars.iter().map(|var| var.sqr()?.sum_all()).collect::<Result<Vec<_>>>()?;
+    let gradients = Tensor::stack(&losses, 0)?.sum_all()?.backward()?;
+    let config = kernels::AdamWConfig { ema_decay: Some(0.999), ..Default::default() };
+    let mut optimiser = kernels::AdamW::<f32>::new(vars.iter().map(|var| (var.clone(), true)), config)?;
+    let step = time(|| optimiser.step(&gradients, 1e-4).map(drop))?;
+    println!(
+        r#"{{"op": "adamw", "shape": {shapes:?}, "forward_ms": {:.4}, "forward_cpu_ms": {:.4}}}"#,
+        step.wall_ms, step.cpu_ms
     );
     Ok(())
 }

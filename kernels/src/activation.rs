@@ -250,7 +250,8 @@ impl<T: Real> WithSimd for GateSlopes<'_, T> {
     fn with_simd<S: Simd>(self, simd: S) {
         let half = self.half;
         let one = Lanes::<T, S>::constant(simd, 1.0);
-        let rows = self.x.chunks_exact(2 * half).zip(self.grad.chunks_exact(half)).zip(self.out.chunks_exact_mut(2 * half));
+        let rows =
+            self.x.chunks_exact(2 * half).zip(self.grad.chunks_exact(half)).zip(self.out.chunks_exact_mut(2 * half));
         for ((x, grad), out) in rows {
             let (a, b) = x.split_at(half);
             let (da, db) = out.split_at_mut(half);

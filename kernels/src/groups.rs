@@ -40,7 +40,14 @@ impl Groups {
         };
         match shared.dims().split_last() {
             Some((last, dims)) if last == width && dims == leading => {}
-            _ => return Err(shape_error(op, what, format!("{leading:?} and {width}, as x without its rows"), shared.shape())),
+            _ => {
+                return Err(shape_error(
+                    op,
+                    what,
+                    format!("{leading:?} and {width}, as x without its rows"),
+                    shared.shape(),
+                ));
+            }
         }
         Ok(Self { groups: leading.iter().product(), rows: *rows, width: *width })
     }

@@ -9,6 +9,7 @@
 //!   run time; vectorised exp, tanh and erf with stated error bounds.
 //! - [`par`], [`buffer`], [`plumbing`]: splitting rows over threads in blocks that do not depend on
 //!   the number of threads, output memory without zeroing, candle's storage as slices.
+//! - [`memory`]: keeping freed memory between training steps.
 //!
 //! Every operation gives the same bits for any number of threads. Bits may differ between
 //! instruction sets, since fused multiply-add and the number of lanes do.
@@ -24,6 +25,7 @@ mod groups;
 pub mod lanes;
 pub mod linear;
 pub mod math;
+pub mod memory;
 mod micro;
 pub mod norm;
 pub mod optim;

@@ -8,12 +8,12 @@ use gemm::Parallelism;
 
 use crate::activation::swiglu;
 use crate::buffer::Buffer;
-use crate::by_dtype;
 use crate::error::shape_error;
 use crate::groups::{Groups, tensor, with_values};
-use crate::plumbing::{same_dtype, storage, values};
+use crate::plumbing::{same_dtype, storage, values, wants_gradient};
 use crate::real::Real;
 use crate::reduce::sum_rows;
+use crate::{by_dtype, par};
 
 /// Multiply-adds below which a product stays on the calling thread: waking another costs about as much.
 const SERIAL_BELOW: usize = 1 << 18;
@@ -45,7 +45,13 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 ///
 /// # Errors
 /// As [`linear`], and an odd number of units.
-pub fn gated_mlp(x: &Tensor, up: &Tensor, up_bias: Option<&Tensor>, down: &Tensor, down_bias: Option<&Tensor>) -> Result<Tensor> {
+pub fn gated_mlp(
+    x: &Tensor,
+    up: &Tensor,
+    up_bias: Option<&Tensor>,
+    down: &Tensor,
+    down_bias: Option<&Tensor>,
+) -> Result<Tensor> {
     linear(&swiglu(&linear(x, up, up_bias)?)?, down, down_bias)
 }
 
@@ -78,7 +84,13 @@ impl<'a, T> Matrix<'a, T> {
 ///
 /// # Safety
 /// `into` points at m·n values that nobody else uses, written before if `accumulate`; `a` and `b` hold m·k and k·n values.
-unsafe fn product<T: Real>((m, k, n): (usize, usize, usize), a: Matrix<T>, b: Matrix<T>, into: *mut T, accumulate: bool) {
+unsafe fn product<T: Real>(
+    (m, k, n): (usize, usize, usize),
+    a: Matrix<T>,
+    b: Matrix<T>,
+    into: *mut T,
+    accumulate: bool,
+) {
     if m == 0 || n == 0 {
         return;
     }
@@ -117,11 +129,13 @@ impl Linear {
         let Self { rows, inputs, outputs } = self;
         let mut out = Buffer::new(rows * outputs);
         if let Some(bias) = bias {
-            for row in out.slots().chunks_exact_mut(outputs.max(1)) {
-                for (slot, &bias) in row.iter_mut().zip(bias) {
-                    slot.write(bias);
+            par::rows(out.slots(), outputs, |_, rows| {
+                for row in rows.chunks_exact_mut(outputs) {
+                    for (slot, &bias) in row.iter_mut().zip(bias) {
+                        slot.write(bias);
+                    }
                 }
-            }
+            });
         }
         let into = out.slots().as_mut_ptr().cast::<T>();
         // SAFETY: `out` holds rows × outputs values, written above where they are read; `x` is [rows, inputs] and the
@@ -133,21 +147,37 @@ impl Linear {
         }
     }
 
-    fn backward<T: Real>(self, x: &[T], weight: &[T], grad: &[T]) -> (Vec<T>, Vec<T>) {
+    /// ∂x = g·W.
+    fn input_gradient<T: Real>(self, weight: &[T], grad: &[T]) -> Vec<T> {
         let Self { rows, inputs, outputs } = self;
-        let (mut dx, mut d_weight) = (Buffer::new(rows * inputs), Buffer::new(outputs * inputs));
-        let grad = Matrix::of(grad, outputs);
+        let mut dx = Buffer::new(rows * inputs);
+        let into = dx.slots().as_mut_ptr().cast::<T>();
         // SAFETY: sizes as in `forward`; gemm writes every value.
         unsafe {
-            let into = dx.slots().as_mut_ptr().cast::<T>();
-            product((rows, outputs, inputs), grad, Matrix::of(weight, inputs), into, false);
-            let into = d_weight.slots().as_mut_ptr().cast::<T>();
-            product((outputs, rows, inputs), grad.transposed(), Matrix::of(x, inputs), into, false);
-            (dx.into_vec(), d_weight.into_vec())
+            product((rows, outputs, inputs), Matrix::of(grad, outputs), Matrix::of(weight, inputs), into, false);
+            dx.into_vec()
         }
     }
 
-    fn run(self, x: (&CpuStorage, &Layout), weight: (&CpuStorage, &Layout), bias: Option<(&CpuStorage, &Layout)>) -> Result<(CpuStorage, Shape)> {
+    /// ∂W = gᵀ·x.
+    fn weight_gradient<T: Real>(self, x: &[T], grad: &[T]) -> Vec<T> {
+        let Self { rows, inputs, outputs } = self;
+        let mut d_weight = Buffer::new(outputs * inputs);
+        let into = d_weight.slots().as_mut_ptr().cast::<T>();
+        let grad = Matrix::of(grad, outputs).transposed();
+        // SAFETY: sizes as in `forward`; gemm writes every value.
+        unsafe {
+            product((outputs, rows, inputs), grad, Matrix::of(x, inputs), into, false);
+            d_weight.into_vec()
+        }
+    }
+
+    fn run(
+        self,
+        x: (&CpuStorage, &Layout),
+        weight: (&CpuStorage, &Layout),
+        bias: Option<(&CpuStorage, &Layout)>,
+    ) -> Result<(CpuStorage, Shape)> {
         use candle_core::backend::BackendStorage;
         let mut dims = x.1.dims().to_vec();
         if let Some(last) = dims.last_mut() {
@@ -160,22 +190,34 @@ impl Linear {
         })
     }
 
-    fn gradients(self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, grad: &Tensor) -> Result<(Tensor, Tensor, Option<Tensor>)> {
+    /// Gradients of x, weight and bias, of each one only if something asks for it: a network's first layer has
+    /// no use for ∂x, nor a frozen layer for ∂W, and either is a third of the work.
+    fn gradients(
+        self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        grad: &Tensor,
+    ) -> Result<[Option<Tensor>; 3]> {
         const OP: &str = "linear";
         by_dtype!(OP, x.dtype(), T => {
-            let (dx, d_weight, d_bias) = with_values::<T, _>(OP, x, |x| {
-                with_values::<T, _>(OP, weight, |weight| {
-                    with_values::<T, _>(OP, grad, |grad| {
-                        let (dx, d_weight) = self.backward(x, weight, grad);
-                        (dx, d_weight, bias.map(|_| sum_rows(grad, self.outputs)))
-                    })
-                })
-            })???;
-            let d_bias = match (d_bias, bias) {
-                (Some(d_bias), Some(bias)) => Some(tensor(d_bias, bias.shape(), x)?),
-                _ => None,
-            };
-            Ok((tensor(dx, x.shape(), x)?, tensor(d_weight, weight.shape(), x)?, d_bias))
+            with_values::<T, _>(OP, grad, |grad| {
+                let dx = if wants_gradient(x) {
+                    let dx = with_values::<T, _>(OP, weight, |weight| self.input_gradient(weight, grad))?;
+                    Some(tensor(dx, x.shape(), x)?)
+                } else {
+                    None
+                };
+                let d_weight = if wants_gradient(weight) {
+                    let d_weight = with_values::<T, _>(OP, x, |x| self.weight_gradient(x, grad))?;
+                    Some(tensor(d_weight, weight.shape(), x)?)
+                } else {
+                    None
+                };
+                let bias = bias.filter(|bias| wants_gradient(bias));
+                let d_bias = bias.map(|bias| tensor(sum_rows(grad, self.outputs), bias.shape(), x)).transpose()?;
+                Ok([dx, d_weight, d_bias])
+            })?
         })
     }
 }
@@ -188,8 +230,8 @@ impl CustomOp2 for Linear {
         self.run((x, xl), (weight, wl), None)
     }
     fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (dx, d_weight, _) = self.gradients(x, weight, None, grad)?;
-        Ok((Some(dx), Some(d_weight)))
+        let [dx, d_weight, _] = self.gradients(x, weight, None, grad)?;
+        Ok((dx, d_weight))
     }
 }
 
@@ -216,7 +258,7 @@ impl CustomOp3 for Linear {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (dx, d_weight, d_bias) = self.gradients(x, weight, Some(bias), grad)?;
-        Ok((Some(dx), Some(d_weight), d_bias))
+        let [dx, d_weight, d_bias] = self.gradients(x, weight, Some(bias), grad)?;
+        Ok((dx, d_weight, d_bias))
     }
 }

@@ -28,7 +28,12 @@ use crate::{by_dtype, each_vector};
 /// # Errors
 /// Shapes or dtypes that do not agree, a bias without a weight, an `eps` that is negative or not finite.
 pub fn layer_norm(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Result<Tensor> {
-    affine(Norm { op: "layer_norm", centred: true, add_one: false, eps, groups: Groups::one("layer_norm", x)? }, x, weight, bias)
+    affine(
+        Norm { op: "layer_norm", centred: true, add_one: false, eps, groups: Groups::one("layer_norm", x)? },
+        x,
+        weight,
+        bias,
+    )
 }
 
 /// RMS norm over the last dimension: `x` `[.., D]`, `weight` `[D]`.
@@ -36,7 +41,12 @@ pub fn layer_norm(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>, ep
 /// # Errors
 /// As [`layer_norm`].
 pub fn rms_norm(x: &Tensor, weight: Option<&Tensor>, eps: f64) -> Result<Tensor> {
-    affine(Norm { op: "rms_norm", centred: false, add_one: false, eps, groups: Groups::one("rms_norm", x)? }, x, weight, None)
+    affine(
+        Norm { op: "rms_norm", centred: false, add_one: false, eps, groups: Groups::one("rms_norm", x)? },
+        x,
+        weight,
+        None,
+    )
 }
 
 /// adaLN: `layer_norm(x) ⊙ (1 + scale) + shift`, `x` `[.., n, D]`, `shift` and `scale` `[.., D]` shared by n rows.
@@ -126,7 +136,12 @@ impl Norm {
         })
     }
 
-    fn run(self, x: (&CpuStorage, &Layout), scale: Option<(&CpuStorage, &Layout)>, shift: Option<(&CpuStorage, &Layout)>) -> Result<(CpuStorage, Shape)> {
+    fn run(
+        self,
+        x: (&CpuStorage, &Layout),
+        scale: Option<(&CpuStorage, &Layout)>,
+        shift: Option<(&CpuStorage, &Layout)>,
+    ) -> Result<(CpuStorage, Shape)> {
         use candle_core::backend::BackendStorage;
         by_dtype!(self.op, x.0.dtype(), T => {
             let vector = |of: Option<(&CpuStorage, &Layout)>| of.map(|(s, l)| values::<T>(s, l).map(|v| v.into_owned())).transpose();
@@ -137,7 +152,12 @@ impl Norm {
     }
 
     /// Gradients of x, scale and shift, the latter two in the shape of `scale`.
-    fn gradients(self, x: &Tensor, scale: Option<&Tensor>, grad: &Tensor) -> Result<(Tensor, Option<(Tensor, Tensor)>)> {
+    fn gradients(
+        self,
+        x: &Tensor,
+        scale: Option<&Tensor>,
+        grad: &Tensor,
+    ) -> Result<(Tensor, Option<(Tensor, Tensor)>)> {
         by_dtype!(self.op, x.dtype(), T => {
             let factor = scale.map(|scale| with_values::<T, _>(self.op, scale, <[T]>::to_vec)).transpose()?;
             let (dx, sums) = with_values::<T, _>(self.op, x, |x| {
@@ -329,7 +349,8 @@ impl<T: Real> WithSimd for AddGated<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let (width, gate) = (self.gate.len(), self.gate);
-        let rows = self.x.chunks_exact(width).zip(self.branch.chunks_exact(width)).zip(self.out.chunks_exact_mut(width));
+        let rows =
+            self.x.chunks_exact(width).zip(self.branch.chunks_exact(width)).zip(self.out.chunks_exact_mut(width));
         for ((x, branch), out) in rows {
             each_vector!(T, simd, width, |at, step| {
                 step.store(step.load(gate, at).mul_add(step.load(branch, at), step.load(x, at)), out, at);
@@ -353,7 +374,8 @@ impl<T: Real> WithSimd for SplitGated<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let (width, gate, sums) = (self.gate.len(), self.gate, self.sums);
-        let rows = self.grad.chunks_exact(width).zip(self.branch.chunks_exact(width)).zip(self.out.chunks_exact_mut(width));
+        let rows =
+            self.grad.chunks_exact(width).zip(self.branch.chunks_exact(width)).zip(self.out.chunks_exact_mut(width));
         for ((grad, branch), out) in rows {
             each_vector!(T, simd, width, |at, step| {
                 let g = step.load(grad, at);

@@ -157,7 +157,9 @@ impl<T: Real> AdamW<T> {
             }
             let square = with_values::<T, _>(OP, gradient, squared_norm)?;
             if !square.is_finite() {
-                return Err(KernelError::NotFinite { op: OP, what: format!("the gradient of parameter {index}") }.into());
+                return Err(
+                    KernelError::NotFinite { op: OP, what: format!("the gradient of parameter {index}") }.into()
+                );
             }
             squares += square;
         }
@@ -207,9 +209,8 @@ impl<T: Real> AdamW<T> {
     /// None but an allocation's.
     pub fn ema(&self) -> Result<Option<Vec<Tensor>>> {
         let Some(ema) = &self.ema else { return Ok(None) };
-        let tensor = |slot: &Slot| {
-            Tensor::from_slice(&ema[slot.start..slot.start + slot.len], slot.var.shape(), &Device::Cpu)
-        };
+        let tensor =
+            |slot: &Slot| Tensor::from_slice(&ema[slot.start..slot.start + slot.len], slot.var.shape(), &Device::Cpu);
         self.slots.iter().map(tensor).collect::<Result<_>>().map(Some)
     }
 
@@ -236,7 +237,10 @@ impl<T: Real> AdamW<T> {
             with_values::<T, _>(OP, tensor, <[T]>::to_vec)
         };
         if state.ema.is_some() != self.ema.is_some() {
-            return Err(argument_error(OP, "the state has an average and this optimiser has none, or the other way round"));
+            return Err(argument_error(
+                OP,
+                "the state has an average and this optimiser has none, or the other way round",
+            ));
         }
         let (mean, square) = (read("mean", &state.mean)?, read("square", &state.square)?);
         let ema = state.ema.as_ref().map(|ema| read("ema", ema)).transpose()?;
@@ -245,9 +249,13 @@ impl<T: Real> AdamW<T> {
     }
 }
 
-/// Σ x², blocks added in f64.
+/// Σ x², blocks added in f64; a block whose squares overflow is added up in f64 altogether.
 fn squared_norm<T: Real>(x: &[T]) -> f64 {
-    par::blocks(x.len(), par::BLOCK_VALUES, x.len(), |range| dispatch(SquaredNorm(&x[range])).to_f64()).into_iter().sum()
+    let block = |x: &[T]| match dispatch(SquaredNorm(x)).to_f64() {
+        sum if sum.is_finite() => sum,
+        _ => x.iter().map(|x| x.to_f64() * x.to_f64()).sum(),
+    };
+    par::blocks(x.len(), par::BLOCK_VALUES, x.len(), |range| block(&x[range])).into_iter().sum()
 }
 
 struct SquaredNorm<'a, T>(&'a [T]);

@@ -76,17 +76,8 @@ pub fn storage<T: Real>(values: Vec<T>) -> CpuStorage {
 }
 
 /// Refuses `found` where it is not the element type of the first argument.
-pub fn same_dtype(
-    op: &'static str,
-    expected: DType,
-    what: &'static str,
-    found: DType,
-) -> Result<()> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(KernelError::MixedDTypes { op, what, expected, found }.into())
-    }
+pub fn same_dtype(op: &'static str, expected: DType, what: &'static str, found: DType) -> Result<()> {
+    if expected == found { Ok(()) } else { Err(KernelError::MixedDTypes { op, what, expected, found }.into()) }
 }
 
 /// Whether the backward pass has any use for a gradient of this tensor.

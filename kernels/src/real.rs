@@ -71,12 +71,7 @@ pub trait Real: WithDType + Pod + std::ops::Neg<Output = Self> {
     /// a / b.
     fn div<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// a · b + c, fused where the processor can.
-    fn mul_add<S: Simd>(
-        simd: S,
-        a: Self::Vector<S>,
-        b: Self::Vector<S>,
-        c: Self::Vector<S>,
-    ) -> Self::Vector<S>;
+    fn mul_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     /// −a.
     fn neg<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// |a|.
@@ -90,18 +85,9 @@ pub trait Real: WithDType + Pod + std::ops::Neg<Output = Self> {
     /// a < b; false where a lane is NaN.
     fn less<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
     /// `yes` where the mask holds, else `no`.
-    fn select<S: Simd>(
-        simd: S,
-        mask: Self::Mask<S>,
-        yes: Self::Vector<S>,
-        no: Self::Vector<S>,
-    ) -> Self::Vector<S>;
+    fn select<S: Simd>(simd: S, mask: Self::Mask<S>, yes: Self::Vector<S>, no: Self::Vector<S>) -> Self::Vector<S>;
     /// The magnitude of `a` with the sign of `sign`.
-    fn copysign<S: Simd>(
-        simd: S,
-        a: Self::Vector<S>,
-        sign: Self::Vector<S>,
-    ) -> Self::Vector<S>;
+    fn copysign<S: Simd>(simd: S, a: Self::Vector<S>, sign: Self::Vector<S>) -> Self::Vector<S>;
     /// The sum of the lanes.
     fn reduce_sum<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
     /// The largest lane; anything where a lane is NaN.
@@ -195,8 +181,8 @@ macro_rules! real {
             }
             #[inline(always)]
             fn abs<S: Simd>(simd: S, a: S::$v) -> S::$v {
-                // As `neg`; both are NaN where one is.
-                simd.$max(a, simd.$mul(a, simd.$splat(-1.0)))
+                // pulp's own is not always inlined, and then costs a call. Bits, so that 0 and NaN lose their sign.
+                simd.$and(a, simd.$splat($t::from_bits($bits::MAX >> 1)))
             }
             #[inline(always)]
             fn sqrt_vector<S: Simd>(simd: S, a: S::$v) -> S::$v {

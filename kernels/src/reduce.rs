@@ -8,10 +8,10 @@ use pulp::{Simd, WithSimd};
 use std::mem::MaybeUninit;
 
 use crate::buffer::Buffer;
-use crate::error::shape_error;
+use crate::error::{argument_error, shape_error};
 use crate::groups::{tensor, with_values};
 use crate::lanes::{Lanes, Step, dispatch};
-use crate::plumbing::{same_dtype, storage, values};
+use crate::plumbing::{same_dtype, storage, values, wants_gradient};
 use crate::real::Real;
 use crate::{by_dtype, each_vector, par};
 
@@ -65,10 +65,10 @@ pub fn mse(predicted: &Tensor, target: &Tensor) -> Result<Tensor> {
 }
 
 /// The mean over all R·n values of weight·(predicted − target)², a tensor without dimensions: `predicted` and
-/// `target` `[R, n]`, `weight` `[R]`. No gradient flows into the weight.
+/// `target` `[R, n]`, `weight` `[R]`.
 ///
 /// # Errors
-/// Shapes or dtypes that do not agree; dtypes other than F32 and F64.
+/// A weight that asks for a gradient, for it has none here; shapes or dtypes that do not agree; dtypes other than F32 and F64.
 pub fn weighted_mse(predicted: &Tensor, target: &Tensor, weight: &Tensor) -> Result<Tensor> {
     const OP: &str = "weighted_mse";
     let &[rows, width] = predicted.dims() else {
@@ -82,6 +82,10 @@ pub fn weighted_mse(predicted: &Tensor, target: &Tensor, weight: &Tensor) -> Res
     }
     same_dtype(OP, predicted.dtype(), "target", target.dtype())?;
     same_dtype(OP, predicted.dtype(), "weight", weight.dtype())?;
+    if wants_gradient(weight) {
+        let what = "the weight asks for a gradient, which this loss does not give; `detach` it if none is meant";
+        return Err(argument_error(OP, what));
+    }
     predicted.apply_op3(target, weight, SquaredError { width })
 }
 
@@ -167,7 +171,7 @@ impl CustomOp1 for Sum {
                 // A row of the output is one sum over `length` values.
                 let sum = |first: usize, out: &mut [MaybeUninit<T>]| {
                     for (i, slot) in out.iter_mut().enumerate() {
-                        slot.write(T::real(total_of_row(&x[(first + i) * length..(first + i + 1) * length])));
+                        slot.write(T::real(total(&x[(first + i) * length..(first + i + 1) * length])));
                     }
                 };
                 if par::worth_threads(x.len()) && outer > 1 {
@@ -180,7 +184,10 @@ impl CustomOp1 for Sum {
                 // SAFETY: every slot is a row, and each was written.
                 unsafe { out.into_vec() }
             } else {
-                (0..outer).flat_map(|i| sum_rows(&x[i * length * inner..(i + 1) * length * inner], inner)).collect()
+                let sums = |i: usize| sum_rows(&x[i * length * inner..(i + 1) * length * inner], inner);
+                let block = par::block_rows(length * inner);
+                let parts = par::blocks(outer, block, x.len(), |block| block.flat_map(sums).collect::<Vec<T>>());
+                parts.concat()
             };
             Ok((storage(out), Shape::from(kept)))
         })
@@ -189,10 +196,6 @@ impl CustomOp1 for Sum {
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         grad.unsqueeze(self.dim)?.broadcast_as(x.shape()).map(Some)
     }
-}
-
-fn total_of_row<T: Real>(row: &[T]) -> f64 {
-    row.chunks(par::BLOCK_VALUES).map(|block| dispatch(Total(block)).to_f64()).sum()
 }
 
 /// The op behind [`sum_all`].
@@ -325,7 +328,7 @@ impl CustomOp3 for SquaredError {
                 })
             })??;
             let d_predicted = tensor(d_predicted, predicted.shape(), predicted)?;
-            let d_target = if target.track_op() { Some(d_predicted.neg()?) } else { None };
+            let d_target = if wants_gradient(target) { Some(d_predicted.neg()?) } else { None };
             Ok((Some(d_predicted), d_target, None))
         })
     }

@@ -104,7 +104,9 @@ fn strides_and_offsets_change_nothing() {
     let plain = x.force_contiguous().unwrap();
     for activation in ALL {
         assert_eq!(bits(&run(activation, &x).unwrap()), bits(&run(activation, &plain).unwrap()));
-        let grads = |x: &Tensor| gradients(std::slice::from_ref(x), |x| run(activation, &x[0].transpose(0, 1)?.sqr()?)).unwrap();
+        let grads = |x: &Tensor| {
+            gradients(std::slice::from_ref(x), |x| run(activation, &x[0].transpose(0, 1)?.sqr()?)).unwrap()
+        };
         assert_eq!(bits(&grads(&x)[0]), bits(&grads(&plain)[0]));
     }
     assert_eq!(bits(&swiglu(&x).unwrap()), bits(&swiglu(&plain).unwrap()));
@@ -126,7 +128,8 @@ fn any_number_of_threads_gives_the_same_bits() {
 #[test]
 fn nan_gives_nan_and_infinities_their_limits() {
     for dtype in [DType::F32, DType::F64] {
-        let x = Tensor::new(&[f64::NAN, f64::INFINITY, -1e30, 0.0, 1e30], &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+        let x =
+            Tensor::new(&[f64::NAN, f64::INFINITY, -1e30, 0.0, 1e30], &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
         for activation in [Activation::Silu, Activation::Gelu, Activation::GeluTanh] {
             let y = values(&run(activation, &x).unwrap());
             assert!(y[0].is_nan(), "{activation:?} of NaN is {}", y[0]);

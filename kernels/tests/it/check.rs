@@ -37,7 +37,10 @@ pub fn assert_close(found: &[f64], expected: &[f64], tolerance: f64, what: &str)
     assert_eq!(found.len(), expected.len(), "{what}: {} elements, expected {}", found.len(), expected.len());
     for (i, (&found, &expected)) in found.iter().zip(expected).enumerate() {
         let error = (found - expected).abs() / (1.0 + expected.abs());
-        assert!(error <= tolerance, "{what}: element {i} is {found:e}, expected {expected:e} (error {error:e} > {tolerance:e})");
+        assert!(
+            error <= tolerance,
+            "{what}: element {i} is {found:e}, expected {expected:e} (error {error:e} > {tolerance:e})"
+        );
     }
 }
 

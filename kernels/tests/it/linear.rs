@@ -1,6 +1,6 @@
 //! The linear layer against candle's products, and its gradients against finite differences.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Tensor, Var};
 use worldloom_kernels::{gated_mlp, linear, swiglu};
 
 use crate::check::{assert_close, assert_gradients, bits, gradients, noise, on_threads, values};
@@ -70,7 +70,8 @@ fn leading_dimensions_and_strides_are_kept() {
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
     let inputs = [noise(1, &[300, 65]), noise(2, &[130, 65]), noise(3, &[130])];
-    let run = || gradients(&inputs, |x| linear(&x[0], &x[1], Some(&x[2]))).unwrap().iter().flat_map(bits).collect::<Vec<_>>();
+    let run =
+        || gradients(&inputs, |x| linear(&x[0], &x[1], Some(&x[2]))).unwrap().iter().flat_map(bits).collect::<Vec<_>>();
     let one = on_threads(1, run);
     for threads in [2, 3] {
         assert!(on_threads(threads, run) == one, "{threads} threads give other bits than one");
@@ -111,5 +112,23 @@ fn shapes_and_types_that_do_not_fit_are_named() {
     for (found, word) in errors {
         let message = found.unwrap_err().to_string();
         assert!(message.contains(word), "expected `{word}` in: {message}");
+    }
+}
+
+#[test]
+fn only_what_is_asked_for_gets_a_gradient() {
+    let (x, weight, bias) = (noise(1, &[6, 4]), noise(2, &[5, 4]), noise(3, &[5]));
+    for wanted in 0..3 {
+        let var = Var::from_tensor([&x, &weight, &bias][wanted]).unwrap();
+        let mut all = [x.clone(), weight.clone(), bias.clone()];
+        let expected = gradients(&all, |x| linear(&x[0], &x[1], Some(&x[2]))).unwrap();
+        all[wanted] = var.as_tensor().clone();
+        let y = linear(&all[0], &all[1], Some(&all[2])).unwrap();
+        let loss = (&y * noise(99, y.dims())).unwrap().sum_all().unwrap();
+        let grads = loss.backward().unwrap();
+        assert_eq!(bits(grads.get(&var).unwrap()), bits(&expected[wanted]), "argument {wanted}");
+        for (other, tensor) in all.iter().enumerate().filter(|(other, _)| *other != wanted) {
+            assert!(grads.get(tensor).is_none(), "argument {other} got a gradient that nobody asked for");
+        }
     }
 }

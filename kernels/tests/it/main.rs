@@ -1,5 +1,7 @@
 //! Tests of the kernels: gradients against finite differences, values against naive loops.
 
+#![allow(clippy::unwrap_used)]
+
 mod activation;
 mod attention;
 mod check;
@@ -7,6 +9,7 @@ mod conv;
 mod group_norm;
 mod linear;
 mod math;
+mod memory;
 mod norm;
 mod optim;
 mod reduce;

@@ -10,6 +10,7 @@ enum Function {
     Exp,
     Tanh,
     Erf,
+    Abs,
 }
 
 struct Evaluate<'a, T> {
@@ -30,6 +31,7 @@ impl<T: Real> WithSimd for Evaluate<'_, T> {
                 Function::Exp => a.exp(),
                 Function::Tanh => a.tanh(),
                 Function::Erf => a.erf(),
+                Function::Abs => a.abs(),
             };
             step.store(b, y, at);
         });
@@ -47,6 +49,7 @@ fn exact(function: Function, x: f64) -> f64 {
         Function::Exp => x.exp(),
         Function::Tanh => x.tanh(),
         Function::Erf => libm::erf(x),
+        Function::Abs => x.abs(),
     }
 }
 
@@ -98,11 +101,9 @@ fn limits<T: Real + std::fmt::Debug>() {
     x[0] = T::NAN;
     x[1] = inf;
     x[2] = -inf;
-    for (function, at_zero, at_inf, at_minus_inf) in [
-        (Function::Exp, 1.0, f64::INFINITY, 0.0),
-        (Function::Tanh, 0.0, 1.0, -1.0),
-        (Function::Erf, 0.0, 1.0, -1.0),
-    ] {
+    for (function, at_zero, at_inf, at_minus_inf) in
+        [(Function::Exp, 1.0, f64::INFINITY, 0.0), (Function::Tanh, 0.0, 1.0, -1.0), (Function::Erf, 0.0, 1.0, -1.0)]
+    {
         let y: Vec<f64> = evaluate(function, &x).iter().map(|y| y.to_f64()).collect();
         for nan in [0, 16] {
             assert!(y[nan].is_nan(), "{function:?}(NaN) is {}", y[nan]);
@@ -117,4 +118,18 @@ fn limits<T: Real + std::fmt::Debug>() {
 fn nan_gives_nan_and_infinities_give_limits() {
     limits::<f32>();
     limits::<f64>();
+}
+
+fn magnitudes<T: Real>() {
+    let x: Vec<f64> = (0..19).map(|i| [0.0, -0.0, -1.5, f64::NEG_INFINITY, 2.0][i % 5]).collect();
+    let y = evaluate(Function::Abs, &x.iter().map(|&x| T::real(x)).collect::<Vec<T>>());
+    for (x, y) in x.into_iter().zip(y) {
+        assert_eq!(y.to_f64().to_bits(), x.abs().to_bits(), "|{x:?}| is {:?}", y.to_f64());
+    }
+}
+
+#[test]
+fn a_magnitude_has_no_sign_even_if_it_is_zero() {
+    magnitudes::<f32>();
+    magnitudes::<f64>();
 }

@@ -85,11 +85,11 @@ fn gradients_agree_with_finite_differences() {
     for (rows, width) in [(1, 2), (3, 7), (4, 17), (2, 33), (200, 65)] {
         let what = format!("{rows} × {width}");
         let (x, weight, bias) = (noise(1, &[rows, width]), noise(2, &[width]), noise(3, &[width]));
-        assert_gradients(&what, &[x.clone()], |x| layer_norm(&x[0], None, None, EPS));
+        assert_gradients(&what, std::slice::from_ref(&x), |x| layer_norm(&x[0], None, None, EPS));
         assert_gradients(&what, &[x.clone(), weight.clone()], |x| layer_norm(&x[0], Some(&x[1]), None, EPS));
         let all = [x.clone(), weight.clone(), bias];
         assert_gradients(&what, &all, |x| layer_norm(&x[0], Some(&x[1]), Some(&x[2]), EPS));
-        assert_gradients(&what, &[x.clone()], |x| rms_norm(&x[0], None, EPS));
+        assert_gradients(&what, std::slice::from_ref(&x), |x| rms_norm(&x[0], None, EPS));
         assert_gradients(&what, &[x, weight], |x| rms_norm(&x[0], Some(&x[1]), EPS));
         let grouped = [noise(1, &[3, rows, width]), noise(2, &[3, width]), noise(3, &[3, width])];
         assert_gradients(&what, &grouped, |x| layer_norm_modulated(&x[0], &x[1], &x[2], EPS));

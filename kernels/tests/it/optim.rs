@@ -10,7 +10,10 @@ const CONFIG: AdamWConfig =
 
 /// Two parameters, the first with decay; the second is long enough for threads.
 fn parameters(dtype: DType) -> Vec<Var> {
-    [noise(1, &[3, 7]), noise(2, &[50_001])].iter().map(|x| Var::from_tensor(&x.to_dtype(dtype).unwrap()).unwrap()).collect()
+    [noise(1, &[3, 7]), noise(2, &[50_001])]
+        .iter()
+        .map(|x| Var::from_tensor(&x.to_dtype(dtype).unwrap()).unwrap())
+        .collect()
 }
 
 /// The gradients of Σ aᵢ·θᵢ² / 2 at step `step`, for a fixed random a.
@@ -143,4 +146,16 @@ fn constants_and_states_that_do_not_fit_are_refused() {
     assert!(whole.restore(&part).unwrap_err().to_string().contains("50022"));
     let plain = optimiser::<f64>(&vars, AdamWConfig { ema_decay: None, ..CONFIG }).state().unwrap();
     assert!(whole.restore(&plain).is_err());
+}
+
+#[test]
+fn a_gradient_whose_square_overflows_is_clipped_and_not_refused() {
+    let var = Var::from_tensor(&noise(1, &[40]).to_dtype(DType::F32).unwrap()).unwrap();
+    let mut optimiser = optimiser::<f32>(std::slice::from_ref(&var), CONFIG);
+    let mut grads = gradients(std::slice::from_ref(&var), 1);
+    let large = Tensor::full(1e25f32, 40, &Device::Cpu).unwrap();
+    grads.insert(&var, large);
+    let report = optimiser.step(&grads, 0.01).unwrap();
+    assert_close(&[report.gradient_norm / 1e25], &[40f64.sqrt()], 1e-6, "norm");
+    assert!(values(&var).iter().all(|x| x.is_finite()), "{:?}", values(&var));
 }

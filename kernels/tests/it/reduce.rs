@@ -1,6 +1,6 @@
 //! Sums, means, errors and embeddings against plain loops, and their gradients against finite differences.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use worldloom_kernels::{embedding, mean, mean_all, mse, sum, sum_all, weighted_mse};
 
 use crate::check::{assert_close, assert_gradients, bits, gradients, noise, on_threads, values};
@@ -13,7 +13,10 @@ fn naive(x: &Tensor, dim: usize) -> Vec<f64> {
     let (outer, inner): (usize, usize) = (dims[..dim].iter().product(), dims[dim + 1..].iter().product());
     let x = values(x);
     let at = |o: usize, l: usize, i: usize| x[(o * dims[dim] + l) * inner + i];
-    (0..outer).flat_map(|o| (0..inner).map(move |i| (o, i))).map(|(o, i)| (0..dims[dim]).map(|l| at(o, l, i)).sum()).collect()
+    (0..outer)
+        .flat_map(|o| (0..inner).map(move |i| (o, i)))
+        .map(|(o, i)| (0..dims[dim]).map(|l| at(o, l, i)).sum())
+        .collect()
 }
 
 #[test]
@@ -48,7 +51,8 @@ fn squared_errors_are_their_definitions() {
         let (a, b, weight) = (noise(1, &[rows, width]), noise(2, &[rows, width]), noise(3, &[rows]));
         let squares: Vec<f64> = values(&a).iter().zip(values(&b)).map(|(a, b)| (a - b).powi(2)).collect();
         let count = (rows * width) as f64;
-        let expected: f64 = squares.iter().enumerate().map(|(i, s)| s * values(&weight)[i / width]).sum::<f64>() / count;
+        let expected: f64 =
+            squares.iter().enumerate().map(|(i, s)| s * values(&weight)[i / width]).sum::<f64>() / count;
         let what = format!("{rows} × {width}");
         assert_close(&values(&weighted_mse(&a, &b, &weight).unwrap()), &[expected], 1e-12, &what);
         assert_close(&values(&mse(&a, &b).unwrap()), &[squares.iter().sum::<f64>() / count], 1e-12, &what);
@@ -141,4 +145,13 @@ fn shapes_and_types_that_do_not_fit_are_named() {
         let message = found.unwrap_err().to_string();
         assert!(message.contains(word), "expected `{word}` in: {message}");
     }
+}
+
+#[test]
+fn a_weight_that_asks_for_a_gradient_is_refused() {
+    let x = noise(1, &[2, 3]);
+    let weight = Var::from_tensor(&noise(2, &[2])).unwrap();
+    let message = weighted_mse(&x, &x, &weight).unwrap_err().to_string();
+    assert!(message.contains("detach"), "{message}");
+    weighted_mse(&x, &x, &weight.detach()).unwrap();
 }
