@@ -2,7 +2,9 @@
 """Our operations beside PyTorch eager's, forward alone and with the backward pass, on the same threads.
 
 Runs kernels/benches/ops.rs and the same operations on the same shapes in PyTorch, three rounds by turns, and
-prints medians of wall time with the ratio (below 1: ours is faster). Needs an idle machine.
+prints medians of wall time with the ratio (below 1: ours is faster). Needs an idle machine: PyTorch's threads spin
+while they wait, so that on a busy one both its times say nothing; there, compare CPU times with `--threads 1`.
+Our program keeps freed memory (`worldloom_kernels::memory`), as our trainers do; PyTorch runs as installed.
 
     python benches/peers/kernels.py --program PATH [--threads 2] [--json FILE] [NAME…]
 

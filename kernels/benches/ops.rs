@@ -104,6 +104,8 @@ fn cases() -> Result<Vec<Case>> {
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    // As a trainer does at its start.
+    kernels::memory::keep_freed_memory();
     // A trainer works inside the pool as well: handing every operation over to it costs more than a small one takes.
     rayon::scope(|_| {
         let is_wanted = |op: &str| wanted.is_empty() || wanted.iter().any(|part| op.contains(part.as_str()));

@@ -95,7 +95,12 @@ pub(crate) fn sum_rows<T: Real>(x: &[T], width: usize) -> Vec<T> {
     if width == 0 {
         return totals;
     }
-    let partials = par::blocks(x.len() / width, par::block_rows(width), x.len(), |rows| {
+    let (rows, block) = (x.len() / width, par::block_rows(width));
+    if rows <= block {
+        dispatch(AddRows { x, sums: &mut totals });
+        return totals;
+    }
+    let partials = par::blocks(rows, block, x.len(), |rows| {
         let mut sums = vec![T::ZERO; width];
         dispatch(AddRows { x: &x[rows.start * width..rows.end * width], sums: &mut sums });
         sums
@@ -108,6 +113,9 @@ pub(crate) fn sum_rows<T: Real>(x: &[T], width: usize) -> Vec<T> {
     totals
 }
 
+/// Vectors of columns whose sums are held in registers.
+const TILE: usize = 8;
+
 struct AddRows<'a, T> {
     x: &'a [T],
     sums: &'a mut [T],
@@ -118,8 +126,29 @@ impl<T: Real> WithSimd for AddRows<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let sums = self.sums;
-        for x in self.x.chunks_exact(sums.len()) {
+        let Self { x, sums } = self;
+        let width = sums.len();
+        let tile = TILE * Lanes::<T, S>::COUNT;
+        let tiled = width - width % tile;
+        // Sums of a tile of columns stay in registers over all rows: through memory, each row would wait for the
+        // one before it to be stored.
+        for start in (0..tiled).step_by(tile) {
+            let mut totals = [Lanes::<T, S>::zero(simd); TILE];
+            for (i, total) in totals.iter_mut().enumerate() {
+                *total = Lanes::load(simd, sums, start + i * Lanes::<T, S>::COUNT);
+            }
+            for x in x.chunks_exact(width) {
+                for (i, total) in totals.iter_mut().enumerate() {
+                    *total = *total + Lanes::load(simd, x, start + i * Lanes::<T, S>::COUNT);
+                }
+            }
+            for (i, total) in totals.into_iter().enumerate() {
+                total.store(sums, start + i * Lanes::<T, S>::COUNT);
+            }
+        }
+        let sums = &mut sums[tiled..];
+        for x in x.chunks_exact(width) {
+            let x = &x[tiled..];
             each_vector!(T, simd, sums.len(), |at, step| {
                 step.store(step.load(sums, at) + step.load(x, at), sums, at);
             });
