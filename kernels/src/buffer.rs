@@ -58,12 +58,12 @@ unsafe impl<T: Send> Slot<T> for T {}
 // SAFETY: `MaybeUninit<T>` has the layout of `T`.
 unsafe impl<T: Send> Slot<T> for MaybeUninit<T> {}
 
-/// A buffer that several threads fill, each its own elements, where those are not one run of it.
+/// Slots that several threads fill, each its own, where those are not one run of the buffer.
 #[derive(Clone, Copy)]
 pub(crate) struct Shared<'a, R> {
-    start: *mut R,
+    start: *mut MaybeUninit<R>,
     len: usize,
-    memory: PhantomData<&'a mut [R]>,
+    memory: PhantomData<&'a mut [MaybeUninit<R>]>,
 }
 
 // SAFETY: only `slice` reaches the memory, and its callers promise disjoint elements.
@@ -72,16 +72,16 @@ unsafe impl<R: Send> Send for Shared<'_, R> {}
 unsafe impl<R: Send> Sync for Shared<'_, R> {}
 
 impl<'a, R> Shared<'a, R> {
-    pub(crate) fn new(memory: &'a mut [R]) -> Self {
-        Self { start: memory.as_mut_ptr(), len: memory.len(), memory: PhantomData }
+    pub(crate) fn new(slots: &'a mut [MaybeUninit<R>]) -> Self {
+        Self { start: slots.as_mut_ptr(), len: slots.len(), memory: PhantomData }
     }
 
-    /// `len` elements from `start`.
+    /// `len` slots from `start`.
     ///
     /// # Safety
     /// No other thread may reach any of them while the slice lives.
     #[inline(always)]
-    pub(crate) unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [R] {
+    pub(crate) unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [MaybeUninit<R>] {
         assert!(start + len <= self.len, "a kernel wrote past its output: {start} + {len} of {}", self.len);
         // SAFETY: in bounds, as just checked; not aliased, as the caller promises.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }

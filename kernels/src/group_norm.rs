@@ -30,7 +30,13 @@ use crate::{by_dtype, each_vector, par};
 /// # Errors
 /// Shapes or dtypes that do not agree, `groups` that does not divide C, an `eps` that is negative
 /// or not finite.
-pub fn group_norm(x: &Tensor, groups: usize, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Result<Tensor> {
+pub fn group_norm(
+    x: &Tensor,
+    groups: usize,
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    eps: f64,
+) -> Result<Tensor> {
     apply("group_norm", false, x, groups, weight, bias, eps)
 }
 
@@ -61,7 +67,10 @@ fn apply(
         return Err(shape_error(op, "x", "[B, C, ..]", x.shape()));
     };
     if groups == 0 || channels % groups != 0 {
-        return Err(argument_error(op, format!("{groups} groups do not divide the {channels} channels of x {:?}", x.dims())));
+        return Err(argument_error(
+            op,
+            format!("{groups} groups do not divide the {channels} channels of x {:?}", x.dims()),
+        ));
     }
     if !(eps >= 0.0 && eps.is_finite()) {
         return Err(argument_error(op, format!("eps is {eps}, expected a number of at least 0")));
@@ -121,9 +130,9 @@ impl GroupNorm {
         let mut out = Buffer::new(x.len());
         let all = self.groups * channels;
         let (mut d_weight, mut d_bias) = (vec![T::ZERO; all], vec![T::ZERO; all]);
-        if len > 0 {
+        if let Some(count) = x.len().checked_div(len) {
             // Of each group of each batch element: the sums of its channels for weight, then for bias.
-            let mut sums = vec![T::ZERO; x.len() / len * 2 * channels];
+            let mut sums = vec![T::ZERO; count * 2 * channels];
             par::rows2(out.slots(), len, &mut sums, 2 * channels, |first, out, sums| {
                 let groups = out.chunks_exact_mut(len).zip(sums.chunks_exact_mut(2 * channels));
                 for (index, (out, sums)) in (first..).zip(groups) {

@@ -37,9 +37,7 @@ pub fn rows<O: Send>(out: &mut [O], row_len: usize, f: impl Fn(usize, &mut [O]) 
     }
     let block = block_rows(row_len);
     if worth_threads(out.len()) {
-        out.par_chunks_mut(block * row_len)
-            .enumerate()
-            .for_each(|(index, rows)| f(index * block, rows));
+        out.par_chunks_mut(block * row_len).enumerate().for_each(|(index, rows)| f(index * block, rows));
     } else {
         for (index, rows) in out.chunks_mut(block * row_len).enumerate() {
             f(index * block, rows);
@@ -74,12 +72,7 @@ pub fn rows2<A: Send, B: Send>(
 
 /// The results of `f` over the blocks of `0..count`, `block` long, in order; `values` is the whole
 /// work, to decide whether threads are worth it.
-pub fn blocks<R: Send>(
-    count: usize,
-    block: usize,
-    values: usize,
-    f: impl Fn(Range<usize>) -> R + Sync,
-) -> Vec<R> {
+pub fn blocks<R: Send>(count: usize, block: usize, values: usize, f: impl Fn(Range<usize>) -> R + Sync) -> Vec<R> {
     let range = |index: usize| index * block..((index + 1) * block).min(count);
     let number = count.div_ceil(block.max(1));
     if worth_threads(values) {

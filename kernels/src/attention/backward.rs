@@ -17,9 +17,11 @@ use super::forward::{QUERY_BLOCK, hide};
 use super::problem::Problem;
 use super::view::{Rotation, View, gather, transpose};
 use crate::buffer::Shared;
+use crate::each_vector;
+use crate::lanes::{Lanes, Step};
 use crate::micro::{Product, Stride};
-use crate::scratch::Scratch;
 use crate::real::Real;
+use crate::scratch::Scratch;
 
 /// Keys handled together: scores and their gradients against one block of queries fit the
 /// first-level cache, and the block's five matrices the second-level one.
@@ -69,19 +71,19 @@ impl<R: Real> WithSimd for Backward<'_, R> {
         for unit in self.units.clone() {
             let (group, head) = (unit / p.heads, unit % p.heads);
             let base = p.q_view.base(group, head);
-            gather(p.q, base, &p.q_view, 0..p.queries, p.dim, width, p.rotation, p.scale, q);
+            gather(simd, p.q, base, &p.q_view, 0..p.queries, p.dim, width, p.rotation, p.scale, q);
             let base = self.grad_view.base(group, head);
-            gather(self.grad, base, &self.grad_view, 0..p.queries, p.dim, width, None, R::ONE, d_out);
+            gather(simd, self.grad, base, &self.grad_view, 0..p.queries, p.dim, width, None, R::ONE, d_out);
             self.weigh_outputs(group, head, width, d_out, delta);
             dq.fill(R::ZERO);
             for first_key in (0..p.keys).step_by(key_width) {
                 let rows = first_key..p.keys.min(first_key + key_width);
                 let base = p.v_view.base(group, head);
                 // The block's buffer for K holds V for a moment.
-                gather(p.v, base, &p.v_view, rows.clone(), p.dim, width, None, R::ONE, k);
+                gather(simd, p.v, base, &p.v_view, rows.clone(), p.dim, width, None, R::ONE, k);
                 transpose(simd, k, rows.len(), p.dim, width, key_width, v_t);
                 let base = p.k_view.base(group, head);
-                gather(p.k, base, &p.k_view, rows.clone(), p.dim, width, p.rotation, R::ONE, k);
+                gather(simd, p.k, base, &p.k_view, rows.clone(), p.dim, width, p.rotation, R::ONE, k);
                 transpose(simd, k, rows.len(), p.dim, width, key_width, k_t);
                 dk.fill(R::ZERO);
                 dv.fill(R::ZERO);
@@ -106,14 +108,18 @@ impl<R: Real> WithSimd for Backward<'_, R> {
                 tile.run(simd, rows.clone());
                 let base = self.dk_view.base(group, head);
                 // SAFETY: the rows of this head of this group belong to this unit alone.
-                unsafe { scatter(self.into, base, &self.dk_view, rows.clone(), p.dim, width, p.rotation, R::ONE, dk) };
+                unsafe {
+                    scatter(simd, self.into, base, &self.dk_view, rows.clone(), p.dim, width, p.rotation, R::ONE, dk)
+                };
                 let base = self.dv_view.base(group, head);
                 // SAFETY: as above.
-                unsafe { scatter(self.into, base, &self.dv_view, rows, p.dim, width, None, R::ONE, dv) };
+                unsafe { scatter(simd, self.into, base, &self.dv_view, rows, p.dim, width, None, R::ONE, dv) };
             }
             let base = self.dq_view.base(group, head);
             // SAFETY: as above.
-            unsafe { scatter(self.into, base, &self.dq_view, 0..p.queries, p.dim, width, p.rotation, p.scale, dq) };
+            unsafe {
+                scatter(simd, self.into, base, &self.dq_view, 0..p.queries, p.dim, width, p.rotation, p.scale, dq)
+            };
         }
     }
 }
@@ -132,11 +138,11 @@ impl<R: Real> Backward<'_, R> {
             let (out_chunks, grad_chunks) = (out.chunks_exact(8), d_out[..p.dim].chunks_exact(8));
             let mut total = R::ZERO;
             for (&o, &g) in out_chunks.remainder().iter().zip(grad_chunks.remainder()) {
-                total = total + o * g;
+                total += o * g;
             }
             for (o, g) in out_chunks.zip(grad_chunks) {
                 for ((sum, &o), &g) in sums.iter_mut().zip(o).zip(g) {
-                    *sum = *sum + o * g;
+                    *sum += o * g;
                 }
             }
             *delta = sums.into_iter().fold(total, |total, sum| total + sum);
@@ -262,12 +268,13 @@ fn differentiate<R: Real, S: Simd>(simd: S, scores: &mut [R], d_scores: &mut [R]
     }
 }
 
-/// Writes rows of `from` (`width` apart) to `rows` of a contiguous-rowed view, scaled and turned back.
+/// Writes rows of `from` (`width` apart, turned back in place) to `rows` of a contiguous-rowed view, scaled.
 ///
 /// # Safety
 /// No other thread may reach these rows of this head meanwhile.
 #[inline(always)]
-unsafe fn scatter<R: Real>(
+unsafe fn scatter<R: Real, S: Simd>(
+    simd: S,
     into: Shared<R>,
     base: usize,
     view: &View,
@@ -276,20 +283,17 @@ unsafe fn scatter<R: Real>(
     width: usize,
     rotation: Option<Rotation<R>>,
     scale: R,
-    from: &[R],
+    from: &mut [R],
 ) {
-    for (position, from) in rows.zip(from.chunks_exact(width)) {
+    let factor = Lanes::splat(simd, scale);
+    for (position, from) in rows.zip(from.chunks_exact_mut(width)) {
+        if let Some(rotation) = rotation {
+            rotation.turn(from, position, -R::ONE);
+        }
         // SAFETY: the caller's promise.
         let row = unsafe { into.slice(base + position * view.row_stride, dim) };
-        if scale == R::ONE {
-            row.copy_from_slice(&from[..dim]);
-        } else {
-            for (to, &from) in row.iter_mut().zip(from) {
-                *to = from * scale;
-            }
-        }
-        if let Some(rotation) = rotation {
-            rotation.turn(row, position, -R::ONE);
-        }
+        each_vector!(R, simd, dim, |at, step| {
+            step.store(step.load(from, at) * factor, row, at);
+        });
     }
 }

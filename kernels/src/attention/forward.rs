@@ -15,8 +15,8 @@ use super::problem::Problem;
 use super::view::gather;
 use crate::buffer::Shared;
 use crate::micro::{Product, Stride};
-use crate::scratch::Scratch;
 use crate::real::Real;
+use crate::scratch::Scratch;
 
 /// Queries handled together: their scores against one block of keys fit the first-level cache in
 /// single precision (32 × 128 × 4 B = 16 KiB of 32).
@@ -64,7 +64,7 @@ impl<R: Real> WithSimd for Forward<'_, R> {
             if loaded != unit {
                 p.load_keys(simd, group, head, width, key_width, staging, keys_t);
                 let base = p.v_view.base(group, head);
-                gather(p.v, base, &p.v_view, 0..p.keys, p.dim, width, None, R::ONE, values);
+                gather(simd, p.v, base, &p.v_view, 0..p.keys, p.dim, width, None, R::ONE, values);
                 loaded = unit;
             }
             let part_len = p.queries.div_ceil(self.parts).next_multiple_of(QUERY_BLOCK);
@@ -72,7 +72,7 @@ impl<R: Real> WithSimd for Forward<'_, R> {
             for first in rows.clone().step_by(QUERY_BLOCK) {
                 let block = first..rows.end.min(first + QUERY_BLOCK);
                 let base = p.q_view.base(group, head);
-                gather(p.q, base, &p.q_view, block.clone(), p.dim, width, p.rotation, p.scale, queries);
+                gather(simd, p.q, base, &p.q_view, block.clone(), p.dim, width, p.rotation, p.scale, queries);
                 let mut tile = Tile { p, width, key_width, queries, keys_t, values, scores, sums };
                 let (max, sum) = tile.run(simd, block.clone());
                 for (r, row) in block.enumerate() {
@@ -84,9 +84,9 @@ impl<R: Real> WithSimd for Forward<'_, R> {
                         let to = self.out.slice(to, p.dim);
                         let inverse = R::ONE / total;
                         for (to, &from) in to.iter_mut().zip(from) {
-                            *to = from * inverse;
+                            to.write(from * inverse);
                         }
-                        self.log_sum_exp.slice(unit * p.queries + row, 1)[0] = max[r] + total.ln();
+                        self.log_sum_exp.slice(unit * p.queries + row, 1)[0].write(max[r] + total.ln());
                     }
                 }
             }

@@ -107,9 +107,8 @@ mod tests {
                 }
                 for start in 0..keys {
                     for end in start + 1..=keys {
-                        let expected: Vec<usize> = (0..queries)
-                            .filter(|&row| (start..end).any(|j| sees(mask, offset + row, j)))
-                            .collect();
+                        let expected: Vec<usize> =
+                            (0..queries).filter(|&row| (start..end).any(|j| sees(mask, offset + row, j))).collect();
                         let found: Vec<usize> = mask.seeing(start..end, queries, offset).collect();
                         assert_eq!(found, expected, "{mask:?}: keys {start}..{end} of {keys}, offset {offset}");
                     }
@@ -122,7 +121,7 @@ mod tests {
     fn masks_that_leave_a_query_without_a_key_are_refused() {
         for mask in MASKS.into_iter().filter(|&mask| mask != Mask::Full) {
             assert!(mask.check("op", 4, 8, 4).is_ok(), "{mask:?} refused four queries at the end of eight keys");
-            let message = mask.check("op", 4, 8, 5).unwrap_err().to_string();
+            let message = mask.check("op", 4, 8, 5).expect_err("five past the end").to_string();
             assert!(message.contains("found 8"), "{mask:?}: {message}");
         }
         assert!(Mask::Full.check("op", 4, 1, 99).is_ok());

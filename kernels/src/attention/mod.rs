@@ -63,7 +63,11 @@ pub fn attention_packed(qkv: &Tensor, heads: usize, axis: Axis, mask: Mask, rope
         bail!("{OP}: expected qkv [B, T, N, 3·heads·head_dim], found {:?}", qkv.dims());
     };
     if heads == 0 || channels == 0 || channels % (3 * heads) != 0 {
-        bail!("{OP}: expected qkv's last dimension to be a multiple of 3·heads = {}, found {:?}", 3 * heads, qkv.dims());
+        bail!(
+            "{OP}: expected qkv's last dimension to be a multiple of 3·heads = {}, found {:?}",
+            3 * heads,
+            qkv.dims()
+        );
     }
     let dim = channels / (3 * heads);
     let length = match axis {
@@ -74,9 +78,7 @@ pub fn attention_packed(qkv: &Tensor, heads: usize, axis: Axis, mask: Mask, rope
     let rope = match rope {
         None => None,
         Some(Rope { cos, sin }) => {
-            let fits = |table: &Tensor| {
-                matches!(*table.dims(), [positions, half] if positions >= length && 2 * half == dim && half > 0)
-            };
+            let fits = |table: &Tensor| matches!(*table.dims(), [positions, half] if positions >= length && 2 * half == dim && half > 0);
             if !fits(cos) || cos.dims() != sin.dims() {
                 bail!(
                     "{OP}: expected rope tables [positions, {dim} / 2] with at least {length} positions and an even head_dim, found cos {:?} and sin {:?}",
@@ -85,7 +87,12 @@ pub fn attention_packed(qkv: &Tensor, heads: usize, axis: Axis, mask: Mask, rope
                 );
             }
             if cos.dtype() != qkv.dtype() || sin.dtype() != qkv.dtype() {
-                bail!("{OP}: expected rope tables of dtype {:?}, found {:?} and {:?}", qkv.dtype(), cos.dtype(), sin.dtype());
+                bail!(
+                    "{OP}: expected rope tables of dtype {:?}, found {:?} and {:?}",
+                    qkv.dtype(),
+                    cos.dtype(),
+                    sin.dtype()
+                );
             }
             Some((cos.detach().contiguous()?, sin.detach().contiguous()?))
         }

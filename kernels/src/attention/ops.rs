@@ -127,7 +127,12 @@ impl CustomOp1 for Packed {
 }
 
 impl Separate {
-    fn pose<'a, R: Real>(&self, q: (&'a [R], &Layout), k: (&'a [R], &Layout), v: (&'a [R], &Layout)) -> Result<Problem<'a, R>> {
+    fn pose<'a, R: Real>(
+        &self,
+        q: (&'a [R], &Layout),
+        k: (&'a [R], &Layout),
+        v: (&'a [R], &Layout),
+    ) -> Result<Problem<'a, R>> {
         let [groups, queries, heads, dim] = four(q.1.dims())?;
         let keys = four(k.1.dims())?[1];
         Ok(Problem {
@@ -150,13 +155,21 @@ impl Separate {
         })
     }
 
-    fn gradient<R: Real>(&self, q: &Tensor, k: &Tensor, v: &Tensor, out: &Tensor, grad: &Tensor) -> Result<[Tensor; 3]> {
+    fn gradient<R: Real>(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        out: &Tensor,
+        grad: &Tensor,
+    ) -> Result<[Tensor; 3]> {
         let [q_shape, k_shape] = [q.shape(), k.shape()];
         let (q_len, k_len) = (q_shape.elem_count(), k_shape.elem_count());
         let gradients = {
             let (qs, ks, vs) = (q.storage_and_layout(), k.storage_and_layout(), v.storage_and_layout());
             let ((out, out_layout), (grad, grad_layout)) = (out.storage_and_layout(), grad.storage_and_layout());
-            let problem = self.pose::<R>((elements(&qs.0)?, qs.1), (elements(&ks.0)?, ks.1), (elements(&vs.0)?, vs.1))?;
+            let problem =
+                self.pose::<R>((elements(&qs.0)?, qs.1), (elements(&ks.0)?, ks.1), (elements(&vs.0)?, vs.1))?;
             let gradient = Gradient {
                 out: from_start(elements(&out)?, out_layout),
                 grad: elements(&grad)?,

@@ -57,7 +57,7 @@ impl<R: Real> Problem<'_, R> {
                 let from = &self.k[base + rows.start * self.k_view.row_stride..];
                 transpose(simd, from, count, self.dim, self.k_view.row_stride, key_width, into);
             } else {
-                gather(self.k, base, &self.k_view, rows, self.dim, width, self.rotation, R::ONE, staging);
+                gather(simd, self.k, base, &self.k_view, rows, self.dim, width, self.rotation, R::ONE, staging);
                 transpose(simd, staging, count, self.dim, width, key_width, into);
             }
         }

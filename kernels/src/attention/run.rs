@@ -6,7 +6,7 @@ use super::backward::Backward;
 use super::forward::{Forward, QUERY_BLOCK};
 use super::problem::Problem;
 use super::view::View;
-use crate::buffer::Shared;
+use crate::buffer::{Buffer, Shared};
 use crate::lanes::dispatch;
 use crate::par;
 use crate::real::Real;
@@ -15,16 +15,18 @@ use crate::real::Real;
 /// `[groups, heads, queries]`.
 pub(super) fn forward<R: Real>(p: &Problem<R>) -> (CpuStorage, CpuStorage) {
     let units = p.groups * p.heads;
-    let mut out = vec![R::ZERO; units * p.queries * p.dim];
-    let mut log_sum_exp = vec![R::ZERO; units * p.queries];
-    if !out.is_empty() {
+    let mut out = Buffer::new(units * p.queries * p.dim);
+    let mut log_sum_exp = Buffer::new(units * p.queries);
+    if units * p.queries > 0 {
         // Few long heads: split their queries too, at the price of loading the keys once per part.
         let parts = rayon::current_num_threads().div_ceil(units).min(p.queries.div_ceil(QUERY_BLOCK));
-        let (out, log_sum_exp) = (Shared::new(&mut out), Shared::new(&mut log_sum_exp));
+        let (out, log_sum_exp) = (Shared::new(out.slots()), Shared::new(log_sum_exp.slots()));
         par::pieces(units * parts, 2 * units * p.queries * p.keys * p.dim, |items| {
             dispatch(Forward { problem: p, items, parts, out, log_sum_exp });
         });
     }
+    // SAFETY: the items are all rows of all heads of all groups, and each writes its rows of both.
+    let (out, log_sum_exp) = unsafe { (out.into_vec(), log_sum_exp.into_vec()) };
     (R::to_cpu_storage_owned(out), R::to_cpu_storage_owned(log_sum_exp))
 }
 
@@ -44,11 +46,13 @@ pub(super) struct Gradient<'a, R> {
 impl<R: Real> Gradient<'_, R> {
     /// The gradients of q, k and v in one buffer.
     pub(super) fn run(self, p: &Problem<R>) -> Vec<R> {
-        let mut into = vec![R::ZERO; self.len];
         let units = p.groups * p.heads;
-        // With no query there is nothing to do: the gradients of k and v stay zero.
-        if units * p.queries > 0 {
-            let shared = Shared::new(&mut into);
+        if units * p.queries == 0 {
+            return vec![R::ZERO; self.len];
+        }
+        let mut into = Buffer::new(self.len);
+        {
+            let shared = Shared::new(into.slots());
             par::pieces(units, 5 * units * p.queries * p.keys * p.dim, |units| {
                 let [dq_view, dk_view, dv_view] = self.views;
                 dispatch(Backward {
@@ -65,6 +69,7 @@ impl<R: Real> Gradient<'_, R> {
                 });
             });
         }
-        into
+        // SAFETY: each unit writes its head's rows of all three gradients, which the views lay out without gaps.
+        unsafe { into.into_vec() }
     }
 }

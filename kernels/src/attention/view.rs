@@ -2,6 +2,8 @@
 
 use pulp::Simd;
 
+use crate::each_vector;
+use crate::lanes::{Lanes, Step};
 use crate::real::Real;
 
 /// A strided view `[outer, inner, rows, heads, dim]` of a tensor's storage.
@@ -56,9 +58,10 @@ impl<R: Real> Rotation<'_, R> {
 }
 
 /// Copies `rows` rows of `dim` elements into `into` (rows `width` apart, the rest of each zero),
-/// rotated and then multiplied by `scale`.
+/// multiplied by `scale` and rotated.
 #[inline(always)]
-pub(super) fn gather<R: Real>(
+pub(super) fn gather<R: Real, S: Simd>(
+    simd: S,
     from: &[R],
     base: usize,
     view: &View,
@@ -69,24 +72,24 @@ pub(super) fn gather<R: Real>(
     scale: R,
     into: &mut [R],
 ) {
+    let factor = Lanes::splat(simd, scale);
     for (position, row) in rows.zip(into.chunks_exact_mut(width)) {
         let start = base + position * view.row_stride;
         let (row, rest) = row.split_at_mut(dim);
         if view.dim_stride == 1 {
-            row.copy_from_slice(&from[start..start + dim]);
+            // A few registers: less than the call of a copy.
+            let from = &from[start..start + dim];
+            each_vector!(R, simd, dim, |at, step| {
+                step.store(step.load(from, at) * factor, row, at);
+            });
         } else {
             for (d, value) in row.iter_mut().enumerate() {
-                *value = from[start + d * view.dim_stride];
+                *value = from[start + d * view.dim_stride] * scale;
             }
         }
         rest.fill(R::ZERO);
         if let Some(rotation) = rotation {
             rotation.turn(row, position, R::ONE);
-        }
-        if scale != R::ONE {
-            for value in row {
-                *value = *value * scale;
-            }
         }
     }
 }
@@ -112,9 +115,10 @@ pub(super) fn transpose<R: Real, S: Simd>(
                 let at = (r + i) * width + d;
                 line.copy_from_slice(&from[at..at + 4]);
             }
-            for j in 0..4 {
+            let [a, b, c, e] = tile;
+            for (j, (((a, b), c), e)) in a.into_iter().zip(b).zip(c).zip(e).enumerate() {
                 let at = (d + j) * rows_width + r;
-                into[at..at + 4].copy_from_slice(&[tile[0][j], tile[1][j], tile[2][j], tile[3][j]]);
+                into[at..at + 4].copy_from_slice(&[a, b, c, e]);
             }
         }
         for d in whole_dim..dim {

@@ -7,7 +7,7 @@ use pulp::{Simd, WithSimd};
 
 use super::geometry::{Geometry, Strips};
 use super::planes::Planes;
-use crate::buffer::Shared;
+use crate::buffer::{Buffer, Shared};
 use crate::lanes::dispatch;
 use crate::micro::{Product, Table};
 use crate::par;
@@ -17,17 +17,18 @@ use crate::scratch::Scratch;
 /// The output `[B, O, Ho, Wo]`.
 pub(super) fn forward<R: Real>(g: &Geometry, x: &[R], weight: &[R], bias: Option<&[R]>) -> CpuStorage {
     let [height, width] = g.result;
-    let mut out = vec![R::ZERO; g.batch * g.groups * g.outputs * height * width];
-    if !out.is_empty() {
+    let mut out = Buffer::new(g.batch * g.groups * g.outputs * height * width);
+    if !out.slots().is_empty() {
         let [down, across] = g.phases();
         let values = (g.inputs * down * across).max(g.outputs) * (width + g.halo()[1]);
         let strips = Strips::new(g.batch, height, Geometry::strip(height, values));
-        let shared = Shared::new(&mut out);
+        let shared = Shared::new(out.slots());
         par::pieces(strips.len(), g.multiply_adds(), |items| {
             dispatch(Forward { g, x, weight, bias, strips, items, out: shared });
         });
     }
-    R::to_cpu_storage_owned(out)
+    // SAFETY: the strips are all rows of all images, and each writes its rows of all channels.
+    R::to_cpu_storage_owned(unsafe { out.into_vec() })
 }
 
 /// The forward pass of some strips, on one thread.
@@ -90,7 +91,7 @@ impl<R: Real> WithSimd for Forward<'_, R> {
                         // SAFETY: these rows of this image belong to this item alone.
                         let to = unsafe { self.out.slice((channel + y) * width, width) };
                         for (to, &from) in to.iter_mut().zip(from) {
-                            *to = from + bias;
+                            to.write(from + bias);
                         }
                     }
                 }

@@ -5,13 +5,14 @@
 //!
 //! A gather: each number of the result is written once, and no columns are unrolled or added back.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
 use super::geometry::{Geometry, Strips};
 use super::planes::{GradientPlanes, inside, phase_weights};
-use crate::buffer::Shared;
+use crate::buffer::{Buffer, Shared};
 use crate::lanes::dispatch;
 use crate::micro::{Product, Table};
 use crate::par;
@@ -20,22 +21,25 @@ use crate::scratch::Scratch;
 
 /// The gradient of x `[B, C, H, W]` from that of the output `[B, O, Ho, Wo]`.
 pub(super) fn input_gradient<R: Real>(g: &Geometry, weight: &[R], grad: &[R]) -> Vec<R> {
-    let mut out = vec![R::ZERO; g.batch * g.groups * g.inputs * g.image[0] * g.image[1]];
-    // With no output there is nothing to add.
-    if !out.is_empty() && !grad.is_empty() {
-        // Every phase: those that no kernel element touches stay zero.
+    let mut out = Buffer::new(g.batch * g.groups * g.inputs * g.image[0] * g.image[1]);
+    // Pixels that no kernel element meets, all of them if there is no output.
+    if grad.is_empty() || g.kernel.iter().any(|&size| size < g.stride) {
+        out.slots().fill(MaybeUninit::new(R::ZERO));
+    }
+    if !out.slots().is_empty() && !grad.is_empty() {
         let [down, across] = g.phases();
         let phases: Vec<[usize; 2]> = (0..down).flat_map(|a| (0..across).map(move |b| [a, b])).collect();
         let weights: Vec<Vec<R>> = phases.iter().map(|&phase| phase_weights(g, weight, phase)).collect();
         let rows = g.phase_size()[0];
         let values = g.outputs.max(g.inputs) * GradientPlanes::new(g, 1).pitch;
         let strips = Strips::new(g.batch, rows, Geometry::strip(rows, values));
-        let shared = Shared::new(&mut out);
+        let shared = Shared::new(out.slots());
         par::pieces(strips.len(), g.multiply_adds(), |items| {
             dispatch(InputGradient { g, phases: &phases, weights: &weights, grad, strips, items, out: shared });
         });
     }
-    out
+    // SAFETY: filled above, or the strips and phases are all rows and columns of all images.
+    unsafe { out.into_vec() }
 }
 
 /// The input's gradient for some strips, on one thread.
@@ -123,7 +127,7 @@ impl<R: Real> InputGradient<'_, R> {
             // SAFETY: this row of this channel belongs to this item alone.
             let to = unsafe { self.out.slice((channel * height + row) * width, width) };
             for (to, &from) in to[first..].iter_mut().step_by(s).zip(&from[columns.clone()]) {
-                *to = from;
+                to.write(from);
             }
         }
     }

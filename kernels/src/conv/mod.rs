@@ -104,7 +104,13 @@ impl Conv2d {
 
     /// The gradients of x, and of weight and bias (both wherever either is wanted: the second costs
     /// one pass over what the first reads).
-    fn gradients(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, grad: &Tensor) -> Result<[Option<Tensor>; 3]> {
+    fn gradients(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        grad: &Tensor,
+    ) -> Result<[Option<Tensor>; 3]> {
         by_dtype!(OP, x.dtype(), T => with_values::<T, _>(OP, grad, |grad| self.typed_gradients::<T>(x, weight, bias, grad))?)
     }
 

@@ -153,20 +153,29 @@ fn rotary_embedding_turns_queries_and_keys_and_leaves_values() {
             let expected = pack(reference(&q, &k, &v, Mask::Causal, 0), &dims, axis);
             let rope = Rope { cos: &cos, sin: &sin };
             let found = attention_packed(&qkv, 2, axis, Mask::Causal, Some(rope)).unwrap();
-            assert_close(&values(&found), &expected, F64_TOLERANCE, &format!("{axis:?}, head dim {dim}, length {length}"));
+            assert_close(
+                &values(&found),
+                &expected,
+                F64_TOLERANCE,
+                &format!("{axis:?}, head dim {dim}, length {length}"),
+            );
         }
     }
 }
 
 #[test]
 fn packed_gradients_agree_with_finite_differences_for_every_mask_and_axis() {
-    for [b, t, n, heads, dim] in [[1, 2, 5, 1, 2], [2, 3, 4, 2, 6], [1, 2, 70, 2, 18], [1, 1, 130, 1, 20], [1, 37, 3, 1, 32]] {
+    for [b, t, n, heads, dim] in
+        [[1, 2, 5, 1, 2], [2, 3, 4, 2, 6], [1, 2, 70, 2, 18], [1, 1, 130, 1, 20], [1, 37, 3, 1, 32]]
+    {
         let qkv = noise(9, &[b, t, n, 3 * heads * dim]);
         for axis in [Axis::Space, Axis::Time] {
             let (cos, sin) = tables(t.max(n), dim);
             for mask in MASKS {
                 let what = format!("[{b}, {t}, {n}], {heads} heads of {dim}, {axis:?}, {mask:?}");
-                assert_gradients(&what, std::slice::from_ref(&qkv), |x| attention_packed(&x[0], heads, axis, mask, None));
+                assert_gradients(&what, std::slice::from_ref(&qkv), |x| {
+                    attention_packed(&x[0], heads, axis, mask, None)
+                });
                 assert_gradients(&format!("rope {what}"), std::slice::from_ref(&qkv), |x| {
                     attention_packed(&x[0], heads, axis, mask, Some(Rope { cos: &cos, sin: &sin }))
                 });
@@ -246,14 +255,19 @@ fn decoding_with_a_cache_equals_full_attention() {
 #[test]
 fn bits_do_not_depend_on_the_number_of_threads() {
     // Many short heads, and one long one whose queries are split.
-    for (dims, axis) in [([2, 8, 64, 3 * 4 * 32], Axis::Space), ([2, 8, 64, 3 * 4 * 32], Axis::Time), ([1, 1, 700, 3 * 32], Axis::Space)] {
+    for (dims, axis) in [
+        ([2, 8, 64, 3 * 4 * 32], Axis::Space),
+        ([2, 8, 64, 3 * 4 * 32], Axis::Time),
+        ([1, 1, 700, 3 * 32], Axis::Space),
+    ] {
         let heads = dims[3] / 96;
         let qkv = noise(11, &dims).to_dtype(DType::F32).unwrap();
         let run = || -> Result<[Tensor; 2]> {
             let out = attention_packed(&qkv, heads, axis, Mask::Causal, None)?;
-            let [grad] = gradients(std::slice::from_ref(&qkv), |x| attention_packed(&x[0], heads, axis, Mask::Causal, None))?
-                .try_into()
-                .unwrap();
+            let [grad] =
+                gradients(std::slice::from_ref(&qkv), |x| attention_packed(&x[0], heads, axis, Mask::Causal, None))?
+                    .try_into()
+                    .unwrap();
             Ok([out, grad])
         };
         let one = on_threads(1, || run().unwrap());
@@ -271,7 +285,10 @@ fn single_precision_gradients_follow_double_precision() {
     for (axis, dims) in [(Axis::Space, [2, 4, 64, 3 * 2 * 32]), (Axis::Time, [2, 8, 16, 3 * 2 * 32])] {
         let qkv = noise(12, &dims);
         let grad = |x: &Tensor| {
-            values(&gradients(std::slice::from_ref(x), |x| attention_packed(&x[0], 2, axis, Mask::Causal, None)).unwrap()[0])
+            values(
+                &gradients(std::slice::from_ref(x), |x| attention_packed(&x[0], 2, axis, Mask::Causal, None)).unwrap()
+                    [0],
+            )
         };
         let (double, single) = (grad(&qkv), grad(&qkv.to_dtype(DType::F32).unwrap()));
         assert_close(&single, &double, F32_TOLERANCE, &format!("{axis:?}"));
@@ -309,7 +326,8 @@ fn large_scores_do_not_overflow_and_nan_and_infinity_are_not_hidden() {
 fn empty_batches_give_empty_outputs() {
     let out = attention_packed(&noise(1, &[0, 2, 3, 12]), 2, Axis::Space, Mask::Causal, None).unwrap();
     assert_eq!(out.dims(), [0, 2, 3, 4]);
-    let out = attention(&noise(1, &[2, 0, 1, 4]), &noise(1, &[2, 3, 1, 4]), &noise(1, &[2, 3, 1, 4]), Mask::Full, 0).unwrap();
+    let out =
+        attention(&noise(1, &[2, 0, 1, 4]), &noise(1, &[2, 3, 1, 4]), &noise(1, &[2, 3, 1, 4]), Mask::Full, 0).unwrap();
     assert_eq!(out.dims(), [2, 0, 1, 4]);
 }
 
@@ -323,7 +341,10 @@ fn wrong_shapes_and_dtypes_are_errors_that_name_what_was_found() {
         (attention_packed(&qkv, 5, Axis::Space, Mask::Full, None), "3·heads = 15"),
         (attention_packed(&qkv, 0, Axis::Space, Mask::Full, None), "heads"),
         (attention_packed(&qkv, 2, Axis::Space, Mask::Window { size: 0 }, None), "at least 1"),
-        (attention_packed(&qkv, 2, Axis::Space, Mask::Full, Some(Rope { cos: &cos, sin: &sin })), "at least 3 positions"),
+        (
+            attention_packed(&qkv, 2, Axis::Space, Mask::Full, Some(Rope { cos: &cos, sin: &sin })),
+            "at least 3 positions",
+        ),
         (attention_packed(&qkv.to_dtype(DType::U32).unwrap(), 2, Axis::Space, Mask::Full, None), "U32"),
         (attention_packed(&qkv.to_dtype(DType::BF16).unwrap(), 2, Axis::Space, Mask::Full, None), "BF16"),
         (attention(&x(&[1, 2, 1, 4]), &x(&[1, 2, 1, 5]), &x(&[1, 2, 1, 5]), Mask::Full, 0), "[1, 2, 1, 5]"),
@@ -331,7 +352,13 @@ fn wrong_shapes_and_dtypes_are_errors_that_name_what_was_found() {
         (attention(&x(&[1, 2, 1, 4]), &x(&[1, 3, 1, 4]), &x(&[1, 3, 1, 4]), Mask::Causal, 2), "found 3"),
         (attention(&x(&[1, 2, 4]), &x(&[1, 3, 1, 4]), &x(&[1, 3, 1, 4]), Mask::Causal, 0), "[1, 2, 4]"),
         (
-            attention(&x(&[1, 2, 1, 4]), &x(&[1, 2, 1, 4]).to_dtype(DType::F32).unwrap(), &x(&[1, 2, 1, 4]), Mask::Full, 0),
+            attention(
+                &x(&[1, 2, 1, 4]),
+                &x(&[1, 2, 1, 4]).to_dtype(DType::F32).unwrap(),
+                &x(&[1, 2, 1, 4]),
+                Mask::Full,
+                0,
+            ),
             "F32",
         ),
     ];

@@ -94,7 +94,12 @@ fn convolution_equals_its_definition_for_every_stride_padding_and_grouping() {
         assert_eq!(found.dims(), dims, "{case:?}");
         assert_close(&values(&found), &expected, F64_TOLERANCE, &format!("{case:?}"));
         let (_, without) = case.definition(&x, &weight, &bias.zeros_like().unwrap());
-        assert_close(&values(&case.run(&x, &weight, None).unwrap()), &without, F64_TOLERANCE, &format!("no bias {case:?}"));
+        assert_close(
+            &values(&case.run(&x, &weight, None).unwrap()),
+            &without,
+            F64_TOLERANCE,
+            &format!("no bias {case:?}"),
+        );
         let [x, weight, bias] = [x, weight, bias].map(|t| t.to_dtype(DType::F32).unwrap());
         let found = case.run(&x, &weight, Some(&bias)).unwrap();
         assert_close(&values(&found), &expected, F32_TOLERANCE, &format!("f32 {case:?}"));
@@ -187,7 +192,14 @@ fn a_convolution_of_nothing_is_nothing_and_wrong_arguments_are_errors() {
         (conv2d(&image, &x(&[2, 4, 3, 3]), Some(&x(&[3])), 1, 1, 1), "bias"),
         (conv2d(&image, &x(&[2, 4, 3, 3]).to_dtype(DType::F32).unwrap(), None, 1, 1, 1), "F32"),
         (
-            conv2d(&image.to_dtype(DType::U32).unwrap(), &x(&[2, 4, 3, 3]).to_dtype(DType::U32).unwrap(), None, 1, 1, 1),
+            conv2d(
+                &image.to_dtype(DType::U32).unwrap(),
+                &x(&[2, 4, 3, 3]).to_dtype(DType::U32).unwrap(),
+                None,
+                1,
+                1,
+                1,
+            ),
             "U32",
         ),
     ];

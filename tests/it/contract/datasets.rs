@@ -228,8 +228,13 @@ fn a_merge_of_what_is_not_one_run_is_refused() {
     write(&other, plan(1, 2), 4);
     let out = dir.path().join("out");
     let refused = |shards: &[_]| merge(&out, shards, Mode::Create).unwrap_err().to_string();
-    assert!(refused(std::slice::from_ref(&a)).contains("missing: 1/2"), "{}", refused(std::slice::from_ref(&a)));
-    assert!(refused(&[a.clone(), a.clone()]).contains("missing: 1/2"));
+    assert!(
+        refused(std::slice::from_ref(&a)).contains("shard 1/2 is missing"),
+        "{}",
+        refused(std::slice::from_ref(&a))
+    );
+    let twice = refused(&[a.clone(), a.clone()]);
+    assert!(twice.contains("shard 0/2 is given twice"), "{twice}");
     assert!(refused(&[a.clone(), other.clone()]).contains("seed"), "{}", refused(&[a.clone(), other]));
     assert!(merge(&a, &[a.clone(), b.clone()], Mode::Overwrite).is_err(), "merging onto a shard");
     merge(&out, &[b.clone(), a.clone()], Mode::Create).unwrap();
@@ -370,7 +375,12 @@ fn a_record_found_by_its_number_is_the_one_that_reading_them_all_gives() {
     for record in [&all[0], &all[33], &all[64], &all[69]] {
         assert_eq!(&dataset.record(record.number).unwrap(), record);
     }
-    for absent in [0, 2, 140, u64::MAX] {
+    for other in [0, 2, 138] {
+        let failed = dataset.record(other);
+        let found = matches!(failed, Err(Error::OtherShard { episode, owner: Shard { index: 0, count: 2 }, .. }) if episode == other);
+        assert!(found, "{other}: {failed:?}");
+    }
+    for absent in [140, 141, u64::MAX] {
         assert!(matches!(dataset.record(absent), Err(Error::OutOfRange { .. })), "{absent}");
     }
 }

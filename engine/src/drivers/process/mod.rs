@@ -30,7 +30,7 @@
 //! The pictures are those that the run draws anyway: a run that draws none, or no colour, is an error.
 //!
 //! A line that nothing asked for is an error, since each later answer would be taken for that of another
-//! step. It is looked for before every line that is sent, and waited for once: see [`Probation`].
+//! step. It is looked for before every line that is sent, and waited for once, after the second answer of a program.
 //!
 //! A bound that is infinite, and an observed number that is not finite, are `null`. The program
 //! should draw any randomness from `seed`, and forget the episode before at a reset: then an episode
@@ -41,7 +41,7 @@ mod picture;
 mod pipe;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -60,50 +60,8 @@ use pipe::Pipe;
 /// Version of the lines; a program may refuse what it does not know.
 const PROTOCOL: u32 = 1;
 
-/// Shortest time that a new program is given to show that it answers too often.
-const SHORTEST_PROBATION: Duration = Duration::from_millis(20);
-
-/// A program that runs.
-struct Running {
-    pipe: Pipe,
-    probation: Probation,
-}
-
-/// Whether a program has shown that it answers steps alone. One that answers the `reset` too always has one
-/// more line to come, as long after the last as it takes to answer: slower than the simulation, it would never be
-/// seen to have written it when the next line is sent. So once, after two answers, twice the time between
-/// them is waited for a third.
-enum Probation {
-    NotAsked,
-    Answered(Instant),
-    Wait(Duration),
-    Passed,
-}
-
-impl Probation {
-    /// How long to wait for a line that should not come before the next is sent.
-    fn wait(&mut self) -> Duration {
-        match *self {
-            Self::Wait(time) => {
-                *self = Self::Passed;
-                time
-            }
-            _ => Duration::ZERO,
-        }
-    }
-
-    /// Notes an answer.
-    fn answered(&mut self) {
-        match *self {
-            Self::NotAsked => *self = Self::Answered(Instant::now()),
-            Self::Answered(first) => *self = Self::Wait((2 * first.elapsed()).max(SHORTEST_PROBATION)),
-            Self::Wait(_) | Self::Passed => {}
-        }
-    }
-}
-
 /// A program that may already run.
-type Slot = Arc<Mutex<Option<Running>>>;
+type Slot = Arc<Mutex<Option<Pipe>>>;
 
 /// The field of a driver, its command, and the program that may run for it.
 type Entry = (String, Vec<String>, Slot);
@@ -211,16 +169,15 @@ impl Remote {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_none() {
             let failed = |problem| Error::NotStarted { command: self.command.join(" "), problem };
-            let pipe = Pipe::start(&self.command).map_err(failed)?;
-            *slot = Some(Running { pipe, probation: Probation::NotAsked });
+            *slot = Some(Pipe::start(&self.command).map_err(failed)?);
         }
         Ok(())
     }
 
     fn ask(&mut self, seat: &Seat, input: &PolicyInput<'_>) -> Result<Vec<f32>, String> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        let Running { pipe, probation } = slot.as_mut().ok_or("does not run")?;
-        if let Some(line) = pipe.unasked(probation.wait().min(self.timeout)) {
+        let pipe = slot.as_mut().ok_or("does not run")?;
+        if let Some(line) = pipe.unasked(self.timeout) {
             return Err(format!(
                 "answered a `reset`, which wants no answer, or a `step` with more than one line: `{}` was not asked for",
                 shown(&line)
@@ -234,7 +191,6 @@ impl Remote {
         let line = Line::Step { step: state.step, time: state.time_secs, observation: input.observation, pictures };
         pipe.send(&serde_json::to_string(&line).map_err(|error| error.to_string())?)?;
         let text = pipe.receive(self.timeout)?;
-        probation.answered();
         understand(&text, seat)
     }
 }

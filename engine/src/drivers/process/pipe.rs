@@ -13,8 +13,45 @@ const WAITING_LINES: usize = 16;
 /// How long a program that closed its output may take to leave before it is said to be alive.
 const LEAVING: Duration = Duration::from_millis(300);
 
+/// Shortest time that a new program is given to show that it answers too often.
+const SHORTEST_PROBATION: Duration = Duration::from_millis(20);
+
+/// Whether a program has shown that it answers steps alone. One that answers the `reset` too always has one
+/// more line to come, as long after the last as it takes to answer: slower than the simulation, it would never be
+/// seen to have written it when the next line is sent. So once, after two answers, twice the time between
+/// them is waited for a third.
+enum Probation {
+    NotAsked,
+    Answered(Instant),
+    Wait(Duration),
+    Passed,
+}
+
+impl Probation {
+    /// How long to wait for a line that should not come before the next is sent.
+    fn wait(&mut self) -> Duration {
+        match *self {
+            Self::Wait(time) => {
+                *self = Self::Passed;
+                time
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Notes an answer.
+    fn answered(&mut self) {
+        match *self {
+            Self::NotAsked => *self = Self::Answered(Instant::now()),
+            Self::Answered(first) => *self = Self::Wait((2 * first.elapsed()).max(SHORTEST_PROBATION)),
+            Self::Wait(_) | Self::Passed => {}
+        }
+    }
+}
+
 pub(super) struct Pipe {
     child: Child,
+    probation: Probation,
     to_child: Sender<String>,
     from_child: Receiver<Result<String, String>>,
 }
@@ -33,7 +70,7 @@ impl Pipe {
         };
         let (to_child, lines) = channel();
         let (answers, from_child) = sync_channel(WAITING_LINES);
-        let pipe = Self { child, to_child, from_child };
+        let pipe = Self { child, probation: Probation::NotAsked, to_child, from_child };
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new()
                 .name(name.into())
@@ -53,15 +90,19 @@ impl Pipe {
     /// The next line that it writes.
     pub fn receive(&mut self, timeout: Duration) -> Result<String, String> {
         match self.from_child.recv_timeout(timeout) {
-            Ok(Ok(line)) => Ok(line.trim_end().to_owned()),
+            Ok(Ok(line)) => {
+                self.probation.answered();
+                Ok(line.trim_end().to_owned())
+            }
             Ok(Err(problem)) => Err(problem),
             Err(RecvTimeoutError::Timeout) => Err(format!("gave no answer within {} s", timeout.as_secs_f64())),
             Err(RecvTimeoutError::Disconnected) => Err(self.obituary()),
         }
     }
 
-    /// A line that it has written and nothing asked for, after waiting this long for one.
-    pub fn unasked(&mut self, wait: Duration) -> Option<String> {
+    /// A line that it has written and nothing asked for. Once, it is waited for: never longer than `most`.
+    pub fn unasked(&mut self, most: Duration) -> Option<String> {
+        let wait = self.probation.wait().min(most);
         // What ended or failed shows when it is asked the next time.
         self.from_child.recv_timeout(wait).ok()?.ok().map(|line| line.trim_end().to_owned())
     }
