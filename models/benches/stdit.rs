@@ -77,7 +77,10 @@ fn time() -> Result<()> {
         optimiser.step(&loss.backward()?, 1e-4)?;
         Ok(())
     })?;
-    let one = Conditions { action: conditions.action.as_ref().map(|a| a.narrow(0, 0, 1)?.narrow(1, 0, 1)).transpose()?, ..Conditions::default() };
+    let one = Conditions {
+        action: conditions.action.as_ref().map(|a| a.narrow(0, 0, 1)?.narrow(1, 0, 1)).transpose()?,
+        ..Conditions::default()
+    };
     let dream = |steps: usize| -> Result<(f64, f64)> {
         let mut cache = model.start();
         for frame in 0..FRAMES {

@@ -34,13 +34,13 @@ const TERRAIN: [&str; 2] = ["6b4a6b53823527aa4c52be10777096f7", "f9952357d45a745
 /// States and raw pixels, labels included, of the first episode of each scenario.
 const LIBRARY: [(&str, &str, &str); 10] = [
     ("bouncing_balls", "3dbf8b0f4afe7b03075f6f11fb8e2cdd", "9973e9aa0dc9c9dc327a60289a6c9f86"),
-    ("billiards", "95a947b024d4b3a634cb02e4dee13293", "21bfe3798bdfaf4e7d1c35d3b147e3a0"),
+    ("billiards", "95a947b024d4b3a634cb02e4dee13293", "8f045c20b2fc455f8c72df9bf2d3c203"),
     ("domino_chain", "cc04a21e67b43b7fc4bf0c24f4308ba2", "0e0aca897d874a5692a292a039f69755"),
     ("block_tower", "9bc4a4deb002b040bdf46e4caa69788c", "765917440e4ee1b82ee2da5172bc6d00"),
-    ("cart_pole", "0249e1123e5c8beffb89ba858235b34a", "2b0c8fa2c8674b10cc1000433367e2ce"),
+    ("cart_pole", "0249e1123e5c8beffb89ba858235b34a", "becadcd52725c080b38d9cc0317c5c2a"),
     ("tabletop_push", "b48c2c083957d9a8f1b17ec56d383643", "fda0460d894563db751baad16c94da4f"),
     ("pick_place", "57311df7e7120cf84046f9557dbacab3", "dcd66b3adcd7c1e1add532f9af61eeab"),
-    ("conveyor_sorting", "4030842fab54419f65d69215b6b70887", "88ae43e389df49c778b3d7f6b6da02f5"),
+    ("conveyor_sorting", "4030842fab54419f65d69215b6b70887", "be4897dee3f5fcf18471f6287216c9df"),
     ("corridor_rover", "bd345eb8cba79aa6f519de7b25beed5c", "9e122c737df8395fa203c60f29d16ede"),
     ("rough_quadruped", "853204efb8b1b8d1a52d902cef9abc37", "ee44d1cd777e032404727aeb7e12997b"),
 ];
