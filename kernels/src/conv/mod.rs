@@ -1,11 +1,11 @@
 //! Two-dimensional convolution (cross-correlation, as deep learning has it) on `[B, C, H, W]`,
 //! forward and backward, with any stride, padding and groups (depthwise included).
 //!
-//!   y[b, o, y, x] = bias[o] + Σ over c, i, j of w[o, c, i, j]·x_pad[b, c, y·s + i, x·s + j]
+//!   `y[b, o, y, x] = bias[o] + Σ w[o, c, i, j]·x_pad[b, c, y·s + i, x·s + j]` over c, i and j
 //!
 //! The usual way through a general product unrolls the image kh·kw times (im2col) and adds columns
 //! back in the backward pass (col2im). Here strips of the image are laid out once, padded and split
-//! into the phases of the stride ([`planes`]), and the product reads each weight's operand from
+//! into the phases of the stride (`conv/planes.rs`), and the product reads each weight's operand from
 //! there through a table of offsets: nothing is unrolled, and every result is written once.
 
 mod forward;
