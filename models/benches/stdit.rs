@@ -23,6 +23,8 @@ const STEPS: usize = 9;
 const DREAMED: usize = 40;
 
 fn main() -> Result<()> {
+    // As a trainer does: every step allocates the same tensors again, and pages given back would be faulted in anew.
+    worldloom_kernels::memory::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // Inside the pool, where every operation runs: entering it for each costs more than a small one takes.
