@@ -16,7 +16,7 @@ use crate::reduce::sum_rows;
 use crate::{by_dtype, par};
 
 /// Multiply-adds below which a product stays on the calling thread: waking another costs about as much.
-const SERIAL_BELOW: usize = 1 << 18;
+const SERIAL_BELOW: usize = 1 << 22;
 
 /// `x` `[.., K]` times the transpose of `weight` `[N, K]`, plus `bias` `[N]`: `[.., N]`.
 ///
