@@ -251,6 +251,10 @@ impl Writer {
     ///
     /// If some are missing (an interrupted run) the dataset holds the others, and a resumed run
     /// gives the same bytes as one that was never interrupted.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a staged episode, or a file of the dataset that is gone on with, is not as it
+    /// was written; or what the disk says.
     pub fn finish(self) -> Result<Summary> {
         let staged_folder = publish::staging(&self.root).join("episodes");
         let staged = staged_numbers(&staged_folder)?;
@@ -270,6 +274,8 @@ impl Writer {
         let build = publish::fresh_build(&self.root)?;
         let mut sources = Vec::new();
         if let Some(finished) = &self.finished {
+            // It was whole when the run began; hours of recording may lie between.
+            checksums::require(&self.root)?;
             sources.push(Shelf::open(&self.root, finished)?);
         }
         let empty = Layout { state: Vec::new(), action: Vec::new(), cameras: Vec::new() };

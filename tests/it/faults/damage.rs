@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use worldloom_datasets::{Error, Mode, Plan, VideoSettings, merge, verify};
+use worldloom_datasets::{Error, Mode, Plan, VideoSettings, Writer, merge, verify};
 
 use crate::program::run;
 use crate::synthetic::{self, assert_same_tree, tree};
@@ -83,6 +83,33 @@ fn a_flipped_byte_a_cut_or_a_loss_in_any_file_stops_append_resume_and_merge_by_n
     let longer = dir.path().join("longer");
     synthetic::write(&longer, plan(), EPISODES + 2, Mode::Create).unwrap();
     assert_same_tree(&longer, &whole, "appended after all was restored");
+}
+
+#[test]
+fn damage_done_while_a_longer_run_records_stops_it_by_name_and_loses_no_episode() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = whole(dir.path());
+    let longer = dir.path().join("longer");
+    synthetic::write(&longer, plan(), EPISODES + 2, Mode::Create).unwrap();
+    let path = whole.join("data/chunk-000/file-000.parquet");
+    let good = std::fs::read(&path).unwrap();
+    let before = tree(&whole);
+    let writer = Writer::open(&whole, plan(), EPISODES + 2, Mode::Resume).unwrap();
+    writer.pending().into_iter().for_each(|number| synthetic::record(&writer, number).unwrap());
+    let mut bad = good.clone();
+    bad[good.len() / 2] ^= 1;
+    std::fs::write(&path, &bad).unwrap();
+    let error = writer.finish().expect_err("damaged since the run began");
+    assert!(matches!(&error, Error::Corrupt { path: named, .. } if *named == path), "{error}");
+    std::fs::write(&path, &good).unwrap();
+    let staged = |name: &String| name.starts_with(".worldloom/");
+    let after: std::collections::BTreeMap<_, _> = tree(&whole).into_iter().filter(|(name, _)| !staged(name)).collect();
+    assert_eq!(before, after, "what stood was touched");
+    // Restored, it goes on with what was recorded.
+    let writer = Writer::open(&whole, plan(), EPISODES + 2, Mode::Resume).unwrap();
+    assert!(writer.pending().is_empty(), "recorded episodes were lost: {:?}", writer.pending());
+    writer.finish().unwrap();
+    assert_same_tree(&longer, &whole, "restored and gone on with");
 }
 
 #[test]
