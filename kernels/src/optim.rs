@@ -10,7 +10,11 @@
 //! g ← g · min(1, c / (‖g‖ + 10⁻⁶)) over all parameters together (Pascanu et al. 2013),
 //! m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g²,
 //! θ ← θ − η·( (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε) + λθ ) (Loshchilov & Hutter 2019, Alg. 2),
-//! θ̄ ← δθ̄ + (1 − δ)θ.
+//! θ̄ ← θ̄ + (1 − δ)(θ − θ̄).
+//!
+//! The forms matter in f32. δθ̄ + (1 − δ)θ would settle 1.7·10⁻⁴ beside θ at δ = 0.9999, and 1.4·10⁻³ at 0.99999,
+//! because the rounded δ and 1 − δ do not add up to 1. (1 − ηλ)θ would decay by 19% too much at ηλ = 10⁻⁷ and not at
+//! all below 3·10⁻⁸, because 1 − ηλ is rounded to a multiple of 6·10⁻⁸.
 //!
 //! Means and averages lie in one buffer each, in the order of the parameters, so that a checkpoint is three
 //! arrays and a number. A parameter without a gradient in a step keeps its value and means.
@@ -178,7 +182,6 @@ impl<T: Real> AdamW<T> {
             rate: T::real(learning_rate / power(config.beta1)),
             inverse_root2: T::real(1.0 / power(config.beta2).sqrt()),
             decay: T::ZERO,
-            ema: T::real(config.ema_decay.unwrap_or(0.0)),
             ema_rest: T::real(1.0 - config.ema_decay.unwrap_or(0.0)),
         };
         for slot in &self.slots {
@@ -188,7 +191,7 @@ impl<T: Real> AdamW<T> {
                 if let Some(ema) = ema {
                     with_values::<T, _>(OP, &slot.var, |values| {
                         for (ema, &value) in ema.iter_mut().zip(values) {
-                            *ema = constants.ema * *ema + constants.ema_rest * value;
+                            *ema += constants.ema_rest * (value - *ema);
                         }
                     })?;
                 }
@@ -288,7 +291,7 @@ struct Constants<T> {
     inverse_root2: T,
     /// ηλ.
     decay: T,
-    ema: T,
+    /// 1 − δ.
     ema_rest: T,
 }
 
@@ -321,20 +324,22 @@ impl<T: Real> WithSimd for Block<'_, T> {
         let Self { constants: c, value, gradient, mean, square, ema } = self;
         let all = |x: T| Lanes::<T, S>::splat(simd, x);
         let (clip, beta1, rest1, beta2, rest2) = (all(c.clip), all(c.beta1), all(c.rest1), all(c.beta2), all(c.rest2));
-        let (eps, rate, inverse_root2, keep) = (all(c.eps), all(c.rate), all(c.inverse_root2), all(T::ONE - c.decay));
+        let (eps, rate, inverse_root2, decay) = (all(c.eps), all(c.rate), all(c.inverse_root2), all(c.decay));
         each_vector!(T, simd, value.len(), |at, step| {
             let g = step.load(gradient, at) * clip;
             let m = beta1.mul_add(step.load(mean, at), rest1 * g);
             let v = beta2.mul_add(step.load(square, at), rest2 * g * g);
             step.store(m, mean, at);
             step.store(v, square, at);
-            let change = rate * m / v.sqrt().mul_add(inverse_root2, eps);
-            step.store(step.load(value, at) * keep - change, value, at);
+            let old = step.load(value, at);
+            let change = decay.mul_add(old, rate * m / v.sqrt().mul_add(inverse_root2, eps));
+            step.store(old - change, value, at);
         });
         if let Some(ema) = ema {
-            let (old, new) = (all(c.ema), all(c.ema_rest));
+            let rest = all(c.ema_rest);
             each_vector!(T, simd, value.len(), |at, step| {
-                step.store(old.mul_add(step.load(ema, at), new * step.load(value, at)), ema, at);
+                let old = step.load(ema, at);
+                step.store(rest.mul_add(step.load(value, at) - old, old), ema, at);
             });
         }
     }

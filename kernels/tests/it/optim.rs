@@ -159,3 +159,45 @@ fn a_gradient_whose_square_overflows_is_clipped_and_not_refused() {
     assert_close(&[report.gradient_norm / 1e25], &[40f64.sqrt()], 1e-6, "norm");
     assert!(values(&var).iter().all(|x| x.is_finite()), "{:?}", values(&var));
 }
+
+#[test]
+fn an_average_in_f32_settles_on_the_weights() {
+    // With δθ̄ + (1 − δ)θ it would be 1.4e-4 lower, since the rounded δ and 1 − δ do not add up to 1.
+    const STEPS: i32 = 20_000;
+    const DECAY: f64 = 0.9999;
+    // Each of the steps rounds by up to 3e-8, and not all one way.
+    const TOLERANCE: f64 = 2e-5;
+    let vars = [0, 1].map(|_| Var::from_tensor(&Tensor::zeros(5, DType::F32, &Device::Cpu).unwrap()).unwrap());
+    let config = AdamWConfig { ema_decay: Some(DECAY), ..CONFIG };
+    let mut optimiser = optimiser::<f32>(&vars, config);
+    for var in &vars {
+        var.set(&Tensor::ones(5, DType::F32, &Device::Cpu).unwrap()).unwrap();
+    }
+    // The second has no gradient: its average follows all the same.
+    let grads = gradients(&vars[..1], 1);
+    for _ in 0..STEPS {
+        optimiser.step(&grads, 0.0).unwrap();
+    }
+    for average in optimiser.ema().unwrap().unwrap() {
+        assert_close(&values(&average), &[1.0 - DECAY.powi(STEPS); 5], TOLERANCE, "average");
+    }
+}
+
+#[test]
+fn a_small_decay_of_f32_weights_is_right_on_average() {
+    // Rounding moves a weight of 1 to 2 by up to 6e-8, the mean of 10,000 of them by about 3e-10. A factor rounded
+    // to 1 − ηλ in f32 would make the mean 1.5% too large.
+    const RATE: f64 = 1e-3;
+    const DECAY: f64 = 1e-3;
+    let start = (noise(1, &[10_000]).affine(0.5, 1.5).unwrap()).to_dtype(DType::F32).unwrap();
+    let var = Var::from_tensor(&start).unwrap();
+    let config = AdamWConfig { weight_decay: DECAY, ..CONFIG };
+    let mut optimiser = optimiser::<f32>(std::slice::from_ref(&var), config);
+    let mut grads = gradients(std::slice::from_ref(&var), 1);
+    grads.insert(&var, start.zeros_like().unwrap());
+    optimiser.step(&grads, RATE).unwrap();
+    let (before, after) = (values(&start), values(&var));
+    let mean = before.iter().zip(&after).map(|(before, after)| (before - after) / before).sum::<f64>() / 10_000.0;
+    let error = (mean / (RATE * DECAY) - 1.0).abs();
+    assert!(error < 0.003, "mean decay {mean:e}, expected {:e}", RATE * DECAY);
+}
