@@ -26,8 +26,7 @@ pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
 
 struct Rows;
 
-fn rows_of<T: Real>(table: &[T], width: usize, ids: &[u32]) -> Result<Vec<T>> {
-    let rows = table.len().checked_div(width).unwrap_or(usize::MAX);
+fn rows_of<T: Real>(table: &[T], (rows, width): (usize, usize), ids: &[u32]) -> Result<Vec<T>> {
     let mut out = Vec::with_capacity(ids.len() * width);
     for &id in ids {
         let start = id as usize * width;
@@ -50,7 +49,7 @@ impl CustomOp2 for Rows {
 
     fn cpu_fwd(&self, table: &CpuStorage, tl: &Layout, ids: &CpuStorage, il: &Layout) -> Result<(CpuStorage, Shape)> {
         use candle_core::backend::BackendStorage;
-        let width = tl.dims()[1];
+        let (rows, width) = tl.shape().dims2()?;
         let (CpuStorage::U32(all), Some((start, end))) = (ids, il.contiguous_offsets()) else {
             return Err(argument_error(OP, "ids are not contiguous U32"));
         };
@@ -58,7 +57,7 @@ impl CustomOp2 for Rows {
         let mut dims = il.dims().to_vec();
         dims.push(width);
         by_dtype!(OP, table.dtype(), T => {
-            let out = rows_of::<T>(&values(table, tl)?, width, ids)?;
+            let out = rows_of::<T>(&values(table, tl)?, (rows, width), ids)?;
             Ok((storage(out), Shape::from(dims)))
         })
     }
