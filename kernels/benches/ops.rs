@@ -60,7 +60,10 @@ fn cases() -> Result<Vec<Case>> {
         case("bias_gelu", &[&[rows * N, D], &[D]], |x| kernels::bias_activation(&x[0], &x[1], Activation::Gelu)),
         case("linear", &[&[rows * N, D], &[4 * D, D], &[4 * D]], |x| kernels::linear(&x[0], &x[1], Some(&x[2]))),
         case("weighted_mse", &[&[rows * N, D], &[rows * N, D]], move |x| kernels::weighted_mse(&x[0], &x[1], &weight)),
+        case("mse", &[&[rows * N, D], &[rows * N, D]], |x| kernels::mse(&x[0], &x[1])),
         case("sum_dim0", &[&[rows * N, D]], |x| kernels::sum(&x[0], 0)),
+        // The mean over an ensemble of 16 states.
+        case("sum_members", &[&[16, rows * N * D / 8]], |x| kernels::sum(&x[0], 0)),
         case("sum_tokens", &[&[rows, N, D]], |x| kernels::sum(&x[0], 1)),
         case("mean_all", &[&[rows * N, D]], |x| kernels::mean_all(&x[0])),
         case("embedding", &[&[IDS, D]], move |x| kernels::embedding(&x[0], &ids)),

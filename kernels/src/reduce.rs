@@ -5,7 +5,9 @@
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, WithDType};
 use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use crate::buffer::Buffer;
 use crate::error::{argument_error, shape_error};
@@ -56,12 +58,13 @@ pub fn mean_all(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// As [`weighted_mse`].
 pub fn mse(predicted: &Tensor, target: &Tensor) -> Result<Tensor> {
-    let flat = |x: &Tensor| x.flatten_all()?.unsqueeze(0);
     if predicted.dims() != target.dims() {
         return Err(shape_error("mse", "target", format!("{:?}, as predicted", predicted.dims()), target.shape()));
     }
+    same_dtype("mse", predicted.dtype(), "target", target.dtype())?;
+    // One row of all values, whatever the shape.
     let one = Tensor::ones(1, predicted.dtype(), predicted.device())?;
-    weighted_mse(&flat(predicted)?, &flat(target)?, &one)
+    predicted.apply_op3(target, &one, SquaredError { width: predicted.elem_count() })
 }
 
 /// The mean over all R·n values of weight·(predicted − target)², a tensor without dimensions: `predicted` and
@@ -92,17 +95,38 @@ pub fn weighted_mse(predicted: &Tensor, target: &Tensor, weight: &Tensor) -> Res
 /// Column sums of rows of `width` values.
 pub(crate) fn sum_rows<T: Real>(x: &[T], width: usize) -> Vec<T> {
     let mut totals = vec![T::ZERO; width];
+    add_rows(x, &mut totals);
+    totals
+}
+
+/// Adds the column sums of rows as long as `totals` to it.
+fn add_rows<T: Real>(x: &[T], totals: &mut [T]) {
+    let width = totals.len();
     if width == 0 {
-        return totals;
+        return;
     }
     let (rows, block) = (x.len() / width, par::block_rows(width));
+    if block == 1 {
+        // A block's sums would be a copy of its one row: threads take columns instead.
+        let add = |(index, sums): (usize, &mut [T])| {
+            for x in x.chunks(ROWS_AT_ONCE * width) {
+                dispatch(AddRows { x, width, first: index * COLUMNS, sums: &mut *sums });
+            }
+        };
+        if par::worth_threads(x.len()) {
+            totals.par_chunks_mut(COLUMNS).enumerate().for_each(add);
+        } else {
+            totals.chunks_mut(COLUMNS).enumerate().for_each(add);
+        }
+        return;
+    }
     if rows <= block {
-        dispatch(AddRows { x, sums: &mut totals });
-        return totals;
+        dispatch(AddRows { x, width, first: 0, sums: totals });
+        return;
     }
     let partials = par::blocks(rows, block, x.len(), |rows| {
         let mut sums = vec![T::ZERO; width];
-        dispatch(AddRows { x: &x[rows.start * width..rows.end * width], sums: &mut sums });
+        dispatch(AddRows { x: &x[rows.start * width..rows.end * width], width, first: 0, sums: &mut sums });
         sums
     });
     for partial in partials {
@@ -110,14 +134,23 @@ pub(crate) fn sum_rows<T: Real>(x: &[T], width: usize) -> Vec<T> {
             *total += part;
         }
     }
-    totals
 }
 
 /// Vectors of columns whose sums are held in registers.
 const TILE: usize = 8;
 
+/// Columns of a long row that one thread takes: their sums stay in the first-level cache.
+const COLUMNS: usize = 2048;
+
+/// Rows that are added before going on to the next tile of columns of a long row. More would jump from page to
+/// page for a few cache lines each.
+const ROWS_AT_ONCE: usize = 8;
+
+/// Adds columns `first..first + sums.len()` of rows of `width` values to `sums`.
 struct AddRows<'a, T> {
     x: &'a [T],
+    width: usize,
+    first: usize,
     sums: &'a mut [T],
 }
 
@@ -126,10 +159,10 @@ impl<T: Real> WithSimd for AddRows<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { x, sums } = self;
-        let width = sums.len();
+        let Self { x, width, first, sums } = self;
+        let columns = sums.len();
         let tile = TILE * Lanes::<T, S>::COUNT;
-        let tiled = width - width % tile;
+        let tiled = columns - columns % tile;
         // Sums of a tile of columns stay in registers over all rows: through memory, each row would wait for the
         // one before it to be stored.
         for start in (0..tiled).step_by(tile) {
@@ -139,7 +172,7 @@ impl<T: Real> WithSimd for AddRows<'_, T> {
             }
             for x in x.chunks_exact(width) {
                 for (i, total) in totals.iter_mut().enumerate() {
-                    *total = *total + Lanes::load(simd, x, start + i * Lanes::<T, S>::COUNT);
+                    *total = *total + Lanes::load(simd, x, first + start + i * Lanes::<T, S>::COUNT);
                 }
             }
             for (i, total) in totals.into_iter().enumerate() {
@@ -148,7 +181,7 @@ impl<T: Real> WithSimd for AddRows<'_, T> {
         }
         let sums = &mut sums[tiled..];
         for x in x.chunks_exact(width) {
-            let x = &x[tiled..];
+            let x = &x[first + tiled..first + columns];
             each_vector!(T, simd, sums.len(), |at, step| {
                 step.store(step.load(sums, at) + step.load(x, at), sums, at);
             });
@@ -204,7 +237,6 @@ impl CustomOp1 for Sum {
                     }
                 };
                 if par::worth_threads(x.len()) && outer > 1 {
-                    use rayon::prelude::*;
                     let block = par::block_rows(length);
                     out.slots().par_chunks_mut(block).enumerate().for_each(|(i, out)| sum(i * block, out));
                 } else {
@@ -213,10 +245,21 @@ impl CustomOp1 for Sum {
                 // SAFETY: every slot is a row, and each was written.
                 unsafe { out.into_vec() }
             } else {
-                let sums = |i: usize| sum_rows(&x[i * length * inner..(i + 1) * length * inner], inner);
+                let mut out = vec![T::ZERO; outer * inner];
                 let block = par::block_rows(length * inner);
-                let parts = par::blocks(outer, block, x.len(), |block| block.flat_map(sums).collect::<Vec<T>>());
-                parts.concat()
+                let add = |(index, out): (usize, &mut [T])| {
+                    for (i, sums) in out.chunks_exact_mut(inner).enumerate() {
+                        let start = (index * block + i) * length * inner;
+                        add_rows(&x[start..start + length * inner], sums);
+                    }
+                };
+                let chunk = (block * inner).max(1);
+                if par::worth_threads(x.len()) && outer > 1 {
+                    out.par_chunks_mut(chunk).enumerate().for_each(add);
+                } else {
+                    out.chunks_mut(chunk).enumerate().for_each(add);
+                }
+                out
             };
             Ok((storage(out), Shape::from(kept)))
         })
@@ -250,6 +293,20 @@ impl CustomOp1 for SumAll {
 /// The op behind [`weighted_mse`].
 struct SquaredError {
     width: usize,
+}
+
+/// The rows that a range of values lies in, each with its part of the range.
+fn by_row(range: Range<usize>, width: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let mut start = range.start;
+    std::iter::from_fn(move || {
+        if start >= range.end {
+            return None;
+        }
+        let row = start / width;
+        let part = start..((row + 1) * width).min(range.end);
+        start = part.end;
+        Some((row, part))
+    })
 }
 
 struct Squares<'a, T> {
@@ -311,17 +368,14 @@ impl CustomOp3 for SquaredError {
             let (predicted, target, weight) =
                 (values::<T>(predicted, pl)?, values::<T>(target, tl)?, values::<T>(weight, wl)?);
             let width = self.width;
-            let partials = par::blocks(weight.len(), par::block_rows(width), predicted.len(), |rows| {
-                rows.map(|row| {
-                    let range = row * width..(row + 1) * width;
-                    let squares: f64 = predicted[range.clone()]
-                        .chunks(par::BLOCK_VALUES)
-                        .zip(target[range].chunks(par::BLOCK_VALUES))
-                        .map(|(predicted, target)| dispatch(Squares { predicted, target }).to_f64())
-                        .sum();
-                    weight[row].to_f64() * squares
-                })
-                .sum::<f64>()
+            // Blocks of values and not of rows, since `mse` is one long row.
+            let partials = par::blocks(predicted.len(), par::BLOCK_VALUES, predicted.len(), |range| {
+                by_row(range, width)
+                    .map(|(row, part)| {
+                        let (predicted, target) = (&predicted[part.clone()], &target[part]);
+                        weight[row].to_f64() * dispatch(Squares { predicted, target }).to_f64()
+                    })
+                    .sum::<f64>()
             });
             let mean = partials.into_iter().sum::<f64>() / predicted.len() as f64;
             Ok((storage(vec![T::real(mean)]), Shape::from(())))
@@ -341,24 +395,32 @@ impl CustomOp3 for SquaredError {
         by_dtype!(op, predicted.dtype(), T => {
             let weight = with_values::<T, _>(op, weight, <[T]>::to_vec)?;
             let grad = with_values::<T, _>(op, grad, |grad| grad[0])?;
-            let d_predicted = with_values::<T, _>(op, predicted, |predicted| {
+            // The target's gradient is the negative of the prediction's.
+            let wanted = wants_gradient(predicted);
+            let gradient = with_values::<T, _>(op, predicted, |predicted| {
                 with_values::<T, _>(op, target, |target| {
-                    let scale = grad * T::real(2.0 / predicted.len() as f64);
+                    let scale = grad * T::real(if wanted { 2.0 } else { -2.0 } / predicted.len() as f64);
                     let mut out = Buffer::new(predicted.len());
-                    par::rows(out.slots(), width, |first, out| {
-                        for (i, out) in out.chunks_exact_mut(width).enumerate() {
-                            let range = (first + i) * width..(first + i + 1) * width;
-                            let factor = scale * weight[first + i];
-                            dispatch(Scaled { predicted: &predicted[range.clone()], target: &target[range], factor, out });
+                    par::rows(out.slots(), 1, |first, out| {
+                        for (row, part) in by_row(first..first + out.len(), width) {
+                            let out = &mut out[part.start - first..part.end - first];
+                            let (predicted, target) = (&predicted[part.clone()], &target[part]);
+                            dispatch(Scaled { predicted, target, factor: scale * weight[row], out });
                         }
                     });
-                    // SAFETY: the blocks cover every slot, and each row is written whole.
+                    // SAFETY: the blocks cover every slot, and the parts of the rows cover a block.
                     unsafe { out.into_vec() }
                 })
             })??;
-            let d_predicted = tensor(d_predicted, predicted.shape(), predicted)?;
-            let d_target = if wants_gradient(target) { Some(d_predicted.neg()?) } else { None };
-            Ok((Some(d_predicted), d_target, None))
+            let gradient = tensor(gradient, predicted.shape(), predicted)?;
+            Ok(match (wanted, wants_gradient(target)) {
+                (false, _) => (None, Some(gradient), None),
+                (true, false) => (Some(gradient), None, None),
+                (true, true) => {
+                    let negative = gradient.neg()?;
+                    (Some(gradient), Some(negative), None)
+                }
+            })
         })
     }
 }

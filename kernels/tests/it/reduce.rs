@@ -5,7 +5,8 @@ use worldloom_kernels::{embedding, mean, mean_all, mse, sum, sum_all, weighted_m
 
 use crate::check::{assert_close, assert_gradients, bits, gradients, noise, on_threads, values};
 
-const SHAPES: [[usize; 3]; 6] = [[1, 1, 1], [2, 3, 5], [7, 1, 17], [1, 65, 31], [300, 129, 3], [5, 40_000, 1]];
+const SHAPES: [[usize; 3]; 7] =
+    [[1, 1, 1], [2, 3, 5], [7, 1, 17], [1, 65, 31], [300, 129, 3], [5, 40_000, 1], [19, 8_209, 1]];
 
 /// The sum along `dim` in plain loops.
 fn naive(x: &Tensor, dim: usize) -> Vec<f64> {
@@ -76,6 +77,8 @@ fn gradients_agree_with_finite_differences() {
         assert_gradients("weighted_mse", &pair, |x| weighted_mse(&x[0], &x[1], &weight));
         assert_gradients("mse", &pair, |x| mse(&x[0], &x[1]));
     }
+    let any = [noise(1, &[2, 3, 5]), noise(2, &[2, 3, 5])];
+    assert_gradients("mse of three dimensions", &any, |x| mse(&x[0], &x[1]));
     let ids = Tensor::new(&[[3u32, 0, 3], [1, 3, 0]], &Device::Cpu).unwrap();
     assert_gradients("embedding", &[noise(1, &[5, 7])], |x| embedding(&x[0], &ids));
 }
@@ -108,8 +111,10 @@ fn any_number_of_threads_gives_the_same_bits() {
     let weight = noise(3, &[900]);
     let run = || {
         let grads = gradients(&[a.clone(), b.clone()], |x| weighted_mse(&x[0], &x[1], &weight)).unwrap();
+        let errors = gradients(&[a.clone(), b.clone()], |x| mse(&x[0], &x[1])).unwrap();
         let sums = [sum(&a, 0).unwrap(), sum(&a, 1).unwrap(), sum_all(&a).unwrap(), mse(&a, &b).unwrap()];
-        grads.iter().chain(&sums).flat_map(bits).collect::<Vec<_>>()
+        let wide = sum(&a.reshape((5, 180 * 65)).unwrap(), 0).unwrap();
+        grads.iter().chain(&errors).chain(&sums).chain([&wide]).flat_map(bits).collect::<Vec<_>>()
     };
     let one = on_threads(1, run);
     for threads in [2, 5] {
@@ -136,14 +141,30 @@ fn shapes_and_types_that_do_not_fit_are_named() {
     let errors = [
         (sum(&x, 2), "more than 2"),
         (mse(&x, &noise(1, &[3, 2])), "[2, 3]"),
+        (mse(&x, &x.to_dtype(DType::F32).unwrap()), "F32"),
         (weighted_mse(&x, &x, &noise(1, &[3])), "[2]"),
         (embedding(&x, &ids), "id 2"),
         (embedding(&x, &noise(1, &[2])), "U32"),
         (embedding(&noise(1, &[2]), &ids), "[rows, D]"),
+        (embedding(&noise(1, &[2, 0]), &ids), "id 2"),
     ];
     for (found, word) in errors {
         let message = found.unwrap_err().to_string();
         assert!(message.contains(word), "expected `{word}` in: {message}");
+    }
+}
+
+#[test]
+fn an_error_gives_a_gradient_only_to_what_asks_for_it() {
+    let (a, b, weight) = (noise(1, &[3, 7]), noise(2, &[3, 7]), noise(3, &[3]));
+    let both = [&a, &b].map(|x| Var::from_tensor(x).unwrap());
+    let grads = weighted_mse(&both[0], &both[1], &weight).unwrap().backward().unwrap();
+    for (wanted, var) in both.iter().enumerate() {
+        let mut pair = [a.clone(), b.clone()];
+        pair[wanted] = var.as_tensor().clone();
+        let alone = weighted_mse(&pair[0], &pair[1], &weight).unwrap().backward().unwrap();
+        assert_eq!(bits(alone.get(var).unwrap()), bits(grads.get(var).unwrap()), "argument {wanted}");
+        assert!(alone.get(&pair[1 - wanted]).is_none(), "the other than argument {wanted} got a gradient");
     }
 }
 
