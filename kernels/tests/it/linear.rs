@@ -69,13 +69,18 @@ fn leading_dimensions_and_strides_are_kept() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    // Large enough for several threads: 900 · 65 · 130 multiply-adds.
-    let inputs = [noise(1, &[900, 65]), noise(2, &[130, 65]), noise(3, &[130])];
-    let run =
-        || gradients(&inputs, |x| linear(&x[0], &x[1], Some(&x[2]))).unwrap().iter().flat_map(bits).collect::<Vec<_>>();
-    let one = on_threads(1, run);
-    for threads in [2, 3] {
-        assert!(on_threads(threads, run) == one, "{threads} threads give other bits than one");
+    // Large enough for several threads; the sum over the second one's rows is long enough for gemm to cut it.
+    for (rows, inputs, outputs) in [(900, 65, 130), (3000, 40, 70)] {
+        let all = [noise(1, &[rows, inputs]), noise(2, &[outputs, inputs]), noise(3, &[outputs])];
+        let run = || {
+            let grads = gradients(&all, |x| linear(&x[0], &x[1], Some(&x[2]))).unwrap();
+            let y = linear(&all[0], &all[1], Some(&all[2])).unwrap();
+            grads.iter().chain([&y]).flat_map(bits).collect::<Vec<_>>()
+        };
+        let one = on_threads(1, run);
+        for threads in [2, 3] {
+            assert!(on_threads(threads, run) == one, "{rows} rows: {threads} threads give other bits than one");
+        }
     }
 }
 
