@@ -31,9 +31,11 @@ pub enum Error {
         /// Near names, or how to list them.
         hint: String,
     },
-    /// The text of an expression does not parse.
-    #[error("expression `{text}`: {problem} at column {}", .offset + 1)]
+    /// An expression does not parse, or does not fit where it stands.
+    #[error("{}expression `{text}`: {problem} at column {}", prefix(.field), .offset + 1)]
     Expression {
+        /// Where it stands, e.g. `success`; empty for a text that is read by itself.
+        field: String,
         /// The whole expression.
         text: String,
         /// What is wrong.
@@ -133,6 +135,7 @@ impl Error {
     pub fn field(&self) -> Option<&str> {
         match self {
             Self::Scene { field, .. } | Self::UnknownName { field, .. } => Some(field),
+            Self::Expression { field, .. } if !field.is_empty() => Some(field),
             _ => None,
         }
     }
@@ -141,6 +144,10 @@ impl Error {
     pub fn asset(path: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Asset { path: path.into(), problem: problem.into(), hint: String::new() }
     }
+}
+
+fn prefix(field: &str) -> String {
+    if field.is_empty() { String::new() } else { format!("{field}: ") }
 }
 
 fn hint_suffix(hint: &str) -> String {

@@ -17,9 +17,9 @@ use pulp::{Simd, WithSimd};
 
 use crate::buffer::Buffer;
 use crate::error::shape_error;
-use crate::groups::{Groups, tensor, with_values};
+use crate::groups::Groups;
 use crate::lanes::{Lanes, Step, dispatch};
-use crate::plumbing::{same_dtype, storage, values};
+use crate::plumbing::{same_dtype, storage, tensor, values, with_values};
 use crate::real::Real;
 use crate::{by_dtype, each_vector, par};
 

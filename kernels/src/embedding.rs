@@ -4,8 +4,7 @@ use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
 
 use crate::by_dtype;
 use crate::error::{argument_error, shape_error};
-use crate::groups::{tensor, with_values};
-use crate::plumbing::{storage, values};
+use crate::plumbing::{storage, tensor, values, with_values};
 use crate::real::Real;
 
 const OP: &str = "embedding";

@@ -13,14 +13,14 @@
 
 use std::mem::MaybeUninit;
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, Result, Shape, Tensor};
 use pulp::{Simd, WithSimd};
 
+use crate::affine::{self, Affine, Argument};
 use crate::buffer::{Buffer, written};
 use crate::error::{argument_error, shape_error};
-use crate::groups::{tensor, with_values};
 use crate::lanes::{Lanes, Step, dispatch};
-use crate::plumbing::{same_dtype, storage, values};
+use crate::plumbing::{same_dtype, storage, tensor, values, with_values};
 use crate::real::Real;
 use crate::{by_dtype, each_vector, par};
 
@@ -75,14 +75,20 @@ fn apply(
     if !(eps >= 0.0 && eps.is_finite()) {
         return Err(argument_error(op, format!("eps is {eps}, expected a number of at least 0")));
     }
-    let vector = |what, given: Option<&Tensor>, other: f64| match given {
-        None => Tensor::full(other, channels, x.device())?.to_dtype(x.dtype()),
-        Some(given) if given.dims() != [channels] => Err(shape_error(op, what, format!("[{channels}]"), given.shape())),
-        Some(given) => same_dtype(op, x.dtype(), what, given.dtype()).map(|()| given.clone()),
-    };
-    let (weight, bias) = (vector("weight", weight, 1.0)?, vector("bias", bias, 0.0)?);
+    for (what, given) in [("weight", weight), ("bias", bias)] {
+        if let Some(given) = given {
+            if given.dims() != [channels] {
+                return Err(shape_error(op, what, format!("[{channels}]"), given.shape()));
+            }
+            same_dtype(op, x.dtype(), what, given.dtype())?;
+        }
+    }
     let group = Group { silu, channels: channels / groups, space: space.iter().product(), eps };
-    x.apply_op3(&weight, &bias, GroupNorm { op, groups, group })
+    let ones = match (weight, bias) {
+        (None, Some(_)) => Some(Tensor::ones(channels, x.dtype(), x.device())?),
+        _ => None,
+    };
+    affine::apply(GroupNorm { op, groups, group }, x, weight.or(ones.as_ref()), bias)
 }
 
 /// One group of one batch element.
@@ -111,7 +117,12 @@ impl GroupNorm {
         first..first + self.group.channels
     }
 
-    fn forward<T: Real>(&self, x: &[T], weight: &[T], bias: &[T]) -> Vec<T> {
+    /// A weight or bias that is not given.
+    fn constant<T: Real>(&self, value: f64) -> Vec<T> {
+        vec![T::real(value); self.groups * self.group.channels]
+    }
+
+    fn normalise<T: Real>(&self, x: &[T], weight: &[T], bias: &[T]) -> Vec<T> {
         let len = self.group.channels * self.group.space;
         let mut out = Buffer::new(x.len());
         par::rows(out.slots(), len, |first, out| {
@@ -308,44 +319,46 @@ impl<T: Real> WithSimd for Backward<'_, T> {
     }
 }
 
-impl CustomOp3 for GroupNorm {
+impl Affine for GroupNorm {
     fn name(&self) -> &'static str {
         self.op
     }
 
-    fn cpu_fwd(
+    fn forward(
         &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
+        x: Argument<'_>,
+        weight: Option<Argument<'_>>,
+        bias: Option<Argument<'_>>,
     ) -> Result<(CpuStorage, Shape)> {
         use candle_core::backend::BackendStorage;
-        by_dtype!(self.op, x.dtype(), T => {
-            let (weight, bias) = (values::<T>(weight, weight_layout)?, values::<T>(bias, bias_layout)?);
-            let out = self.forward::<T>(&values(x, x_layout)?, &weight, &bias);
-            Ok((storage(out), x_layout.shape().clone()))
+        by_dtype!(self.op, x.0.dtype(), T => {
+            let vector = |given: Option<Argument<'_>>, other: f64| match given {
+                Some((given, layout)) => Ok(values::<T>(given, layout)?.into_owned()),
+                None => Ok::<_, candle_core::Error>(self.constant(other)),
+            };
+            let (weight, bias) = (vector(weight, 1.0)?, vector(bias, 0.0)?);
+            Ok((storage(self.normalise::<T>(&values(x.0, x.1)?, &weight, &bias)), x.1.shape().clone()))
         })
     }
 
-    fn bwd(
+    fn gradients(
         &self,
         x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
+        weight: Option<&Tensor>,
+        bias: Option<&Tensor>,
         grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    ) -> Result<[Option<Tensor>; 3]> {
         by_dtype!(self.op, x.dtype(), T => {
-            let weights = with_values::<T, _>(self.op, weight, <[T]>::to_vec)?;
-            let biases = with_values::<T, _>(self.op, bias, <[T]>::to_vec)?;
+            let vector = |given: Option<&Tensor>, other: f64| match given {
+                Some(given) => with_values::<T, _>(self.op, given, <[T]>::to_vec),
+                None => Ok(self.constant(other)),
+            };
+            let (weights, biases) = (vector(weight, 1.0)?, vector(bias, 0.0)?);
             let [dx, d_weight, d_bias] = with_values::<T, _>(self.op, x, |x| {
                 with_values::<T, _>(self.op, grad, |grad| self.backward(x, &weights, &biases, grad))
             })??;
-            let d_weight = tensor(d_weight, weight.shape(), x)?;
-            Ok((Some(tensor(dx, x.shape(), x)?), Some(d_weight), Some(tensor(d_bias, bias.shape(), x)?)))
+            let of = |given: Option<&Tensor>, gradient| given.map(|given| tensor(gradient, given.shape(), x)).transpose();
+            Ok([Some(tensor(dx, x.shape(), x)?), of(weight, d_weight)?, of(bias, d_bias)?])
         })
     }
 }

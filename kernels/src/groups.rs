@@ -4,14 +4,15 @@
 //! group is cut into blocks of a size that depends on D alone; a block's column sums are its own, and
 //! are added in the order of the blocks. So the bits do not depend on the number of threads.
 
-use candle_core::{Result, Shape, Storage, Tensor, bail};
+use std::mem::MaybeUninit;
+
+use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use crate::buffer::Buffer;
 use crate::error::shape_error;
 use crate::par;
 use crate::real::Real;
-use std::mem::MaybeUninit;
 
 /// The layout of grouped rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,18 +111,4 @@ impl Groups {
         // SAFETY: the chunks cover every slot, and `f` writes whole rows.
         (unsafe { out.into_vec() }, totals)
     }
-}
-
-/// The values of a tensor on the CPU, in row-major order.
-pub(crate) fn with_values<T: Real, R>(op: &'static str, x: &Tensor, f: impl FnOnce(&[T]) -> R) -> Result<R> {
-    let (storage, layout) = x.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => Ok(f(&crate::plumbing::values::<T>(storage, layout)?)),
-        _ => bail!("{op}: expected a tensor on the CPU; move it there with `to_device`"),
-    }
-}
-
-/// A tensor from the values of a gradient.
-pub(crate) fn tensor<T: Real>(values: Vec<T>, shape: &Shape, like: &Tensor) -> Result<Tensor> {
-    Tensor::from_vec(values, shape, like.device())
 }

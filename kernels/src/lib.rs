@@ -20,6 +20,7 @@
 #![warn(clippy::undocumented_unsafe_blocks)]
 
 pub mod activation;
+mod affine;
 pub mod attention;
 pub mod buffer;
 pub mod conv;

@@ -3,14 +3,15 @@
 //! With `x` `[M, K]`, `W` `[N, K]`, `b` `[N]` and g the gradient of y `[M, N]`: ∂x = g·W, ∂W = gᵀ·x, ∂b = Σ rows of g.
 //! The bias is written to the output first and the product added to it, which costs no second pass.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, Result, Shape, Tensor};
 use gemm::Parallelism;
 
 use crate::activation::swiglu;
+use crate::affine::{self, Affine, Argument};
 use crate::buffer::Buffer;
-use crate::error::shape_error;
-use crate::groups::{Groups, tensor, with_values};
-use crate::plumbing::{same_dtype, storage, values, wants_gradient};
+use crate::error::{argument_error, shape_error};
+use crate::groups::Groups;
+use crate::plumbing::{same_dtype, storage, tensor, values, wants_gradient, with_values};
 use crate::real::Real;
 use crate::reduce::sum_rows;
 use crate::{by_dtype, par};
@@ -18,12 +19,13 @@ use crate::{by_dtype, par};
 /// Multiply-adds below which a product stays on the calling thread: waking another costs about as much.
 const SERIAL_BELOW: usize = 1 << 22;
 
+const OP: &str = "linear";
+
 /// `x` `[.., K]` times the transpose of `weight` `[N, K]`, plus `bias` `[N]`: `[.., N]`.
 ///
 /// # Errors
 /// Shapes or dtypes that do not agree, and dtypes other than F32 and F64.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    const OP: &str = "linear";
     let groups = Groups::one(OP, x)?;
     let &[outputs, inputs] = weight.dims() else {
         return Err(shape_error(OP, "weight", "[outputs, inputs]", weight.shape()));
@@ -33,12 +35,13 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     }
     same_dtype(OP, x.dtype(), "weight", weight.dtype())?;
     let op = Linear { rows: groups.rows, inputs, outputs };
-    let Some(bias) = bias else { return x.apply_op2(weight, op) };
-    if bias.dims() != [outputs] {
-        return Err(shape_error(OP, "bias", format!("[{outputs}]"), bias.shape()));
+    if let Some(bias) = bias {
+        if bias.dims() != [outputs] {
+            return Err(shape_error(OP, "bias", format!("[{outputs}]"), bias.shape()));
+        }
+        same_dtype(OP, x.dtype(), "bias", bias.dtype())?;
     }
-    same_dtype(OP, x.dtype(), "bias", bias.dtype())?;
-    x.apply_op3(weight, bias, op)
+    affine::apply(op, x, Some(weight), bias)
 }
 
 /// `down(swiglu(up(x)))`: `x` `[.., K]`, `up` `[2·H, K]`, `down` `[N, H]`.
@@ -125,7 +128,7 @@ unsafe fn product<T: Real>(
 }
 
 impl Linear {
-    fn forward<T: Real>(self, x: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {
+    fn product<T: Real>(self, x: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {
         let Self { rows, inputs, outputs } = self;
         let mut out = Buffer::new(rows * outputs);
         if let Some(bias) = bias {
@@ -152,7 +155,7 @@ impl Linear {
         let Self { rows, inputs, outputs } = self;
         let mut dx = Buffer::new(rows * inputs);
         let into = dx.slots().as_mut_ptr().cast::<T>();
-        // SAFETY: sizes as in `forward`; gemm writes every value.
+        // SAFETY: sizes as in `product`; gemm writes every value.
         unsafe {
             product((rows, outputs, inputs), Matrix::of(grad, outputs), Matrix::of(weight, inputs), into, false);
             dx.into_vec()
@@ -165,41 +168,48 @@ impl Linear {
         let mut d_weight = Buffer::new(outputs * inputs);
         let into = d_weight.slots().as_mut_ptr().cast::<T>();
         let grad = Matrix::of(grad, outputs).transposed();
-        // SAFETY: sizes as in `forward`; gemm writes every value.
+        // SAFETY: sizes as in `product`; gemm writes every value.
         unsafe {
             product((outputs, rows, inputs), grad, Matrix::of(x, inputs), into, false);
             d_weight.into_vec()
         }
     }
+}
 
-    fn run(
-        self,
-        x: (&CpuStorage, &Layout),
-        weight: (&CpuStorage, &Layout),
-        bias: Option<(&CpuStorage, &Layout)>,
+impl Affine for Linear {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn forward(
+        &self,
+        x: Argument<'_>,
+        weight: Option<Argument<'_>>,
+        bias: Option<Argument<'_>>,
     ) -> Result<(CpuStorage, Shape)> {
         use candle_core::backend::BackendStorage;
         let mut dims = x.1.dims().to_vec();
         if let Some(last) = dims.last_mut() {
             *last = self.outputs;
         }
-        by_dtype!("linear", x.0.dtype(), T => {
+        let weight = weight.ok_or_else(|| argument_error(OP, "there is no weight"))?;
+        by_dtype!(OP, x.0.dtype(), T => {
             let bias = bias.map(|(bias, layout)| values::<T>(bias, layout)).transpose()?;
-            let out = self.forward::<T>(&values(x.0, x.1)?, &values(weight.0, weight.1)?, bias.as_deref());
+            let out = self.product::<T>(&values(x.0, x.1)?, &values(weight.0, weight.1)?, bias.as_deref());
             Ok((storage(out), Shape::from(dims)))
         })
     }
 
-    /// Gradients of x, weight and bias, of each one only if something asks for it: a network's first layer has
+    /// Of each one only if something asks for it: a network's first layer has
     /// no use for ∂x, nor a frozen layer for ∂W, and either is a third of the work.
     fn gradients(
-        self,
+        &self,
         x: &Tensor,
-        weight: &Tensor,
+        weight: Option<&Tensor>,
         bias: Option<&Tensor>,
         grad: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
-        const OP: &str = "linear";
+        let weight = weight.ok_or_else(|| argument_error(OP, "there is no weight"))?;
         by_dtype!(OP, x.dtype(), T => {
             with_values::<T, _>(OP, grad, |grad| {
                 let dx = if wants_gradient(x) {
@@ -219,46 +229,5 @@ impl Linear {
                 Ok([dx, d_weight, d_bias])
             })?
         })
-    }
-}
-
-impl CustomOp2 for Linear {
-    fn name(&self) -> &'static str {
-        "linear"
-    }
-    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, weight: &CpuStorage, wl: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.run((x, xl), (weight, wl), None)
-    }
-    fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, d_weight, _] = self.gradients(x, weight, None, grad)?;
-        Ok((dx, d_weight))
-    }
-}
-
-impl CustomOp3 for Linear {
-    fn name(&self) -> &'static str {
-        "linear"
-    }
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        weight: &CpuStorage,
-        wl: &Layout,
-        bias: &CpuStorage,
-        bl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.run((x, xl), (weight, wl), Some((bias, bl)))
-    }
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [dx, d_weight, d_bias] = self.gradients(x, weight, Some(bias), grad)?;
-        Ok((dx, d_weight, d_bias))
     }
 }

@@ -13,13 +13,14 @@
 
 use std::mem::MaybeUninit;
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use pulp::{Simd, WithSimd};
 
+use crate::affine::{self, Affine, Argument};
 use crate::error::{argument_error, shape_error};
-use crate::groups::{Groups, tensor, with_values};
+use crate::groups::Groups;
 use crate::lanes::{Lanes, Step, dispatch};
-use crate::plumbing::{same_dtype, storage, values};
+use crate::plumbing::{same_dtype, storage, tensor, values, with_values};
 use crate::real::Real;
 use crate::{by_dtype, each_vector};
 
@@ -28,7 +29,7 @@ use crate::{by_dtype, each_vector};
 /// # Errors
 /// Shapes or dtypes that do not agree, a bias without a weight, an `eps` that is negative or not finite.
 pub fn layer_norm(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Result<Tensor> {
-    affine(
+    weighted(
         Norm { op: "layer_norm", centred: true, add_one: false, eps, groups: Groups::one("layer_norm", x)? },
         x,
         weight,
@@ -41,7 +42,7 @@ pub fn layer_norm(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>, ep
 /// # Errors
 /// As [`layer_norm`].
 pub fn rms_norm(x: &Tensor, weight: Option<&Tensor>, eps: f64) -> Result<Tensor> {
-    affine(
+    weighted(
         Norm { op: "rms_norm", centred: false, add_one: false, eps, groups: Groups::one("rms_norm", x)? },
         x,
         weight,
@@ -59,7 +60,7 @@ pub fn layer_norm_modulated(x: &Tensor, shift: &Tensor, scale: &Tensor, eps: f64
     Groups::of(OP, x, "scale", scale)?;
     let norm = Norm { op: OP, centred: true, add_one: true, eps, groups };
     norm.check(x, &[("scale", scale), ("shift", shift)])?;
-    x.apply_op3(scale, shift, norm)
+    affine::apply(norm, x, Some(scale), Some(shift))
 }
 
 /// `x + gate ⊙ branch`: `x` and `branch` `[.., n, D]`, `gate` `[.., D]` shared by n rows.
@@ -77,7 +78,7 @@ pub fn gated_residual(x: &Tensor, branch: &Tensor, gate: &Tensor) -> Result<Tens
     x.apply_op3(branch, gate, Residual { groups })
 }
 
-fn affine(norm: Norm, x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {
+fn weighted(norm: Norm, x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {
     for (what, vector) in [("weight", weight), ("bias", bias)] {
         if let Some(vector) = vector {
             if vector.dims() != [norm.groups.width] {
@@ -87,12 +88,7 @@ fn affine(norm: Norm, x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>
         }
     }
     norm.check(x, &[])?;
-    match (weight, bias) {
-        (None, None) => x.apply_op1(norm),
-        (Some(weight), None) => x.apply_op2(weight, norm),
-        (Some(weight), Some(bias)) => x.apply_op3(weight, bias, norm),
-        (None, Some(_)) => Err(argument_error(norm.op, "a bias without a weight; give a weight of ones")),
-    }
+    affine::apply(norm, x, weight, bias)
 }
 
 /// A normalisation and what follows it.
@@ -115,7 +111,7 @@ impl Norm {
         others.iter().try_for_each(|(what, other)| same_dtype(self.op, x.dtype(), what, other.dtype()))
     }
 
-    fn forward<T: Real>(self, x: &[T], scale: Option<&[T]>, shift: Option<&[T]>) -> Vec<T> {
+    fn normalise<T: Real>(self, x: &[T], scale: Option<&[T]>, shift: Option<&[T]>) -> Vec<T> {
         let width = self.groups.width;
         self.groups.map(|group, first, out| {
             let own = group * width..(group + 1) * width;
@@ -135,39 +131,45 @@ impl Norm {
             dispatch(Backward { norm: self, x: &x[range.clone()], scale, grad: &grad[range], out, sums });
         })
     }
+}
 
-    fn run(
-        self,
-        x: (&CpuStorage, &Layout),
-        scale: Option<(&CpuStorage, &Layout)>,
-        shift: Option<(&CpuStorage, &Layout)>,
+impl Affine for Norm {
+    fn name(&self) -> &'static str {
+        self.op
+    }
+
+    fn forward(
+        &self,
+        x: Argument<'_>,
+        scale: Option<Argument<'_>>,
+        shift: Option<Argument<'_>>,
     ) -> Result<(CpuStorage, Shape)> {
         use candle_core::backend::BackendStorage;
         by_dtype!(self.op, x.0.dtype(), T => {
-            let vector = |of: Option<(&CpuStorage, &Layout)>| of.map(|(s, l)| values::<T>(s, l).map(|v| v.into_owned())).transpose();
+            let vector = |of: Option<Argument<'_>>| of.map(|(s, l)| values::<T>(s, l).map(|v| v.into_owned())).transpose();
             let (scale, shift) = (vector(scale)?, vector(shift)?);
-            let out = self.forward::<T>(&values(x.0, x.1)?, scale.as_deref(), shift.as_deref());
+            let out = self.normalise::<T>(&values(x.0, x.1)?, scale.as_deref(), shift.as_deref());
             Ok((storage(out), x.1.shape().clone()))
         })
     }
 
-    /// Gradients of x, scale and shift, the latter two in the shape of `scale`.
     fn gradients(
-        self,
+        &self,
         x: &Tensor,
         scale: Option<&Tensor>,
+        shift: Option<&Tensor>,
         grad: &Tensor,
-    ) -> Result<(Tensor, Option<(Tensor, Tensor)>)> {
+    ) -> Result<[Option<Tensor>; 3]> {
         by_dtype!(self.op, x.dtype(), T => {
             let factor = scale.map(|scale| with_values::<T, _>(self.op, scale, <[T]>::to_vec)).transpose()?;
             let (dx, sums) = with_values::<T, _>(self.op, x, |x| {
                 with_values::<T, _>(self.op, grad, |grad| self.backward(x, factor.as_deref(), grad))
             })??;
-            let dx = tensor(dx, x.shape(), x)?;
-            let Some(scale) = scale else { return Ok((dx, None)) };
             let (d_scale, d_shift) = sums.split_at(sums.len() / 2);
-            let pair = (tensor(d_scale.to_vec(), scale.shape(), x)?, tensor(d_shift.to_vec(), scale.shape(), x)?);
-            Ok((dx, Some(pair)))
+            let of = |given: Option<&Tensor>, gradient: &[T]| {
+                given.map(|given| tensor(gradient.to_vec(), given.shape(), x)).transpose()
+            };
+            Ok([Some(tensor(dx, x.shape(), x)?), of(scale, d_scale)?, of(shift, d_shift)?])
         })
     }
 }
@@ -274,60 +276,6 @@ impl<T: Real> WithSimd for Backward<'_, T> {
                 step.store((inner - sum - normal * along) * inverse, out, at);
             });
         }
-    }
-}
-
-impl CustomOp1 for Norm {
-    fn name(&self) -> &'static str {
-        self.op
-    }
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.run((x, layout), None, None)
-    }
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(self.gradients(x, None, grad)?.0))
-    }
-}
-
-impl CustomOp2 for Norm {
-    fn name(&self) -> &'static str {
-        self.op
-    }
-    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, scale: &CpuStorage, sl: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.run((x, xl), Some((scale, sl)), None)
-    }
-    fn bwd(&self, x: &Tensor, scale: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (dx, pair) = self.gradients(x, Some(scale), grad)?;
-        Ok((Some(dx), pair.map(|(d_scale, _)| d_scale)))
-    }
-}
-
-impl CustomOp3 for Norm {
-    fn name(&self) -> &'static str {
-        self.op
-    }
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        scale: &CpuStorage,
-        scale_l: &Layout,
-        shift: &CpuStorage,
-        shift_l: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.run((x, xl), Some((scale, scale_l)), Some((shift, shift_l)))
-    }
-    fn bwd(
-        &self,
-        x: &Tensor,
-        scale: &Tensor,
-        _: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (dx, pair) = self.gradients(x, Some(scale), grad)?;
-        let (d_scale, d_shift) = pair.unzip();
-        Ok((Some(dx), d_scale, d_shift))
     }
 }
 

@@ -27,9 +27,8 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::error::{KernelError, argument_error, shape_error};
-use crate::groups::with_values;
 use crate::lanes::{Lanes, Step, dispatch};
-use crate::plumbing::same_dtype;
+use crate::plumbing::{same_dtype, with_values};
 use crate::real::Real;
 use crate::{each_vector, par};
 

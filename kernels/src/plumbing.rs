@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use candle_core::{CpuStorage, DType, Layout, Result, Tensor};
+use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, bail};
 
 use crate::error::KernelError;
 use crate::real::Real;
@@ -83,4 +83,18 @@ pub fn same_dtype(op: &'static str, expected: DType, what: &'static str, found: 
 /// Whether the backward pass has any use for a gradient of this tensor.
 pub fn wants_gradient(tensor: &Tensor) -> bool {
     tensor.track_op()
+}
+
+/// The values of a tensor on the CPU, in row-major order.
+pub(crate) fn with_values<T: Real, R>(op: &'static str, x: &Tensor, f: impl FnOnce(&[T]) -> R) -> Result<R> {
+    let (storage, layout) = x.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => Ok(f(&values::<T>(storage, layout)?)),
+        _ => bail!("{op}: expected a tensor on the CPU; move it there with `to_device`"),
+    }
+}
+
+/// A tensor from the values of a gradient.
+pub(crate) fn tensor<T: Real>(values: Vec<T>, shape: &Shape, like: &Tensor) -> Result<Tensor> {
+    Tensor::from_vec(values, shape, like.device())
 }

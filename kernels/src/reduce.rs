@@ -11,9 +11,8 @@ use std::ops::Range;
 
 use crate::buffer::Buffer;
 use crate::error::{argument_error, shape_error};
-use crate::groups::{tensor, with_values};
 use crate::lanes::{Lanes, Step, dispatch};
-use crate::plumbing::{same_dtype, storage, values, wants_gradient};
+use crate::plumbing::{same_dtype, storage, tensor, values, wants_gradient, with_values};
 use crate::real::Real;
 use crate::{by_dtype, each_vector, par};
 

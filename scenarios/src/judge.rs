@@ -77,15 +77,11 @@ pub fn refused(text: &Text, episode: &Episode<'_>, problem: Problem, assets: &Ar
             span = if is_key { found.key } else { text.within(found, &name, 0) };
             (format!("there is no {kind} called `{name}`"), hint)
         }
-        Error::Expression { text: printed, problem, offset } => {
-            // The engine begins with its own name of the field, which the path above says better.
-            let (of, rest) = problem.split_once(' ').unwrap_or(("", &problem));
-            if !of.ends_with(':') {
-                (rest.to_owned(), String::new())
-            } else {
+        Error::Expression { text: printed, problem, offset, .. } => {
+            if offset > 0 {
                 span = expression(text, found, &printed, offset);
-                (rest.to_owned(), String::new())
             }
+            (problem, String::new())
         }
         Error::Asset { path, problem, hint } => (format!("file `{path}`: {problem}"), hint),
         Error::Robot { file, line, element, problem } => {

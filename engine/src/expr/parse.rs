@@ -29,7 +29,12 @@ struct Parser {
 impl Expr {
     /// Parses text such as `dist(arm.tip, mug) < 5 cm and t > 1 s`. Errors carry the byte offset.
     pub fn parse(text: &str) -> Result<Self> {
-        let fail = |(problem, offset): Problem| Error::Expression { text: text.to_owned(), problem, offset };
+        let fail = |(problem, offset): Problem| Error::Expression {
+            field: String::new(),
+            text: text.to_owned(),
+            problem,
+            offset,
+        };
         let mut parser = Parser { tokens: tokens(text).map_err(fail)?, next: 0, nesting: 0 };
         let whole = parser.expression(0).map_err(fail)?;
         match parser.peek() {

@@ -87,8 +87,8 @@ impl Program {
         if program.kind() == needed {
             return Ok(program);
         }
-        let problem = format!("{field} needs {needed}, found {}", program.kind());
-        Err(Error::Expression { text: expr.to_string(), problem, offset: 0 })
+        let problem = format!("needs {needed}, found {}", program.kind());
+        Err(Error::Expression { field: field.to_owned(), text: expr.to_string(), problem, offset: 0 })
     }
 
     /// The same, with channels called after `name` instead of the expression: `name`, `name.x`, `name[0]`.
@@ -174,7 +174,7 @@ impl Compiler<'_> {
     /// An error at one part of the expression.
     fn fail(&self, part: &Expr, problem: impl Into<String>) -> Error {
         let (text, offset) = printed(self.root, Some(part));
-        Error::Expression { text, problem: format!("{}: {}", self.names.field, problem.into()), offset }
+        Error::Expression { field: self.names.field.to_owned(), text, problem: problem.into(), offset }
     }
 
     fn nodes(&self, items: &[Expr]) -> Result<Box<[Node]>> {

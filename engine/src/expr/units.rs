@@ -243,7 +243,12 @@ pub(super) fn number_length(text: &str) -> usize {
 /// A number with an optional unit, `-20 cm` or `0.5`: its value in SI and its dimension.
 /// Infinite and unreadable values are errors.
 pub fn parse_quantity(text: &str) -> Result<(f64, Dimension)> {
-    let fail = |problem: String, offset: usize| Error::Expression { text: text.to_owned(), problem, offset };
+    let fail = |problem: String, offset: usize| Error::Expression {
+        field: String::new(),
+        text: text.to_owned(),
+        problem,
+        offset,
+    };
     let start = text.len() - text.trim_start().len();
     let body = &text[start..].trim_end();
     let sign_length = usize::from(body.starts_with(['-', '+']));

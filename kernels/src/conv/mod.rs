@@ -14,12 +14,12 @@ mod input_gradient;
 mod planes;
 mod weight_gradient;
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, Result, Shape, Tensor};
 
+use crate::affine::{self, Affine, Argument};
 use crate::by_dtype;
 use crate::error::{argument_error, shape_error};
-use crate::groups::{tensor, with_values};
-use crate::plumbing::{same_dtype, values, wants_gradient};
+use crate::plumbing::{same_dtype, tensor, values, wants_gradient, with_values};
 use crate::real::Real;
 use geometry::Geometry;
 
@@ -70,14 +70,13 @@ pub fn conv2d(
         stride,
         padding,
     };
-    match bias {
-        None => x.apply_op2(weight, Conv2d { geometry }),
-        Some(bias) if bias.dims() != [outputs] => Err(shape_error(OP, "bias", format!("[{outputs}]"), bias.shape())),
-        Some(bias) => {
-            same_dtype(OP, x.dtype(), "bias", bias.dtype())?;
-            x.apply_op3(weight, bias, Conv2d { geometry })
+    if let Some(bias) = bias {
+        if bias.dims() != [outputs] {
+            return Err(shape_error(OP, "bias", format!("[{outputs}]"), bias.shape()));
         }
+        same_dtype(OP, x.dtype(), "bias", bias.dtype())?;
     }
+    affine::apply(Conv2d { geometry }, x, Some(weight), bias)
 }
 
 /// The op behind [`conv2d`].
@@ -85,15 +84,20 @@ struct Conv2d {
     geometry: Geometry,
 }
 
-impl Conv2d {
-    fn run(
+impl Affine for Conv2d {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn forward(
         &self,
-        x: (&CpuStorage, &Layout),
-        weight: (&CpuStorage, &Layout),
-        bias: Option<(&CpuStorage, &Layout)>,
+        x: Argument<'_>,
+        weight: Option<Argument<'_>>,
+        bias: Option<Argument<'_>>,
     ) -> Result<(CpuStorage, Shape)> {
         use candle_core::backend::BackendStorage;
         let g = &self.geometry;
+        let weight = weight.ok_or_else(|| argument_error(OP, "there is no weight"))?;
         by_dtype!(OP, x.0.dtype(), T => {
             let bias = bias.map(|(storage, layout)| values::<T>(storage, layout)).transpose()?;
             let (x, weight) = (values::<T>(x.0, x.1)?, values::<T>(weight.0, weight.1)?);
@@ -102,18 +106,20 @@ impl Conv2d {
         })
     }
 
-    /// The gradients of x, and of weight and bias (both wherever either is wanted: the second costs
-    /// one pass over what the first reads).
+    /// Of weight and bias both wherever either is wanted: the second costs one pass over what the first reads.
     fn gradients(
         &self,
         x: &Tensor,
-        weight: &Tensor,
+        weight: Option<&Tensor>,
         bias: Option<&Tensor>,
         grad: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
+        let weight = weight.ok_or_else(|| argument_error(OP, "there is no weight"))?;
         by_dtype!(OP, x.dtype(), T => with_values::<T, _>(OP, grad, |grad| self.typed_gradients::<T>(x, weight, bias, grad))?)
     }
+}
 
+impl Conv2d {
     fn typed_gradients<T: Real>(
         &self,
         x: &Tensor,
@@ -133,56 +139,5 @@ impl Conv2d {
             gradients[2] = bias.map(|bias| tensor(d_bias, bias.shape(), x)).transpose()?;
         }
         Ok(gradients)
-    }
-}
-
-impl CustomOp2 for Conv2d {
-    fn name(&self) -> &'static str {
-        OP
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.run((x, x_layout), (weight, weight_layout), None)
-    }
-
-    fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, d_weight, _] = self.gradients(x, weight, None, grad)?;
-        Ok((dx, d_weight))
-    }
-}
-
-impl CustomOp3 for Conv2d {
-    fn name(&self) -> &'static str {
-        OP
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.run((x, x_layout), (weight, weight_layout), Some((bias, bias_layout)))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [dx, d_weight, d_bias] = self.gradients(x, weight, Some(bias), grad)?;
-        Ok((dx, d_weight, d_bias))
     }
 }
