@@ -33,8 +33,10 @@ fn init() {
         // SVT-AV1 writes its settings to stderr past FFmpeg's log, and takes its level from here alone; 1 is errors.
         const LEVEL: &str = "SVT_LOG";
         if std::env::var_os(LEVEL).is_none() {
-            // SAFETY: this runs once, and before any code in C that reads the environment: the encoders are
-            // only entered after it. Rust's own readers and writers take the standard library's lock.
+            // SAFETY: this runs once, before the encoders, and Rust's own readers and writers take the standard
+            // library's lock. What is left is C code on another thread that reads the environment at this very
+            // moment: nothing in this workspace does. A program around this crate that does sets SVT_LOG at its
+            // start, and then nothing is written here.
             unsafe { std::env::set_var(LEVEL, "1") };
         }
     });

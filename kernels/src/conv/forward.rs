@@ -6,7 +6,7 @@ use candle_core::CpuStorage;
 use pulp::{Simd, WithSimd};
 
 use super::geometry::{Geometry, Strips};
-use super::planes::Planes;
+use super::planes::StripPlanes;
 use crate::buffer::{Buffer, Shared};
 use crate::lanes::dispatch;
 use crate::micro::{Product, Table};
@@ -51,22 +51,14 @@ impl<R: Real> WithSimd for Forward<'_, R> {
         let lanes = R::lanes::<S>();
         let ([height, width], taps) = (g.result, g.taps());
         let image = g.inputs * g.image[0] * g.image[1];
-        let tallest = Planes::new(g, self.strips.height());
-        // The last offset plus a whole output of the planes' pitch, and the rest of a vector.
-        let lengths = [
-            tallest.len(g) + tallest.pitch + 2 * lanes,
-            g.outputs * (self.strips.height() * tallest.pitch).next_multiple_of(lanes),
-        ];
+        let mut strip = StripPlanes::new(g, self.strips.height());
+        let lengths = strip.lengths(lanes);
         let mut scratch = Scratch::new(lengths);
         let [operands, results] = scratch.split(lengths);
-        let (mut planes, mut offsets) = (tallest, tallest.offsets(g));
         for item in self.items.clone() {
             let (batch, rows) = self.strips.item(item);
-            let own = Planes::new(g, rows.len());
-            if own.rows != planes.rows {
-                (planes, offsets) = (own, own.offsets(g));
-            }
-            let vectors = (rows.len() * planes.pitch).div_ceil(lanes);
+            let vectors = strip.fit(rows.len(), lanes);
+            let StripPlanes { planes, offsets, .. } = &strip;
             for group in 0..g.groups {
                 let start = (batch * g.groups + group) * image;
                 planes.gather(g, &self.x[start..start + image], rows.start, &mut operands[..planes.len(g)]);
@@ -79,7 +71,7 @@ impl<R: Real> WithSimd for Forward<'_, R> {
                     a_row: taps,
                     a_col: 1,
                     b: operands.as_ptr(),
-                    b_rows: Table(&offsets),
+                    b_rows: Table(offsets),
                     c: results.as_mut_ptr(),
                     c_row: vectors * lanes,
                     accumulate: false,

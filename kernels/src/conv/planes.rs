@@ -71,6 +71,41 @@ impl Planes {
     }
 }
 
+/// The planes of one strip after another, with the offsets that go with their height.
+pub(super) struct StripPlanes<'a> {
+    g: &'a Geometry,
+    tallest: usize,
+    pub(super) planes: Planes,
+    pub(super) offsets: Vec<usize>,
+}
+
+impl<'a> StripPlanes<'a> {
+    /// For strips of at most `tallest` output rows.
+    pub(super) fn new(g: &'a Geometry, tallest: usize) -> Self {
+        let planes = Planes::new(g, tallest);
+        Self { g, tallest, planes, offsets: planes.offsets(g) }
+    }
+
+    /// Values of the tallest strip's operands (the last offset reaches a whole output of the planes' pitch and the
+    /// rest of a vector further), and of its outputs, whose channels are whole vectors long.
+    pub(super) fn lengths(&self, lanes: usize) -> [usize; 2] {
+        let tallest = Planes::new(self.g, self.tallest);
+        [
+            tallest.len(self.g) + tallest.pitch + 2 * lanes,
+            self.g.outputs * (self.tallest * tallest.pitch).next_multiple_of(lanes),
+        ]
+    }
+
+    /// Goes on to a strip of `height` output rows; gives the vectors of a channel of its output.
+    pub(super) fn fit(&mut self, height: usize, lanes: usize) -> usize {
+        let own = Planes::new(self.g, height);
+        if own.rows != self.planes.rows {
+            (self.planes, self.offsets) = (own, own.offsets(self.g));
+        }
+        (height * own.pitch).div_ceil(lanes)
+    }
+}
+
 /// `to[x] = from[x·stride + first − padding]`, zero outside.
 #[inline(always)]
 fn strided<R: Real>(from: &[R], to: &mut [R], first: usize, stride: usize, padding: usize) {

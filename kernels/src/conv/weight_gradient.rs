@@ -11,7 +11,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::geometry::{Geometry, Strips};
-use super::planes::Planes;
+use super::planes::StripPlanes;
 use crate::lanes::dispatch;
 use crate::real::Real;
 use crate::scratch::Scratch;
@@ -68,21 +68,14 @@ impl<R: Real> WithSimd for WeightGradient<'_, R> {
         let lanes = R::lanes::<S>();
         let ([height, width], taps) = (g.result, g.taps());
         let image = g.inputs * g.image[0] * g.image[1];
-        let tallest = Planes::new(g, self.strips.height());
-        let lengths = [
-            tallest.len(g) + tallest.pitch + 2 * lanes,
-            g.outputs * (self.strips.height() * tallest.pitch).next_multiple_of(lanes),
-        ];
+        let mut strip = StripPlanes::new(g, self.strips.height());
+        let lengths = strip.lengths(lanes);
         let mut scratch = Scratch::new(lengths);
         let [operands, gradients] = scratch.split(lengths);
-        let (mut planes, mut offsets) = (tallest, tallest.offsets(g));
         for item in self.items.clone() {
             let (batch, rows) = self.strips.item(item);
-            let own = Planes::new(g, rows.len());
-            if own.rows != planes.rows {
-                (planes, offsets) = (own, own.offsets(g));
-            }
-            let vectors = (rows.len() * planes.pitch).div_ceil(lanes);
+            let vectors = strip.fit(rows.len(), lanes);
+            let StripPlanes { planes, offsets, .. } = &strip;
             for group in 0..g.groups {
                 let start = (batch * g.groups + group) * image;
                 planes.gather(g, &self.x[start..start + image], rows.start, &mut operands[..planes.len(g)]);
@@ -106,7 +99,7 @@ impl<R: Real> WithSimd for WeightGradient<'_, R> {
                     vectors,
                     a: gradients.as_ptr(),
                     b: operands.as_ptr(),
-                    offsets: &offsets,
+                    offsets,
                     into: &mut self.weight[first * taps..(first + g.outputs) * taps],
                 });
             }

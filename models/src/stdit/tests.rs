@@ -113,37 +113,31 @@ fn a_frame_depends_on_those_before_it_and_on_none_after() {
     assert!(difference(2) > 1e-3 && difference(3) > 1e-3, "{} {}", difference(2), difference(3));
 }
 
-#[test]
-fn decoding_with_a_cache_equals_the_whole_window() {
-    let config = small();
-    let (model, _) = model(&config);
-    // Longer than the context, so that the past is forgotten in both.
-    let window = Window::new(&config, 2, 7);
+/// Decodes a window frame by frame, expecting at each the frame of the whole window.
+fn decode(config: &StDitConfig, batch: usize, frames: usize) -> Cache {
+    let (model, _) = model(config);
+    let window = Window::new(config, batch, frames);
     let whole = model.forward(&window.inputs()).unwrap();
     let mut cache = model.start();
-    for t in 0..7 {
+    for t in 0..frames {
         let frame = window.at(t);
         let one = model.predict(&frame.inputs(), &cache).unwrap();
         let difference = largest_difference(&one, &whole.narrow(1, t, 1).unwrap());
         assert!(difference < 1e-12, "frame {t}: {difference}");
         model.take(&frame.inputs(), &mut cache).unwrap();
     }
-    assert_eq!(cache.position(), 7);
+    cache
+}
+
+#[test]
+fn decoding_with_a_cache_equals_the_whole_window() {
+    // Longer than the context, so that the past is forgotten in both.
+    assert_eq!(decode(&small(), 2, 7).position(), 7);
 }
 
 #[test]
 fn a_cache_keeps_the_context_and_no_more() {
-    let config = StDitConfig { context: 1, ..small() };
-    let (model, _) = model(&config);
-    let window = Window::new(&config, 1, 3);
-    let whole = model.forward(&window.inputs()).unwrap();
-    let mut cache = model.start();
-    for t in 0..3 {
-        let frame = window.at(t);
-        let one = model.predict(&frame.inputs(), &cache).unwrap();
-        assert!(largest_difference(&one, &whole.narrow(1, t, 1).unwrap()) < 1e-12);
-        model.take(&frame.inputs(), &mut cache).unwrap();
-    }
+    decode(&StDitConfig { context: 1, ..small() }, 1, 3);
 }
 
 /// Σ out ⊙ r, for a fixed random r: a scalar that every output takes part in.
