@@ -12,10 +12,14 @@
 
 use std::mem::MaybeUninit;
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 use pulp::{Simd, WithSimd};
 
 use crate::buffer::Buffer;
+#[cfg(feature = "cuda")]
+use crate::cuda::ops;
 use crate::error::shape_error;
 use crate::groups::Groups;
 use crate::lanes::{Lanes, Step, dispatch};
@@ -193,7 +197,16 @@ impl CustomOp1 for Elementwise {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        ops::activate(self.op, self.activation, (x, layout), None)
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return ops::activate_gradients(self.op, self.activation, x, None, grad).map(|(dx, _)| dx);
+        }
         by_dtype!(self.op, x.dtype(), T => {
             let dx = with_values::<T, _>(self.op, x, |x| {
                 with_values::<T, _>(self.op, grad, |grad| {
@@ -289,7 +302,16 @@ impl CustomOp1 for SwiGlu {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        ops::swiglu((x, layout))
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return ops::swiglu_gradient(x, grad);
+        }
         let half = grad.dims().last().copied().unwrap_or(0);
         by_dtype!(self.name(), x.dtype(), T => {
             let dx = with_values::<T, _>(self.name(), x, |x| {
@@ -382,7 +404,16 @@ impl CustomOp2 for Biased {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout, bias: &CudaStorage, bl: &Layout) -> Result<(CudaStorage, Shape)> {
+        ops::activate(self.name(), self.activation, (x, xl), Some((bias, bl)))
+    }
+
     fn bwd(&self, x: &Tensor, bias: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return ops::activate_gradients(self.name(), self.activation, x, Some(bias), grad);
+        }
         let width = self.groups.width;
         by_dtype!(self.name(), x.dtype(), T => {
             let biases = with_values::<T, _>(self.name(), bias, <[T]>::to_vec)?;

@@ -3,12 +3,18 @@
 //! candle has one trait for each number of arguments. An [`Affine`] is the operation; [`apply`] hands it to
 //! candle under the trait that fits.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 
 use crate::error::argument_error;
 
 /// A tensor as candle passes it to an operation.
 pub(crate) type Argument<'a> = (&'a CpuStorage, &'a Layout);
+
+/// The same on the GPU.
+#[cfg(feature = "cuda")]
+pub(crate) type CudaArgument<'a> = (&'a CudaStorage, &'a Layout);
 
 /// An operation of x, perhaps a weight, and perhaps a bias.
 pub(crate) trait Affine: Send + Sync + 'static {
@@ -21,6 +27,17 @@ pub(crate) trait Affine: Send + Sync + 'static {
         weight: Option<Argument<'_>>,
         bias: Option<Argument<'_>>,
     ) -> Result<(CpuStorage, Shape)>;
+
+    /// The same on the GPU; without it, the operation is made of others there.
+    #[cfg(feature = "cuda")]
+    fn cuda_forward(
+        &self,
+        _x: CudaArgument<'_>,
+        _weight: Option<CudaArgument<'_>>,
+        _bias: Option<CudaArgument<'_>>,
+    ) -> Result<(CudaStorage, Shape)> {
+        Err(argument_error(self.name(), "there are no kernels of its own on the GPU"))
+    }
 
     /// The gradients of x, weight and bias.
     fn gradients(
@@ -53,6 +70,11 @@ impl<A: Affine> CustomOp1 for Applied<A> {
         self.0.forward((x, layout), None, None)
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.0.cuda_forward((x, layout), None, None)
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let [dx, ..] = self.0.gradients(x, None, None, grad)?;
         Ok(dx)
@@ -72,6 +94,17 @@ impl<A: Affine> CustomOp2 for Applied<A> {
         weight_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         self.0.forward((x, x_layout), Some((weight, weight_layout)), None)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        weight: &CudaStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.0.cuda_forward((x, x_layout), Some((weight, weight_layout)), None)
     }
 
     fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
@@ -95,6 +128,19 @@ impl<A: Affine> CustomOp3 for Applied<A> {
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         self.0.forward((x, x_layout), Some((weight, weight_layout)), Some((bias, bias_layout)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        weight: &CudaStorage,
+        weight_layout: &Layout,
+        bias: &CudaStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.0.cuda_forward((x, x_layout), Some((weight, weight_layout)), Some((bias, bias_layout)))
     }
 
     fn bwd(

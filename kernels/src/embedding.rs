@@ -1,8 +1,12 @@
 //! Rows of a table by index, and the gradient scattered back to them.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
 
 use crate::by_dtype;
+#[cfg(feature = "cuda")]
+use crate::cuda::ops;
 use crate::error::{argument_error, shape_error};
 use crate::plumbing::{storage, tensor, values, with_values};
 use crate::real::Real;
@@ -12,7 +16,8 @@ const OP: &str = "embedding";
 /// Rows `ids` (u32, any shape) of `table` `[rows, D]`: `[.., D]`.
 ///
 /// # Errors
-/// Ids that are not u32, or not below the number of rows; a table that is no matrix of F32 or F64.
+/// Ids that are not u32, or not below the number of rows (on the GPU, which can't say so in time, such an id gives a
+/// row of NaN); a table that is no matrix of F32 or F64.
 pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     if table.rank() != 2 {
         return Err(shape_error(OP, "table", "[rows, D]", table.shape()));
@@ -61,8 +66,23 @@ impl CustomOp2 for Rows {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        table: &CudaStorage,
+        tl: &Layout,
+        ids: &CudaStorage,
+        il: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        ops::embedding((table, tl), (ids, il))
+    }
+
     /// Rows that occur more than once are added up in the order of the ids.
     fn bwd(&self, table: &Tensor, ids: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if table.device().is_cuda() {
+            return ops::embedding_gradient(table, ids, grad).map(|d_table| (d_table, None));
+        }
         let (_, width) = table.dims2()?;
         let ids = ids_of(ids)?;
         by_dtype!(OP, table.dtype(), T => {

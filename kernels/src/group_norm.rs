@@ -13,11 +13,17 @@
 
 use std::mem::MaybeUninit;
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, Result, Shape, Tensor};
 use pulp::{Simd, WithSimd};
 
+#[cfg(feature = "cuda")]
+use crate::affine::CudaArgument;
 use crate::affine::{self, Affine, Argument};
 use crate::buffer::{Buffer, written};
+#[cfg(feature = "cuda")]
+use crate::cuda::ops;
 use crate::error::{argument_error, shape_error};
 use crate::lanes::{Lanes, Step, dispatch};
 use crate::plumbing::{same_dtype, storage, tensor, values, with_values};
@@ -93,21 +99,21 @@ fn apply(
 
 /// One group of one batch element.
 #[derive(Clone, Copy, Debug)]
-struct Group {
-    silu: bool,
+pub(crate) struct Group {
+    pub(crate) silu: bool,
     /// Channels of a group.
-    channels: usize,
+    pub(crate) channels: usize,
     /// Values of a channel.
-    space: usize,
-    eps: f64,
+    pub(crate) space: usize,
+    pub(crate) eps: f64,
 }
 
 /// The op behind both functions.
 #[derive(Clone, Copy, Debug)]
-struct GroupNorm {
-    op: &'static str,
-    groups: usize,
-    group: Group,
+pub(crate) struct GroupNorm {
+    pub(crate) op: &'static str,
+    pub(crate) groups: usize,
+    pub(crate) group: Group,
 }
 
 impl GroupNorm {
@@ -341,6 +347,16 @@ impl Affine for GroupNorm {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_forward(
+        &self,
+        x: CudaArgument<'_>,
+        weight: Option<CudaArgument<'_>>,
+        bias: Option<CudaArgument<'_>>,
+    ) -> Result<(CudaStorage, Shape)> {
+        ops::group_norm(self, [Some(x), weight, bias])
+    }
+
     fn gradients(
         &self,
         x: &Tensor,
@@ -348,6 +364,10 @@ impl Affine for GroupNorm {
         bias: Option<&Tensor>,
         grad: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return ops::group_norm_gradients(self, x, weight, bias, grad);
+        }
         by_dtype!(self.op, x.dtype(), T => {
             let vector = |given: Option<&Tensor>, other: f64| match given {
                 Some(given) => with_values::<T, _>(self.op, given, <[T]>::to_vec),

@@ -24,6 +24,8 @@ mod affine;
 pub mod attention;
 pub mod buffer;
 pub mod conv;
+#[cfg(any(test, feature = "cuda"))]
+mod cuda;
 pub mod embedding;
 pub mod error;
 pub mod group_norm;
@@ -44,6 +46,8 @@ mod scratch;
 pub use activation::{Activation, bias_activation, gelu, gelu_tanh, silu, swiglu};
 pub use attention::{Axis, Mask, Rope, attention, attention_packed};
 pub use conv::conv2d;
+#[cfg(feature = "cuda")]
+pub use cuda::CudaAdamW;
 pub use embedding::embedding;
 pub use error::KernelError;
 pub use group_norm::{group_norm, group_norm_silu};

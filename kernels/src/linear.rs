@@ -41,6 +41,10 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
         }
         same_dtype(OP, x.dtype(), "bias", bias.dtype())?;
     }
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return crate::cuda::ops::linear(x, weight, bias);
+    }
     affine::apply(op, x, Some(weight), bias)
 }
 

@@ -13,10 +13,16 @@
 
 use std::mem::MaybeUninit;
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use pulp::{Simd, WithSimd};
 
+#[cfg(feature = "cuda")]
+use crate::affine::CudaArgument;
 use crate::affine::{self, Affine, Argument};
+#[cfg(feature = "cuda")]
+use crate::cuda::ops;
 use crate::error::{argument_error, shape_error};
 use crate::groups::Groups;
 use crate::lanes::{Lanes, Step, dispatch};
@@ -93,14 +99,14 @@ fn weighted(norm: Norm, x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tenso
 
 /// A normalisation and what follows it.
 #[derive(Clone, Copy, Debug)]
-struct Norm {
-    op: &'static str,
+pub(crate) struct Norm {
+    pub(crate) op: &'static str,
     /// Subtracts the mean.
-    centred: bool,
+    pub(crate) centred: bool,
     /// The factor is 1 + scale instead of scale.
-    add_one: bool,
-    eps: f64,
-    groups: Groups,
+    pub(crate) add_one: bool,
+    pub(crate) eps: f64,
+    pub(crate) groups: Groups,
 }
 
 impl Norm {
@@ -153,6 +159,16 @@ impl Affine for Norm {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_forward(
+        &self,
+        x: CudaArgument<'_>,
+        scale: Option<CudaArgument<'_>>,
+        shift: Option<CudaArgument<'_>>,
+    ) -> Result<(CudaStorage, Shape)> {
+        ops::norm(self, [Some(x), scale, shift])
+    }
+
     fn gradients(
         &self,
         x: &Tensor,
@@ -160,6 +176,10 @@ impl Affine for Norm {
         shift: Option<&Tensor>,
         grad: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return ops::norm_gradients(self, x, scale, shift, grad);
+        }
         by_dtype!(self.op, x.dtype(), T => {
             let factor = scale.map(|scale| with_values::<T, _>(self.op, scale, <[T]>::to_vec)).transpose()?;
             let (dx, sums) = with_values::<T, _>(self.op, x, |x| {
@@ -361,6 +381,19 @@ impl CustomOp3 for Residual {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        branch: &CudaStorage,
+        bl: &Layout,
+        gate: &CudaStorage,
+        gl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        ops::gated_residual(self.groups, [(x, xl), (branch, bl), (gate, gl)])
+    }
+
     fn bwd(
         &self,
         _: &Tensor,
@@ -370,6 +403,10 @@ impl CustomOp3 for Residual {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let op = CustomOp3::name(self);
+        #[cfg(feature = "cuda")]
+        if branch.device().is_cuda() {
+            return ops::gated_residual_gradients(self.groups, branch, gate, grad);
+        }
         let width = self.groups.width;
         by_dtype!(op, branch.dtype(), T => {
             let gates = with_values::<T, _>(op, gate, <[T]>::to_vec)?;

@@ -58,6 +58,25 @@ impl Default for AdamWConfig {
     }
 }
 
+impl AdamWConfig {
+    /// Refuses constants out of their ranges.
+    pub(crate) fn check(&self) -> Result<()> {
+        let unit = |value: f64| (0.0..1.0).contains(&value);
+        let wrong = [
+            ("beta1", self.beta1, unit(self.beta1)),
+            ("beta2", self.beta2, unit(self.beta2)),
+            ("eps", self.eps, self.eps > 0.0 && self.eps.is_finite()),
+            ("weight_decay", self.weight_decay, self.weight_decay >= 0.0 && self.weight_decay.is_finite()),
+            ("clip_norm", self.clip_norm.unwrap_or(1.0), self.clip_norm.is_none_or(|c| c > 0.0)),
+            ("ema_decay", self.ema_decay.unwrap_or(0.0), self.ema_decay.is_none_or(unit)),
+        ];
+        match wrong.into_iter().find(|(.., right)| !right) {
+            Some((name, value, _)) => Err(argument_error(OP, format!("{name} is {value}, which is out of its range"))),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {
@@ -103,18 +122,7 @@ impl<T: Real> AdamW<T> {
     /// # Errors
     /// Constants out of their ranges; parameters that are not contiguous, on the CPU, and of type `T`.
     pub fn new(parameters: impl IntoIterator<Item = (Var, bool)>, config: AdamWConfig) -> Result<Self> {
-        let unit = |value: f64| (0.0..1.0).contains(&value);
-        let wrong = [
-            ("beta1", config.beta1, unit(config.beta1)),
-            ("beta2", config.beta2, unit(config.beta2)),
-            ("eps", config.eps, config.eps > 0.0 && config.eps.is_finite()),
-            ("weight_decay", config.weight_decay, config.weight_decay >= 0.0 && config.weight_decay.is_finite()),
-            ("clip_norm", config.clip_norm.unwrap_or(1.0), config.clip_norm.is_none_or(|c| c > 0.0)),
-            ("ema_decay", config.ema_decay.unwrap_or(0.0), config.ema_decay.is_none_or(unit)),
-        ];
-        if let Some((name, value, _)) = wrong.into_iter().find(|(.., right)| !right) {
-            return Err(argument_error(OP, format!("{name} is {value}, which is out of its range")));
-        }
+        config.check()?;
         let mut slots = Vec::new();
         let mut start = 0;
         for (var, decay) in parameters {

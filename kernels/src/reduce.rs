@@ -3,6 +3,8 @@
 //! Values are added in blocks whose sizes depend on the shape alone, and blocks in order, so that any number
 //! of threads gives the same bits. Totals over a whole tensor are added up in f64.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, WithDType};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -10,6 +12,8 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use crate::buffer::Buffer;
+#[cfg(feature = "cuda")]
+use crate::cuda::ops;
 use crate::error::{argument_error, shape_error};
 use crate::lanes::{Lanes, Step, dispatch};
 use crate::plumbing::{same_dtype, storage, tensor, values, wants_gradient, with_values};
@@ -264,6 +268,11 @@ impl CustomOp1 for Sum {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        ops::sum(self.dim, (x, layout))
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         grad.unsqueeze(self.dim)?.broadcast_as(x.shape()).map(Some)
     }
@@ -282,6 +291,11 @@ impl CustomOp1 for SumAll {
         by_dtype!(self.name(), x.dtype(), T => {
             Ok((storage(vec![T::real(total::<T>(&values(x, layout)?))]), Shape::from(())))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        ops::sum_all((x, layout))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
@@ -381,6 +395,19 @@ impl CustomOp3 for SquaredError {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        predicted: &CudaStorage,
+        pl: &Layout,
+        target: &CudaStorage,
+        tl: &Layout,
+        weight: &CudaStorage,
+        wl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        ops::squared_error(self.width, [(predicted, pl), (target, tl), (weight, wl)])
+    }
+
     fn bwd(
         &self,
         predicted: &Tensor,
@@ -391,6 +418,10 @@ impl CustomOp3 for SquaredError {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let op = self.name();
         let width = self.width;
+        #[cfg(feature = "cuda")]
+        if predicted.device().is_cuda() {
+            return ops::squared_error_gradients(width, predicted, target, weight, grad);
+        }
         by_dtype!(op, predicted.dtype(), T => {
             let weight = with_values::<T, _>(op, weight, <[T]>::to_vec)?;
             let grad = with_values::<T, _>(op, grad, |grad| grad[0])?;

@@ -13,6 +13,8 @@
 //! value of a block that is partly seen comes out as NaN, as it does in PyTorch.
 
 mod backward;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod forward;
 mod mask;
 mod ops;
@@ -25,6 +27,8 @@ use std::sync::OnceLock;
 use candle_core::{Result, Tensor, bail};
 
 pub use mask::Mask;
+#[cfg(any(test, feature = "cuda"))]
+pub(crate) use view::View;
 
 use ops::{Packed, Separate};
 

@@ -6,6 +6,8 @@
 
 use std::sync::OnceLock;
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Error, Layout, Result, Shape, Storage, Tensor, bail};
 
 use super::problem::Problem;
@@ -21,14 +23,14 @@ pub(super) struct Packed {
     pub(super) mask: Mask,
     /// Contiguous cosines and sines.
     pub(super) rope: Option<(Tensor, Tensor)>,
-    pub(super) log_sum_exp: OnceLock<CpuStorage>,
+    pub(super) log_sum_exp: OnceLock<Storage>,
 }
 
 /// The op behind [`super::attention`].
 pub(super) struct Separate {
     pub(super) mask: Mask,
     pub(super) query_offset: usize,
-    pub(super) log_sum_exp: OnceLock<CpuStorage>,
+    pub(super) log_sum_exp: OnceLock<Storage>,
 }
 
 impl Packed {
@@ -70,7 +72,7 @@ impl Packed {
     }
 
     /// `[B, T, N, C]` as groups of rows along the axis.
-    fn along(&self, dims: &[usize], strides: &[usize], start: usize, dim: usize) -> Result<View> {
+    pub(super) fn along(&self, dims: &[usize], strides: &[usize], start: usize, dim: usize) -> Result<View> {
         let ([_, frames, tokens, _], [batch_stride, frame_stride, token_stride, dim_stride]) =
             (four(dims)?, four(strides)?);
         let (inner, inner_stride, row_stride) = match self.axis {
@@ -113,12 +115,21 @@ impl CustomOp1 for Packed {
             other => return Err(unsupported(self.name(), other)),
         };
         // An op is made for one call; were it applied twice to the same tensor, the values would be the same.
-        let _ = self.log_sum_exp.set(log_sum_exp);
+        let _ = self.log_sum_exp.set(Storage::Cpu(log_sum_exp));
         let [batch, frames, tokens, channels] = four(layout.dims())?;
         Ok((out, Shape::from((batch, frames, tokens, channels / 3))))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, qkv: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.cuda_forward(qkv, layout)
+    }
+
     fn bwd(&self, qkv: &Tensor, out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        #[cfg(feature = "cuda")]
+        if qkv.device().is_cuda() {
+            return self.cuda_gradient(qkv, out, grad).map(Some);
+        }
         match qkv.dtype() {
             DType::F64 => self.gradient::<f64>(qkv, out, grad).map(Some),
             _ => self.gradient::<f32>(qkv, out, grad).map(Some),
@@ -217,8 +228,21 @@ impl CustomOp3 for Separate {
             (other, _, _) => return Err(unsupported(self.name(), other)),
         };
         // As in `Packed`.
-        let _ = self.log_sum_exp.set(log_sum_exp);
+        let _ = self.log_sum_exp.set(Storage::Cpu(log_sum_exp));
         Ok((out, q_layout.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        q: &CudaStorage,
+        q_layout: &Layout,
+        k: &CudaStorage,
+        k_layout: &Layout,
+        v: &CudaStorage,
+        v_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.cuda_forward([(q, q_layout), (k, k_layout), (v, v_layout)])
     }
 
     fn bwd(
@@ -229,6 +253,11 @@ impl CustomOp3 for Separate {
         out: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if q.device().is_cuda() {
+            let [dq, dk, dv] = self.cuda_gradients([q, k, v], out, grad)?;
+            return Ok((Some(dq), Some(dk), Some(dv)));
+        }
         let [dq, dk, dv] = match q.dtype() {
             DType::F64 => self.gradient::<f64>(q, k, v, out, grad)?,
             _ => self.gradient::<f32>(q, k, v, out, grad)?,
@@ -238,18 +267,18 @@ impl CustomOp3 for Separate {
 }
 
 /// `[G, L, H, Dh]` as one row of groups.
-fn plain(strides: &[usize], start: usize) -> Result<View> {
+pub(super) fn plain(strides: &[usize], start: usize) -> Result<View> {
     let [outer_stride, row_stride, head_stride, dim_stride] = four(strides)?;
     Ok(View { start, inner: 1, outer_stride, inner_stride: 0, row_stride, head_stride, dim_stride })
 }
 
 /// The strides of a contiguous tensor of this shape.
-fn row_major(dims: &[usize]) -> Result<[usize; 4]> {
+pub(super) fn row_major(dims: &[usize]) -> Result<[usize; 4]> {
     let [_, b, c, d] = four(dims)?;
     Ok([b * c * d, c * d, d, 1])
 }
 
-fn four(values: &[usize]) -> Result<[usize; 4]> {
+pub(super) fn four(values: &[usize]) -> Result<[usize; 4]> {
     values.try_into().map_err(|_| Error::Msg(format!("attention: expected four dimensions, found {values:?}")).bt())
 }
 
@@ -267,9 +296,9 @@ fn from_start<'a, R>(elements: &'a [R], layout: &Layout) -> &'a [R] {
     &elements[layout.start_offset()..]
 }
 
-fn kept<R: Real>(log_sum_exp: &OnceLock<CpuStorage>) -> Result<&[R]> {
+fn kept<R: Real>(log_sum_exp: &OnceLock<Storage>) -> Result<&[R]> {
     match log_sum_exp.get() {
-        Some(storage) => R::cpu_storage_as_slice(storage),
+        Some(storage) => elements(storage),
         None => bail!("attention: the backward pass needs the forward pass of the same op, which has not run"),
     }
 }

@@ -11,14 +11,14 @@ use crate::real::Real;
 /// A group is one sequence: (`outer`, `inner`) are (batch, frame) for attention along space,
 /// (batch, token) along time, and (group, nothing) for the separate tensors.
 #[derive(Clone, Copy)]
-pub(super) struct View {
-    pub(super) start: usize,
-    pub(super) inner: usize,
-    pub(super) outer_stride: usize,
-    pub(super) inner_stride: usize,
-    pub(super) row_stride: usize,
-    pub(super) head_stride: usize,
-    pub(super) dim_stride: usize,
+pub(crate) struct View {
+    pub(crate) start: usize,
+    pub(crate) inner: usize,
+    pub(crate) outer_stride: usize,
+    pub(crate) inner_stride: usize,
+    pub(crate) row_stride: usize,
+    pub(crate) head_stride: usize,
+    pub(crate) dim_stride: usize,
 }
 
 impl View {

@@ -8,26 +8,26 @@ const STRIP_VALUES: usize = 64 * 1024;
 
 /// A convolution `[B, C, H, W]` → `[B, O, Ho, Wo]`, checked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Geometry {
-    pub(super) batch: usize,
-    pub(super) groups: usize,
+pub(crate) struct Geometry {
+    pub(crate) batch: usize,
+    pub(crate) groups: usize,
     /// Input channels of a group.
-    pub(super) inputs: usize,
+    pub(crate) inputs: usize,
     /// Output channels of a group.
-    pub(super) outputs: usize,
+    pub(crate) outputs: usize,
     /// H, W.
-    pub(super) image: [usize; 2],
+    pub(crate) image: [usize; 2],
     /// Ho, Wo.
-    pub(super) result: [usize; 2],
+    pub(crate) result: [usize; 2],
     /// Of the kernel.
-    pub(super) kernel: [usize; 2],
-    pub(super) stride: usize,
-    pub(super) padding: usize,
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: usize,
+    pub(crate) padding: usize,
 }
 
 impl Geometry {
     /// Weights of one output channel.
-    pub(super) fn taps(&self) -> usize {
+    pub(crate) fn taps(&self) -> usize {
         self.inputs * self.kernel[0] * self.kernel[1]
     }
 

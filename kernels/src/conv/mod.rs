@@ -21,7 +21,7 @@ use crate::by_dtype;
 use crate::error::{argument_error, shape_error};
 use crate::plumbing::{same_dtype, tensor, values, wants_gradient, with_values};
 use crate::real::Real;
-use geometry::Geometry;
+pub(crate) use geometry::Geometry;
 
 const OP: &str = "conv2d";
 
@@ -75,6 +75,10 @@ pub fn conv2d(
             return Err(shape_error(OP, "bias", format!("[{outputs}]"), bias.shape()));
         }
         same_dtype(OP, x.dtype(), "bias", bias.dtype())?;
+    }
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return crate::cuda::ops::conv2d(geometry, x, weight, bias);
     }
     affine::apply(Conv2d { geometry }, x, Some(weight), bias)
 }
