@@ -1,6 +1,7 @@
 // The fibers of `shim.h`.
 #include "shim.h"
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <vector>
@@ -14,8 +15,11 @@ const unsigned WARP_THREADS = 32;
 
 enum State { Ready, AtBarrier, AtWarpBarrier, Done };
 
+// Entered once through its ucontext; from then on switched by jumps, which make no system calls.
 struct Fiber {
     ucontext_t context;
+    jmp_buf at;
+    bool entered;
     State state;
     float offered;
 };
@@ -26,22 +30,38 @@ struct Block {
     std::vector<Fiber> fibers;
     std::vector<char> stacks;
     std::vector<float> shared;
-    ucontext_t scheduler;
+    jmp_buf scheduler;
     unsigned running;
+    // The round until which each warp stands still, so that others run ahead of it.
+    std::vector<unsigned> stalled;
 };
+
+// One warp in so many stands still from a round on, for up to 2, 4, .. or 2 to this power rounds. The longest is
+// longer than what a warp does between two barriers (8 rows of attention's softmax: 160 rounds).
+const unsigned STALL_ONE_IN = 16, STALL_POWER = 9;
 
 thread_local Block* block = nullptr;
 
 void enter() {
     (*block->thread)();
     block->fibers[block->running].state = Done;
-    // uc_link goes back to the scheduler.
+    _longjmp(block->scheduler, 1);
+}
+
+void resume(unsigned fiber) {
+    Fiber& next = block->fibers[fiber];
+    block->running = fiber;
+    thread_index.x = fiber;
+    if (_setjmp(block->scheduler)) return;
+    if (next.entered) _longjmp(next.at, 1);
+    next.entered = true;
+    setcontext(&next.context);
 }
 
 void wait(State state) {
     Fiber& fiber = block->fibers[block->running];
     fiber.state = state;
-    swapcontext(&fiber.context, &block->scheduler);
+    if (!_setjmp(fiber.at)) _longjmp(block->scheduler, 1);
 }
 
 bool left_out(const char* file, int line) {
@@ -83,26 +103,33 @@ bool run_block(std::vector<unsigned>& order, uint64_t& random) {
     for (unsigned i = 0; i < fibers.size(); i++) {
         Fiber& fiber = fibers[i];
         fiber.state = Ready;
+        fiber.entered = false;
         getcontext(&fiber.context);
         fiber.context.uc_stack.ss_sp = &block->stacks[i * STACK_BYTES];
         fiber.context.uc_stack.ss_size = STACK_BYTES;
-        fiber.context.uc_link = &block->scheduler;
+        fiber.context.uc_link = nullptr;
         makecontext(&fiber.context, enter, 0);
     }
-    for (;;) {
+    auto& stalled = block->stalled;
+    stalled.assign(fibers.size() / WARP_THREADS, 0);
+    for (unsigned round = 1;; round++) {
         for (size_t i = order.size() - 1; i > 0; i--) std::swap(order[i], order[next_random(random) % (i + 1)]);
-        bool ran = false, done = true;
+        for (unsigned& until : stalled)
+            if (next_random(random) % STALL_ONE_IN == 0) until = round + next_random(random) % (2u << next_random(random) % STALL_POWER);
+        bool ran = false, done = true, waiting = false;
         for (unsigned i : order) {
-            if (fibers[i].state == Ready) {
+            if (fibers[i].state == Ready && stalled[i / WARP_THREADS] > round) {
+                waiting = true;
+            } else if (fibers[i].state == Ready) {
                 ran = true;
-                block->running = i;
-                thread_index.x = i;
-                swapcontext(&block->scheduler, &fibers[i].context);
+                resume(i);
             }
             done = done && fibers[i].state == Done;
         }
         if (done) return true;
-        if (!release() && !ran) return false;
+        if (release() || ran) continue;
+        if (!waiting) return false;
+        stalled.assign(stalled.size(), 0);
     }
 }
 }  // namespace

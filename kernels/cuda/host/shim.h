@@ -1,6 +1,6 @@
 // Just enough of CUDA to run the kernels on a CPU: one fiber for each thread of a block, blocks one after the other.
 //
-// Fibers run in a random order that a seed decides, each until it waits. Shared memory is NaN when a block begins.
+// Fibers run in a random order that a seed decides, each until it waits, and some warps far ahead of others. Shared memory is NaN when a block begins.
 // A barrier, named by its file and line, can be left out on purpose: a test shows that its loss is noticed.
 #pragma once
 

@@ -10,7 +10,7 @@ use crate::real::Real;
 ///
 /// A group is one sequence: (`outer`, `inner`) are (batch, frame) for attention along space,
 /// (batch, token) along time, and (group, nothing) for the separate tensors.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct View {
     pub(crate) start: usize,
     pub(crate) inner: usize,

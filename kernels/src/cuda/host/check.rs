@@ -14,7 +14,7 @@ const BF16_TOLERANCE: f32 = 1.0 / 128.0;
 /// Orders of threads that are tried.
 const SEEDS: u32 = 4;
 /// Orders among which the loss of a barrier must show.
-const SEEDS_WITHOUT: u32 = 12;
+const SEEDS_WITHOUT: u32 = 24;
 
 pub(super) const FLOATS: [Float; 2] = [Float::F32, Float::Bf16];
 
@@ -73,7 +73,8 @@ pub(super) fn assert_close(float: Float, found: &[f32], expected: &[f32], what: 
 }
 
 /// Runs plans that return all that they compute. The order of threads must change no bit of it, and the loss of any
-/// barrier of the module's file, or of `common.cuh` where the plans come by it, must change some or leave threads waiting.
+/// barrier of the module's file must change some or leave threads waiting. Those of `common.cuh` count for norms, which
+/// use its scratch memory again and again; a kernel with one sum of a block has no need of the second.
 pub(super) fn assert_sound(module: Module, plans: impl Fn(&Host) -> Result<Vec<Memory>>) {
     let run = |host: &Host| -> Result<Vec<Vec<u32>>> {
         let results = plans(host)?;
@@ -84,8 +85,9 @@ pub(super) fn assert_sound(module: Module, plans: impl Fn(&Host) -> Result<Vec<M
         let other = run(&Host { seed, ..Host::default() }).unwrap();
         assert!(other == reference, "{module:?}: another order of threads (seed {seed}) gives other bits");
     }
+    let common = (module == Module::Norm).then_some("common.cuh");
     let own = [".cu", ".cuh"].map(|ending| module.name().to_owned() + ending);
-    for (file, line) in own.iter().map(String::as_str).chain(["common.cuh"]).flat_map(barriers) {
+    for (file, line) in own.iter().map(String::as_str).chain(common).flat_map(barriers) {
         let mut met = false;
         let caught = (0..SEEDS_WITHOUT).any(|seed| {
             let host = Host { seed, without: Some((file.clone(), line)), ..Host::default() };
@@ -93,8 +95,8 @@ pub(super) fn assert_sound(module: Module, plans: impl Fn(&Host) -> Result<Vec<M
             met |= host.left_out.get() > 0;
             changed
         });
-        assert!(met || !own.contains(&file), "{file}:{line}: no plan of this test comes by this barrier");
-        assert!(caught || !met, "{file}:{line}: nothing changes without this barrier");
+        assert!(met, "{file}:{line}: no plan of this test comes by this barrier");
+        assert!(caught, "{file}:{line}: nothing changes without this barrier");
     }
 }
 
