@@ -36,9 +36,8 @@ struct Block {
     std::vector<unsigned> stalled;
 };
 
-// One warp in so many stands still from a round on, for up to 2, 4, .. or 2 to this power rounds. The longest is
-// longer than what a warp does between two barriers (8 rows of attention's softmax: 160 rounds).
-const unsigned STALL_ONE_IN = 16, STALL_POWER = 9;
+// In one round of so many, if no warp stands still, one does: for up to so many rounds, or until no other can go on.
+const unsigned STALL_ONE_IN = 4, STALL_ROUNDS = 32, FOREVER = ~0u;
 
 thread_local Block* block = nullptr;
 
@@ -114,8 +113,10 @@ bool run_block(std::vector<unsigned>& order, uint64_t& random) {
     stalled.assign(fibers.size() / WARP_THREADS, 0);
     for (unsigned round = 1;; round++) {
         for (size_t i = order.size() - 1; i > 0; i--) std::swap(order[i], order[next_random(random) % (i + 1)]);
-        for (unsigned& until : stalled)
-            if (next_random(random) % STALL_ONE_IN == 0) until = round + next_random(random) % (2u << next_random(random) % STALL_POWER);
+        if (*std::max_element(stalled.begin(), stalled.end()) <= round && next_random(random) % STALL_ONE_IN == 0) {
+            unsigned& until = stalled[next_random(random) % stalled.size()];
+            until = next_random(random) % 2 ? FOREVER : round + next_random(random) % STALL_ROUNDS;
+        }
         bool ran = false, done = true, waiting = false;
         for (unsigned i : order) {
             if (fibers[i].state == Ready && stalled[i / WARP_THREADS] > round) {
