@@ -2,7 +2,7 @@
 //!
 //! A *plan* ([`norm`], [`reduce`] and so on) launches the kernels of an operation on a [`Machine`]. There are two:
 //! the GPU, through candle's device (`device`, feature `cuda`), and for the tests the CPU, which runs the same
-//! `.cu` files compiled as C++ (`host`). So the tests cover the kernels' arithmetic, their barriers, the sizes of
+//! `.cu` files compiled as C++ (`tests`). So the tests cover the kernels' arithmetic, their barriers, the sizes of
 //! grids and scratch memory, and the order of launches. What they don't cover is the driver's side of a
 //! launch, and speed: **none of this has run on a GPU yet** (see `kernels/CUDA.md`).
 //!
@@ -21,12 +21,12 @@ pub(crate) mod reduce;
 
 #[cfg(feature = "cuda")]
 pub(crate) mod device;
-#[cfg(test)]
-mod host;
 #[cfg(feature = "cuda")]
 pub(crate) mod ops;
 #[cfg(feature = "cuda")]
 mod optimiser;
+#[cfg(test)]
+mod tests;
 
 #[cfg(feature = "cuda")]
 pub use optimiser::CudaAdamW;

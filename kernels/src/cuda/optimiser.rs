@@ -109,7 +109,7 @@ impl CudaAdamW {
         self.step += 1;
         for (slot, gradient) in self.slots.iter().zip(&given) {
             let constants = Constants::new(&self.config, self.step, learning_rate, clip_factor, slot.decay);
-            let of = |all: &Tensor| Ok(pointer(all, Float::F32)?.skip(Float::F32, slot.start));
+            let of = |all: &Tensor| -> Result<Pointer> { Ok(pointer(all, Float::F32)?.skip(Float::F32, slot.start)) };
             let maybe = |all: Option<&Tensor>| all.map_or(Ok(Pointer::NULL), of);
             let parameter = Parameter {
                 value: pointer(&slot.var, self.float)?,

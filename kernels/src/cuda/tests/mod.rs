@@ -4,6 +4,8 @@
 //! Every test runs its plans under several orders of the threads, which must not change a bit, and once without
 //! each barrier of its file, which must not go unnoticed. Memory lies between guards that are looked at.
 
+#![allow(clippy::unwrap_used)]
+
 mod activation;
 mod adamw;
 mod attention;
@@ -46,12 +48,13 @@ impl Memory {
     pub(super) fn of(float: Float, values: &[f32]) -> Self {
         let memory = Self::new(float, values.len());
         for (i, value) in values.iter().enumerate() {
-            match float {
-                // SAFETY: both lie within `len` values of their type, and nobody else has the memory yet.
-                Float::F32 => unsafe { memory.start().cast::<f32>().add(i).write(*value) },
-                Float::Bf16 => unsafe {
-                    memory.start().cast::<half::bf16>().add(i).write(half::bf16::from_f32(*value))
-                },
+            let start = memory.start();
+            // SAFETY: the value lies within `len` values of its type, and nobody else has the memory yet.
+            unsafe {
+                match float {
+                    Float::F32 => start.cast::<f32>().add(i).write(*value),
+                    Float::Bf16 => start.cast::<half::bf16>().add(i).write(half::bf16::from_f32(*value)),
+                }
             }
         }
         memory
