@@ -14,4 +14,5 @@ mod math;
 mod memory;
 mod norm;
 mod optim;
+mod query_loss;
 mod reduce;
