@@ -8,6 +8,10 @@ mod gather;
 mod html;
 mod page;
 
+pub use chart::{Line, TimeAxis, chart};
+pub use html::{data_uri, escape};
+pub use page::plain as plain_page;
+
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;

@@ -118,6 +118,14 @@ pub fn page(title: &str, datasets: &[DatasetShown]) -> String {
     )
 }
 
+/// A page with the style of the reports around `body`.
+pub fn plain(title: &str, body: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{}</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n",
+        escape(title)
+    )
+}
+
 fn contents(datasets: &[DatasetShown]) -> String {
     if datasets.len() < 2 {
         return String::new();
