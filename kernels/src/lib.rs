@@ -40,6 +40,7 @@ pub mod plumbing;
 pub mod real;
 pub mod reduce;
 mod scratch;
+pub mod warp;
 
 pub use activation::{Activation, bias_activation, gelu, gelu_tanh, silu, swiglu};
 pub use attention::{Axis, Mask, Rope, attention, attention_packed};
@@ -51,3 +52,4 @@ pub use linear::{gated_mlp, linear};
 pub use norm::{gated_residual, layer_norm, layer_norm_modulated, rms_norm};
 pub use optim::{AdamW, AdamWConfig, AdamWState, StepReport};
 pub use reduce::{mean, mean_all, mse, sum, sum_all, weighted_mse};
+pub use warp::warp;

@@ -15,3 +15,4 @@ mod memory;
 mod norm;
 mod optim;
 mod reduce;
+mod warp;
