@@ -6,6 +6,7 @@
 
 mod activation;
 mod attention;
+mod carry;
 mod check;
 mod conv;
 mod group_norm;
