@@ -23,6 +23,7 @@ pub mod activation;
 mod affine;
 pub mod attention;
 pub mod buffer;
+pub mod carry;
 pub mod conv;
 pub mod embedding;
 pub mod error;
@@ -45,6 +46,7 @@ pub mod warp;
 
 pub use activation::{Activation, bias_activation, gelu, gelu_tanh, silu, swiglu};
 pub use attention::{Axis, Mask, Rope, attention, attention_packed};
+pub use carry::carry;
 pub use conv::conv2d;
 pub use embedding::embedding;
 pub use error::KernelError;

@@ -6,6 +6,7 @@
 
 mod activation;
 mod attention;
+mod carry;
 mod check;
 mod conv;
 mod group_norm;
@@ -16,3 +17,4 @@ mod norm;
 mod optim;
 mod query_loss;
 mod reduce;
+mod warp;
