@@ -45,7 +45,6 @@ pub(crate) fn write(checkpoint: &Checkpoint, outcome: &Outcome) -> Result<()> {
         outcome.step, plan.config.batch, plan.config.accumulate, plan.config.window, plan.seed
     ));
     line(format!("| held out | {} episodes |", plan.held_out.len()));
-    line(format!("| training loss | {:.5} |", outcome.loss));
     if let Some(score) = &outcome.score {
         line("\n## On held-out episodes\n".to_owned());
         line("PSNR in dB, 4 denoising steps, no G-buffer; moving pixels change by more than 12 of 255.\n".to_owned());

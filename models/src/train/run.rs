@@ -201,7 +201,11 @@ pub fn run(
         logs.write(losses.step, &row)?;
         watch.stepped(&Progress { losses, mean_loss: mean, steps: trainer.plan().steps, secs });
     }
-    let outcome = Outcome { step: trainer.steps(), steps: trainer.plan().steps, loss: mean, score };
+    let mut outcome = Outcome { step: trainer.steps(), steps: trainer.plan().steps, loss: mean, score };
+    if outcome.finished() && outcome.score.is_none() && let Some(validation) = &validation {
+        // Killed between the last save and here.
+        outcome.score = Some(trainer.with_average(|model| validation.score(model, episodes, None))?);
+    }
     card::write(checkpoint, &outcome)?;
     Ok(outcome)
 }
