@@ -9,8 +9,9 @@
 //!
 //! Data is a protobuf message `Event` (`tensorflow/core/util/event.proto`): `wall_time` 1 double, `step` 2 int64,
 //! `file_version` 3 string, `summary` 5, `session_log` 7. A `Summary` has values 1; a `Value` has `tag` 1 string and
-//! `simple_value` 2 float. `SessionLog` has `status` 1, where START is 1: a reader of version 2 then forgets what it has
-//! read of that step and later ones.
+//! `simple_value` 2 float. `SessionLog` has `status` 1, where START is 1: a reader of version 2 then forgets what it
+//! has read of that step and later ones. TensorBoard heeds only the second START of a run and those after it, so that
+//! the first file of a run has one too.
 //!
 //! Values are f32, the only type that `simple_value` has.
 
@@ -47,14 +48,12 @@ impl EventFile {
         let mut version = event(now_secs(), 0);
         put_bytes(&mut version, 3, b"brain.Event:2");
         events.append(&version)?;
-        if let Some(step) = resume_from {
-            let mut start = event(now_secs(), step + 1);
-            let mut session = Vec::new();
-            put_key(&mut session, 1, VARINT);
-            put_varint(&mut session, START);
-            put_bytes(&mut start, 7, &session);
-            events.append(&start)?;
-        }
+        let mut start = event(now_secs(), resume_from.map_or(0, |step| step.saturating_add(1)));
+        let mut session = Vec::new();
+        put_key(&mut session, 1, VARINT);
+        put_varint(&mut session, START);
+        put_bytes(&mut start, 7, &session);
+        events.append(&start)?;
         Ok(events)
     }
 

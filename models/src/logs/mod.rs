@@ -6,10 +6,10 @@
 //! events.out.tfevents.0000000001.worldloom  one per start of the run
 //! ```
 //!
-//! A run that is killed and goes on from a checkpoint of step `s` opens its logs with `resume_from: Some(s)`: rows after
-//! `s` are cut from both tables, a line that the kill left half-written with them, and a new event file tells
-//! TensorBoard to forget what the old ones say after `s`. The two tables then hold, to the byte, what an undisturbed run
-//! writes. They therefore have no time of day: that is in the event files only, whose bytes no run repeats.
+//! A run that is killed and goes on from a checkpoint of step `s` opens its logs with `resume_from: Some(s)`: rows
+//! after `s` are cut from both tables, a line that the kill left half-written with them, and a new event file tells
+//! TensorBoard to forget what the old ones say after `s`. The two tables then hold, to the byte, what an undisturbed
+//! run writes. They therefore have no time of day: that is in the event files only, whose bytes no run repeats.
 //!
 //! Numbers are written with the fewest digits that read back as the same f64. What is not finite is `NaN`, `inf` or
 //! `-inf` in the CSV, `null` in the JSONL (JSON has no word for it), and itself in the event file, which holds f32.
@@ -70,7 +70,7 @@ impl Logs {
     ///
     /// # Errors
     /// [`Error::Logs`] if the step is not greater or a value has a name that is no column or given twice: nothing is
-    /// written then. [`Error::Io`] if a file cannot be written.
+    /// written then. [`Error::Io`] if a file cannot be written: a part of the row may be, so open the logs again.
     pub fn write(&mut self, step: u64, values: &[(&str, f64)]) -> Result<()> {
         let problem = |problem: String| Error::Logs { path: self.dir.clone(), problem };
         if let Some(last) = self.last_step.filter(|&last| step <= last) {
@@ -89,7 +89,8 @@ impl Logs {
         for (name, cell) in self.columns.iter().zip(&cells) {
             csv.push(',');
             if let Some(value) = cell {
-                // `{:?}` is the shortest text that reads back as the same number, with an exponent where that is shorter.
+                // `{:?}` is the shortest text that reads back as the same number, with an exponent where that is
+                // shorter.
                 let _ = write!(csv, "{value:?}");
                 let _ = match value.is_finite() {
                     true => write!(jsonl, ",\"{name}\":{value:?}"),

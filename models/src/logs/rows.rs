@@ -15,8 +15,8 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Makes the file of `header` alone, or cuts the one that is there after `resume_from`; also returns the step of the
-    /// last row. `step_of` reads a row's step, or says that it is no row.
+    /// Makes the file of `header` alone, or cuts the one that is there after `resume_from`; also returns the step of
+    /// the last row. `step_of` reads a row's step, or says that it is no row.
     pub(super) fn open(
         path: PathBuf,
         header: &str,

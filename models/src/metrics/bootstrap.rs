@@ -1,12 +1,12 @@
 //! How sure a number is: the percentile interval of the bootstrap.
 //!
-//! The statistic is taken again on sets of as many samples, drawn with replacement; the interval of level 1 − α is from the
-//! α/2 to the 1 − α/2 quantile of those values (Efron and Tibshirani 1993, §13.3), between two values by the line through
-//! them. Samples must be independent: resample episodes or clips, not frames. To compare two models on the same clips
-//! resample the clips, and take the difference as the statistic.
+//! The statistic is taken again on sets of as many samples, drawn with replacement; the interval of level 1 − α is from
+//! the α/2 to the 1 − α/2 quantile of those values (Efron and Tibshirani 1993, §13.3), between two values by the line
+//! through them. Samples must be independent: resample episodes or clips, not frames. To compare two models on the same
+//! clips resample the clips, and take the difference as the statistic.
 //!
-//! With few samples (below 20 or so) the interval is too short, and for a distance that has a bias (Fréchet's) it is off to
-//! one side, since a resampled set repeats itself.
+//! With few samples (below 20 or so) the interval is too short, and for a distance that has a bias (Fréchet's) it is
+//! off to one side, since a resampled set repeats itself.
 
 use worldloom_engine::stream::Stream;
 
@@ -26,8 +26,8 @@ pub struct Interval {
     pub undefined: usize,
 }
 
-/// Interval of `statistic`, a function of which of the `count` samples to take (indices, with repetition; `None` where it
-/// has no value), of level such as 0.95. Resample r draws from the stream of `seed` and r alone.
+/// Interval of `statistic`, a function of which of the `count` samples to take (indices, with repetition; `None` where
+/// it has no value), of level such as 0.95. Resample r draws from the stream of `seed` and r alone.
 ///
 /// # Errors
 /// [`Error::Metric`](crate::Error::Metric) of no samples or resamples, a level not between 0 and 1, or a statistic that has

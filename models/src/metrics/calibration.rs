@@ -7,9 +7,9 @@
 //! ECE = Σ_b n_b / N · | mean outcome of b − mean probability of b |
 //! ```
 //!
-//! Predictions are sorted and cut into bins whose sizes differ by one at most. Among equal predictions each has their mean
-//! outcome, so that the order in which they were given is nothing to the answer. The error of a perfect forecaster is not
-//! 0 with few samples: some √(p (1 − p) / n_b) a bin. Compare at equal bins and numbers, and bootstrap.
+//! Predictions are sorted and cut into bins whose sizes differ by one at most. Among equal predictions each has their
+//! mean outcome, so that the order in which they were given is nothing to the answer. The error of a perfect forecaster
+//! is not 0 with few samples: some √(p (1 − p) / n_b) a bin. Compare at equal bins and numbers, and bootstrap.
 //!
 //! **AUROC**: the chance that a positive has a higher score than a negative, ties counting half, from the sum R of the
 //! positives' ranks (Mann and Whitney 1947; Hanley and McNeil 1982):

@@ -115,8 +115,8 @@ pub struct KernelDistance {
     pub distance: f64,
     /// Standard deviation over the subsets: what papers print beside the mean.
     pub std: f64,
-    /// std / √subsets: how far the mean is from that over all subsets. Subsets share vectors, so it goes to 0 with their
-    /// number whatever the sets are: for what another set of clips would give, bootstrap the clips.
+    /// std / √subsets: how far the mean is from that over all subsets. Subsets share vectors, so it goes to 0 with
+    /// their number whatever the sets are: for what another set of clips would give, bootstrap the clips.
     pub std_error: f64,
 }
 
@@ -129,12 +129,8 @@ pub fn kernel_distance(a: &Features, b: &Features, subsets: usize, size: usize, 
         return Err(invalid(KERNEL, format!("{subsets} subsets of {size} vectors cannot be drawn from {counts:?}")));
     }
     let draw = |set: &Features, name, subset| {
-        let mut stream = Stream::new(seed, name, subset, 0);
-        let mut order: Vec<usize> = (0..set.count()).collect();
-        (0..size).for_each(|i| order.swap(i, i + stream.below((set.count() - i) as u64) as usize));
-        order.truncate(size);
-        let values = order.iter().flat_map(|&i| set.row(i)).copied().collect();
-        Features { values, dim: set.dim }
+        let order = choose(set.count(), size, &mut Stream::new(seed, name, subset, 0));
+        Features { values: order.iter().flat_map(|&i| set.row(i)).copied().collect(), dim: set.dim }
     };
     let distances: Vec<f64> = (0..subsets as u64)
         .map(|subset| mmd_squared(&draw(a, "kernel distance a", subset), &draw(b, "kernel distance b", subset)))
@@ -156,6 +152,14 @@ pub fn mmd_squared(a: &Features, b: &Features) -> Result<f64> {
     let value = within(a) / (m * (m - 1.0)) + within(b) / (n * (n - 1.0)) - 2.0 * across / (m * n);
     check_finite(KERNEL, &[value])?;
     Ok(value)
+}
+
+/// `size` of the numbers below `count`, none twice, every choice as likely as any other (Fisher and Yates).
+fn choose(count: usize, size: usize, stream: &mut Stream) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    (0..size).for_each(|i| order.swap(i, i + stream.below((count - i) as u64) as usize));
+    order.truncate(size);
+    order
 }
 
 fn kernel(x: &[f64], y: &[f64]) -> f64 {

@@ -1,7 +1,7 @@
 //! When episodes end: predicted ends beside true ones.
 //!
-//! An episode's end is a frame, or none if it goes on past the last. A predicted end is *right* if the episode ends and the
-//! two are at most `tolerance` frames apart.
+//! An episode's end is a frame, or none if it goes on past the last. A predicted end is *right* if the episode ends and
+//! the two are at most `tolerance` frames apart.
 //!
 //! ```text
 //! precision = right / predicted ends      recall = right / true ends

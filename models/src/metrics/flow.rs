@@ -7,24 +7,28 @@
 //!         [ Ix Iy   Iy² ]                                    [ Iy ]
 //! ```
 //!
-//! (Lucas and Kanade 1981; Bouguet 2001, "Pyramidal implementation of the affine Lucas Kanade feature tracker", of whose
-//! affine part nothing is used.) Exactly:
+//! (Lucas and Kanade 1981; Bouguet 2001, "Pyramidal implementation of the affine Lucas Kanade feature tracker", of
+//! whose affine part nothing is used.) Exactly:
 //!
 //! - *Pyramid*: means of 2 × 2 pixels (an odd last row or column is left out), at most [`LEVELS`] levels, none whose
 //!   shorter side is below [`LEAST_SIDE`].
 //! - *Points*: x and y are 2, 6, 10, …: every [`STRIDE`] pixels.
-//! - *Window w*: 7 × 7 pixels of the level. Values between pixels are bilinear, beyond the border those of the border.
-//! - *Gradients*: central differences of I.
-//! - *Iterations*: until a step is below 0.03 pixels, at most [`ITERATIONS`] at each level. A level whose v becomes longer
-//!   than the window's side, or whose G / 49 has an eigenvalue below [`LEAST_TEXTURE`], adds nothing.
-//! - *No flow*: a point whose G at the finest level fails that test has none (an edge shows its motion in one direction
-//!   only). A flow that leaves a larger squared difference over the window than standing still does is set to 0.
+//! - *Window w*: 7 × 7 pixels of the level, bilinear between pixels. Those outside the frame, and those that v takes
+//!   outside, are left out of all sums; with fewer than [`LEAST_PIXELS`] left there is no solution.
+//! - *Gradients*: central differences of I, one-sided at the border.
+//! - *Iterations*: until a step is below 0.03 pixels, at most [`ITERATIONS`] at each level.
+//! - *No solution* at a level: too few pixels, v longer than the window's side, or an eigenvalue of G divided by the
+//!   number of pixels below [`LEAST_TEXTURE`] (along an edge motion cannot be seen). At a coarser level v is 0 then; at
+//!   the finest the point has no flow, which is so for what leaves the frame.
+//! - A flow with a larger mean squared difference over the window than standing still has is set to 0.
 //!
 //! It follows shifts of some 10 pixels a frame with three levels, takes no account of what is covered or uncovered, and
 //! is meant for comparing clips, not for measuring single motions. Sums are taken in a fixed order and only exactly
 //! rounded operations are used, so that results are the same on every machine.
 
 use super::clip::Clip;
+use super::invalid;
+use crate::error::Result;
 
 /// Pixels from one point to the next.
 pub const STRIDE: usize = 4;
@@ -34,7 +38,10 @@ pub const LEVELS: usize = 3;
 pub const LEAST_SIDE: usize = 16;
 /// Steps at each level, at most.
 pub const ITERATIONS: usize = 5;
-/// Least eigenvalue of the mean of ∇I ∇Iᵀ over the window, in (steps of luma per pixel)²: above what noise of one step has.
+/// Pixels that a solution rests on, at least: more than half of the window.
+pub const LEAST_PIXELS: usize = 25;
+/// Least eigenvalue of the mean of ∇I ∇Iᵀ over the window, in (steps of luma per pixel)²: above what noise of one step
+/// has.
 pub const LEAST_TEXTURE: f64 = 1.0;
 
 /// Pixels on each side of a window's centre.
@@ -49,8 +56,29 @@ pub fn points(height: usize, width: usize) -> impl Iterator<Item = [usize; 2]> {
     along(height).flat_map(move |y| along(width).map(move |x| [x, y]))
 }
 
-/// A frame, prepared.
-pub struct Pyramid(Vec<Level>);
+/// Flow of every point of a clip's frame `t` to the next: (right, down) in pixels.
+///
+/// # Errors
+/// [`Error::Metric`](crate::Error::Metric) if there is no next frame or the frames are below 16 × 16 pixels.
+pub fn flow(clip: &Clip, t: usize) -> Result<Vec<Option<[f64; 2]>>> {
+    check_size("flow", clip)?;
+    if t.saturating_add(1) >= clip.frames() {
+        return Err(invalid("flow", format!("frame {t} of {} has none after it", clip.frames())));
+    }
+    Ok(Pyramid::new(clip, t).flow_to(&Pyramid::new(clip, t + 1)))
+}
+
+/// Refuses frames that are too small.
+pub(super) fn check_size(what: &'static str, clip: &Clip) -> Result<()> {
+    let (height, width) = (clip.height(), clip.width());
+    match height.min(width) >= LEAST_SIDE {
+        true => Ok(()),
+        false => Err(invalid(what, format!("{height} × {width} pixels are below {LEAST_SIDE} × {LEAST_SIDE}"))),
+    }
+}
+
+/// A frame of at least [`LEAST_SIDE`] pixels each way, prepared.
+pub(super) struct Pyramid(Vec<Level>);
 
 struct Level {
     image: Image,
@@ -60,7 +88,7 @@ struct Level {
 
 impl Pyramid {
     /// Of frame `t`.
-    pub fn new(clip: &Clip, t: usize) -> Self {
+    pub(super) fn new(clip: &Clip, t: usize) -> Self {
         let mut image = Image { values: clip.luma(t), height: clip.height(), width: clip.width() };
         let mut levels = Vec::new();
         loop {
@@ -74,74 +102,73 @@ impl Pyramid {
         }
     }
 
-    /// Flow of every point from this frame to `next`, which has the same size: (right, down) in pixels.
-    pub fn flow_to(&self, next: &Self) -> Vec<Option<[f64; 2]>> {
+    /// Flow of every point from this frame to `next`, which has the same size.
+    pub(super) fn flow_to(&self, next: &Self) -> Vec<Option<[f64; 2]>> {
         let Image { height, width, .. } = self.0[0].image;
         points(height, width).map(|point| self.track(next, point)).collect()
     }
 
     fn track(&self, next: &Self, [x, y]: [usize; 2]) -> Option<[f64; 2]> {
-        let mut flow = [0.0; 2];
-        for (depth, level) in self.0.iter().enumerate().rev() {
-            let scale = (1u32 << depth) as f64;
-            // Pixel i of a level covers pixels scale·i … scale·(i + 1) − 1: its centre is half of them on.
-            let at = [(x as f64 + 0.5) / scale - 0.5, (y as f64 + 0.5) / scale - 0.5];
-            let window = Window::new(level, at);
-            let target = &next.0[depth].image;
-            let inverse = window.inverse();
-            if let Some(inverse) = inverse
-                && let Some(shift) = window.refine(&inverse, target, flow)
-            {
-                flow = [flow[0] + shift[0], flow[1] + shift[1]];
-            }
-            if depth > 0 {
-                flow = [2.0 * flow[0], 2.0 * flow[1]];
-                continue;
-            }
-            inverse?;
-            if window.error(target, flow) > window.error(target, [0.0; 2]) {
-                flow = [0.0; 2];
-            }
+        let mut guess = [0.0; 2];
+        for (depth, level) in self.0.iter().enumerate().skip(1).rev() {
+            let shift = Window::new(level, [x, y], depth).solve(&next.0[depth].image, guess).unwrap_or_default();
+            guess = [2.0 * (guess[0] + shift[0]), 2.0 * (guess[1] + shift[1])];
         }
-        Some(flow)
+        let (window, target) = (Window::new(&self.0[0], [x, y], 0), &next.0[0].image);
+        let shift = window.solve(target, guess)?;
+        let flow = [guess[0] + shift[0], guess[1] + shift[1]];
+        let still = window.error(target, [0.0; 2]) < window.error(target, flow);
+        Some(if still { [0.0; 2] } else { flow })
     }
 }
 
-/// A window's values and gradients in the first frame.
-struct Window {
-    corner: [f64; 2],
-    values: [f64; SIDE * SIDE],
-    dx: [f64; SIDE * SIDE],
-    dy: [f64; SIDE * SIDE],
+/// A pixel of a window, with its value and gradient in the first frame.
+#[derive(Clone, Copy)]
+struct Pixel {
+    at: [f64; 2],
+    value: f64,
+    dx: f64,
+    dy: f64,
 }
+
+/// The pixels around a point that are in the frame.
+struct Window(Vec<Pixel>);
 
 impl Window {
-    fn new(level: &Level, at: [f64; 2]) -> Self {
-        let corner = [at[0] - RADIUS as f64, at[1] - RADIUS as f64];
-        let of = |image: &Image| std::array::from_fn(|i| image.sample(place(corner, i)));
-        Self { corner, values: of(&level.image), dx: of(&level.dx), dy: of(&level.dy) }
+    /// Around the pixel (x, y) of the finest level, in the level `depth` above it.
+    fn new(level: &Level, [x, y]: [usize; 2], depth: usize) -> Self {
+        // Pixel i of a level covers pixels scale·i … scale·(i + 1) − 1: its centre is half of them on.
+        let scale = f64::from(1u32 << depth);
+        let corner = [x, y].map(|at| (at as f64 + 0.5) / scale - 0.5 - RADIUS as f64);
+        let places = (0..SIDE * SIDE).map(|i| [corner[0] + (i % SIDE) as f64, corner[1] + (i / SIDE) as f64]);
+        let pixel = |at| {
+            let (value, dx, dy) = (level.image.sample(at)?, level.dx.sample(at)?, level.dy.sample(at)?);
+            Some(Pixel { at, value, dx, dy })
+        };
+        Self(places.filter_map(pixel).collect())
     }
 
-    /// G⁻¹ as (xx, xy, yy), if there is texture in every direction.
-    fn inverse(&self) -> Option<[f64; 3]> {
-        let dot = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
-        let (xx, xy, yy) = (dot(&self.dx, &self.dx), dot(&self.dx, &self.dy), dot(&self.dy, &self.dy));
-        let least = (xx + yy - ((xx - yy) * (xx - yy) + 4.0 * xy * xy).sqrt()) / 2.0;
-        let determinant = xx * yy - xy * xy;
-        (least >= LEAST_TEXTURE * (SIDE * SIDE) as f64).then(|| [yy / determinant, -xy / determinant, xx / determinant])
-    }
-
-    /// v beyond `guess`, unless it goes astray.
-    fn refine(&self, inverse: &[f64; 3], target: &Image, guess: [f64; 2]) -> Option<[f64; 2]> {
+    /// v beyond `guess`, if there is a solution.
+    fn solve(&self, target: &Image, guess: [f64; 2]) -> Option<[f64; 2]> {
         let mut shift = [0.0; 2];
         for _ in 0..ITERATIONS {
-            let (mut bx, mut by) = (0.0, 0.0);
-            for i in 0..SIDE * SIDE {
-                let difference = self.difference(target, [guess[0] + shift[0], guess[1] + shift[1]], i);
-                bx += difference * self.dx[i];
-                by += difference * self.dy[i];
+            let (mut count, mut xx, mut xy, mut yy, mut bx, mut by) = (0, 0.0, 0.0, 0.0, 0.0, 0.0);
+            for (Pixel { dx, dy, .. }, difference) in
+                self.differences(target, [guess[0] + shift[0], guess[1] + shift[1]])
+            {
+                count += 1;
+                xx += dx * dx;
+                xy += dx * dy;
+                yy += dy * dy;
+                bx += difference * dx;
+                by += difference * dy;
             }
-            let step = [inverse[0] * bx + inverse[1] * by, inverse[1] * bx + inverse[2] * by];
+            let least = (xx + yy - ((xx - yy) * (xx - yy) + 4.0 * xy * xy).sqrt()) / 2.0;
+            if count < LEAST_PIXELS || least < LEAST_TEXTURE * count as f64 {
+                return None;
+            }
+            let determinant = xx * yy - xy * xy;
+            let step = [(yy * bx - xy * by) / determinant, (xx * by - xy * bx) / determinant];
             shift = [shift[0] + step[0], shift[1] + step[1]];
             if length(shift) > SIDE as f64 {
                 return None;
@@ -153,19 +180,19 @@ impl Window {
         Some(shift)
     }
 
+    /// Mean squared difference; of no pixels, infinite.
     fn error(&self, target: &Image, flow: [f64; 2]) -> f64 {
-        (0..SIDE * SIDE).map(|i| self.difference(target, flow, i)).map(|difference| difference * difference).sum()
+        super::mean(self.differences(target, flow).map(|(_, difference)| difference * difference))
+            .unwrap_or(f64::INFINITY)
     }
 
-    fn difference(&self, target: &Image, flow: [f64; 2], i: usize) -> f64 {
-        let [x, y] = place(self.corner, i);
-        self.values[i] - target.sample([x + flow[0], y + flow[1]])
+    /// I − J of the pixels that `flow` leaves in the frame.
+    fn differences(&self, target: &Image, flow: [f64; 2]) -> impl Iterator<Item = (&Pixel, f64)> {
+        self.0.iter().filter_map(move |pixel| {
+            let moved = target.sample([pixel.at[0] + flow[0], pixel.at[1] + flow[1]])?;
+            Some((pixel, pixel.value - moved))
+        })
     }
-}
-
-/// Pixel `i` of the window at `corner`.
-fn place(corner: [f64; 2], i: usize) -> [f64; 2] {
-    [corner[0] + (i % SIDE) as f64, corner[1] + (i / SIDE) as f64]
 }
 
 /// Length of a vector, in exactly rounded operations (`hypot` differs across machines).
@@ -181,9 +208,12 @@ struct Image {
 }
 
 impl Image {
-    /// Bilinear; beyond the border, the border's.
-    fn sample(&self, [x, y]: [f64; 2]) -> f64 {
-        let (x, y) = (x.clamp(0.0, (self.width - 1) as f64), y.clamp(0.0, (self.height - 1) as f64));
+    /// Bilinear, within the frame.
+    fn sample(&self, [x, y]: [f64; 2]) -> Option<f64> {
+        let within = |at: f64, size: usize| at >= 0.0 && at <= (size - 1) as f64;
+        if !within(x, self.width) || !within(y, self.height) {
+            return None;
+        }
         let (left, top) = (x as usize, y as usize);
         let (right, bottom) = ((left + 1).min(self.width - 1), (top + 1).min(self.height - 1));
         let (along, down) = (x - left as f64, y - top as f64);
@@ -192,7 +222,7 @@ impl Image {
             a + along * (b - a)
         };
         let (above, below) = (row(top), row(bottom));
-        above + down * (below - above)
+        Some(above + down * (below - above))
     }
 
     fn half(&self) -> Self {
@@ -205,12 +235,14 @@ impl Image {
         Self { values: (0..height * width).map(mean).collect(), height, width }
     }
 
-    /// Central difference over `down` rows and `right` columns each way.
+    /// Slope along x (`right` 1) or y (`down` 1): central differences, one-sided at the border.
     fn difference(&self, down: usize, right: usize) -> Self {
-        let at = |y: usize, x: usize| self.values[y.min(self.height - 1) * self.width + x.min(self.width - 1)];
         let slope = |i: usize| {
             let (y, x) = (i / self.width, i % self.width);
-            (at(y + down, x + right) - at(y.saturating_sub(down), x.saturating_sub(right))) / 2.0
+            let (top, left) = (y.saturating_sub(down), x.saturating_sub(right));
+            let (bottom, right) = ((y + down).min(self.height - 1), (x + right).min(self.width - 1));
+            let rise = self.values[bottom * self.width + right] - self.values[top * self.width + left];
+            rise / ((bottom - top) + (right - left)) as f64
         };
         Self { values: (0..self.values.len()).map(slope).collect(), height: self.height, width: self.width }
     }
@@ -221,25 +253,25 @@ mod tests {
     use super::super::clip::samples::Video;
     use super::*;
 
-    fn flow(video: &Video) -> Vec<Option<[f64; 2]>> {
-        Pyramid::new(&video.clip(), 0).flow_to(&Pyramid::new(&video.clip(), 1))
+    fn of(video: &Video) -> Vec<Option<[f64; 2]>> {
+        flow(&video.clip(), 0).unwrap()
     }
 
     #[test]
     fn a_moving_texture_has_the_flow_it_moves_by() {
         for velocity in [[0.0, 0.0], [0.4, -0.3], [2.5, 1.0], [-6.0, 4.0]] {
             let video = Video::moving([2, 64, 64], velocity, 1);
+            let error = |flow: [f64; 2]| length([flow[0] - velocity[0], flow[1] - velocity[1]]);
             let (mut errors, mut all) = (Vec::new(), 0);
-            for (point, flow) in points(64, 64).zip(flow(&video)) {
-                // Away from the border, where what comes in was not seen before.
-                if point.iter().all(|at| (12..52).contains(at)) {
-                    all += 1;
-                    errors.extend(flow.map(|flow| length([flow[0] - velocity[0], flow[1] - velocity[1]])));
-                }
+            for (point, flow) in points(64, 64).zip(of(&video)) {
+                let stays = (0..2).all(|i| (0.0..=63.0).contains(&(point[i] as f64 + velocity[i])));
+                all += usize::from(stays);
+                errors.extend(flow.map(error));
             }
             errors.sort_by(f64::total_cmp);
-            let median = errors[errors.len() / 2];
+            let (median, most) = (errors[errors.len() / 2], errors[errors.len() * 19 / 20]);
             assert!(median < 0.05, "{velocity:?}: expected an error below 0.05 pixels, found {median}");
+            assert!(most < 0.5, "{velocity:?}: expected 19 in 20 below 0.5 pixels, found {most}");
             assert!(errors.len() * 10 > all * 8, "{velocity:?}: {} of {all} points have a flow", errors.len());
         }
     }
@@ -247,15 +279,15 @@ mod tests {
     #[test]
     fn what_has_no_texture_has_no_flow() {
         let edge = Video::new([2, 32, 32], |t, _, x, _| if x < 16 + t { 0 } else { 255 });
-        assert!(flow(&edge).iter().all(Option::is_none), "an edge moves along itself unseen");
+        assert!(of(&edge).iter().all(Option::is_none), "an edge moves along itself unseen");
         let flat = Video::new([2, 32, 32], |t, _, _, _| 100 + t as u8);
-        assert!(flow(&flat).iter().all(Option::is_none));
+        assert!(of(&flat).iter().all(Option::is_none));
     }
 
     #[test]
     fn still_frames_have_flow_zero_exactly() {
         let still = Video::moving([2, 40, 40], [0.0, 0.0], 3);
-        assert!(flow(&still).iter().flatten().all(|flow| *flow == [0.0; 2]));
+        assert!(of(&still).iter().flatten().all(|flow| *flow == [0.0; 2]));
     }
 
     #[test]
@@ -265,5 +297,27 @@ mod tests {
         assert_eq!(Pyramid::new(&video.clip(), 0).0.len(), 1);
         let video = Video::moving([1, 200, 200], [0.0; 2], 1);
         assert_eq!(Pyramid::new(&video.clip(), 0).0.len(), LEVELS);
+    }
+
+    #[test]
+    fn no_flow_explains_a_frame_worse_than_standing_still() {
+        let (a, b) = (Video::moving([1, 32, 32], [0.0; 2], 1), Video::moving([1, 32, 32], [0.0; 2], 2));
+        let (a, b) = (Pyramid::new(&a.clip(), 0), Pyramid::new(&b.clip(), 0));
+        let mut zeros = 0;
+        for (point, flow) in points(32, 32).zip(a.flow_to(&b)) {
+            let (window, target) = (Window::new(&a.0[0], point, 0), &b.0[0].image);
+            let Some(flow) = flow else { continue };
+            assert!(window.error(target, flow) <= window.error(target, [0.0; 2]), "{point:?}: {flow:?}");
+            zeros += usize::from(flow == [0.0; 2]);
+        }
+        assert!(zeros > 0, "expected the rule to be needed between two films");
+    }
+
+    #[test]
+    fn the_last_frame_and_small_frames_have_no_flow() {
+        let video = Video::moving([2, 16, 16], [0.0; 2], 1);
+        assert!(flow(&video.clip(), 1).unwrap_err().to_string().contains("none after it"));
+        let small = Video::moving([2, 15, 16], [0.0; 2], 1);
+        assert!(flow(&small.clip(), 0).unwrap_err().to_string().contains("15 × 16"));
     }
 }

@@ -7,8 +7,9 @@
 //! b = Σ (t − t̄)(v_t − v̄) / Σ (t − t̄)²    SE(b) = √( Σ r_t² / (n − 2) / Σ (t − t̄)² )    r_t = v_t − v̄ − b (t − t̄)
 //! ```
 //!
-//! (Draper and Smith, Applied Regression Analysis, 1998, chapter 1.) The error assumes residuals without correlation. Those of successive
-//! frames have some, so it is too small for one clip; over many clips, bootstrap the clips' slopes instead.
+//! (Draper and Smith, Applied Regression Analysis, 1998, chapter 1.) The error assumes residuals without correlation.
+//! Those of successive frames have some, so it is too small for one clip; over many clips, bootstrap the clips' slopes
+//! instead.
 
 use super::{check_finite, invalid};
 use crate::error::Result;

@@ -4,13 +4,14 @@
 //! - Frame against frame: [`pixels`] (MSE, PSNR, the moving part alone), [`ssim`] (structure, of frames and of their
 //!   changes), [`steadiness`] (flicker), [`sharpness`].
 //! - Over the horizon: [`horizon`] (curves over clips, drift).
-//! - Set against set, with no pairing: [`distance`] (Fréchet, kernel) between feature vectors such as those of [`motion`], which rest on [`flow`].
+//! - Set against set, with no pairing: [`distance`] (Fréchet, kernel) between feature vectors such as those of
+//!   [`motion`], which rest on [`flow`].
 //! - What is in the frames: [`objects`] (where things are, whether they last).
 //! - Predictions that are numbers: [`scores`] (errors, correlation), [`ends`], [`calibration`], [`bootstrap`].
 //!
-//! Everything is a pure function of its input in f64, and the same on any number of threads. An input that is empty, not
-//! finite or of the wrong size is an [`Error::Metric`]; a value that does not exist for a good input (the PSNR of no
-//! pixels, the sharpness beside a flat frame) is `None`, never NaN.
+//! Everything is a pure function of its input in f64, and the same on any number of threads. An input that is empty,
+//! not finite or of the wrong size is an [`Error::Metric`]; a value that does not exist for a good input (the PSNR of
+//! no pixels, the sharpness beside a flat frame) is `None`, never NaN.
 
 pub mod bootstrap;
 pub mod calibration;

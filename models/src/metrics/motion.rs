@@ -1,21 +1,24 @@
-//! How a clip moves, as a vector that needs no trained network: for [`distance`](super::distance) between sets of clips.
+//! How a clip moves, as a vector that needs no trained network: for [`distance`](super::distance) between sets of
+//! clips.
 //!
 //! A histogram of oriented optical flow (Chaudhry et al. 2009) and one of its change in time (as velocity and
-//! acceleration in Liu et al. 2024, "Fréchet video motion distance"), with the energy of the temporal difference for what
-//! flow cannot see. Exactly, with the [`flow`](super::flow) v of every grid point from each frame to the next:
+//! acceleration in Liu et al. 2024, "Fréchet video motion distance"), with the energy of the temporal difference for
+//! what flow cannot see. Exactly, with the [`flow`](super::flow) v of every grid point from each frame to the next:
 //!
 //! - *Cells*: 2 × 2; the point or pixel (x, y) is in column ⌊2 x / W⌋ and row ⌊2 y / H⌋.
-//! - *Bins*: directions d_k at k · 45°, k = 0 … 7, from right over down to left and up. A vector u puts
-//!   max(0, u·d_k)² / (2 |u|) into bin k. The eight add up to |u|: a vector counts by its length, shared smoothly between
-//!   the directions near it.
+//! - *Bins*: directions d_k at k · 45°, k = 0 … 7, from right over down to left and up. A vector u puts max(0, u·d_k)²
+//!   / (2 |u|) into bin k. The eight add up to |u|: a vector counts by its length, shared smoothly between the
+//!   directions near it.
 //! - *Velocity*, 8 numbers a cell: the sum over its points and frame pairs of v in bins, divided by how many points ×
 //!   pairs there are. A point without flow puts nothing in. In pixels a frame.
-//! - *Acceleration*, 8 numbers a cell: the same of v_{t+1} − v_t where a point has both, divided by points × (pairs − 1).
-//! - *Difference*, 1 number a cell: √(mean of (Y_{t+1} − Y_t)² over its pixels and frame pairs) / 25.5, in tenths of the
-//!   range of luma, which makes it about as large as the others.
+//! - *Acceleration*, 8 numbers a cell: the same of v_{t+1} − v_t where a point has both, divided by points × (pairs −
+//!   1).
+//! - *Difference*, 1 number a cell: √(mean of (Y_{t+1} − Y_t)² over its pixels and frame pairs) / 25.5, in tenths of
+//!   the range of luma, which makes it about as large as the others.
 //!
 //! The vector is cell after cell, row by row: [`DIM`] numbers. Clips of any length can be compared, of different sizes
-//! they should not (pixels are the unit). Everything here is fixed, since numbers of two definitions cannot be compared.
+//! they should not (pixels are the unit). Everything here is fixed, since numbers of two definitions cannot be
+//! compared.
 //!
 //! The *motion Fréchet distance* of two sets of clips is
 //! [`frechet`](super::distance::frechet)`(&features(a)?, &features(b)?, 0.0)`, their *motion kernel distance*
@@ -26,8 +29,7 @@ use rayon::prelude::*;
 
 use super::clip::{Clip, check_frames};
 use super::distance::Features;
-use super::flow::{LEAST_SIDE, Pyramid, length, points};
-use super::invalid;
+use super::flow::{Pyramid, check_size, length, points};
 use crate::error::Result;
 
 /// Cells along each side.
@@ -65,12 +67,9 @@ pub fn features(clips: &[Clip]) -> Result<Features> {
 /// # Errors
 /// [`Error::Metric`](crate::Error::Metric) if it has fewer than 3 frames or 16 × 16 pixels.
 pub fn motion(clip: &Clip) -> Result<[f64; DIM]> {
-    const WHAT: &str = "motion";
-    check_frames(WHAT, clip, 3)?;
+    check_frames("motion", clip, 3)?;
+    check_size("motion", clip)?;
     let (height, width) = (clip.height(), clip.width());
-    if height.min(width) < LEAST_SIDE {
-        return Err(invalid(WHAT, format!("{height} × {width} pixels are below {LEAST_SIDE} × {LEAST_SIDE}")));
-    }
     let cell_of = |[x, y]: [usize; 2]| y * CELLS / height * CELLS + x * CELLS / width;
     let cells: Vec<usize> = points(height, width).map(cell_of).collect();
     let mut points_in = [0.0; CELLS * CELLS];
@@ -158,6 +157,21 @@ mod tests {
             assert!((sum(velocity) - 1.5).abs() < 0.5, "expected 1.5 pixels a frame, found {velocity:?}");
             assert!(velocity[0] > 10.0 * velocity[4] && velocity[0] > 1.5 * velocity[1], "{velocity:?}");
             assert!(sum(acceleration) < 0.4 * sum(velocity), "{acceleration:?}");
+        }
+    }
+
+    #[test]
+    fn a_pan_that_gains_a_pixel_a_frame_has_an_acceleration_of_one() {
+        for (direction, bin) in [([1.0, 0.0], 0), ([0.0, 1.0], 2)] {
+            // Places 0, 1, 3, 6: velocities 1, 2, 3.
+            let video = Video::moving([7, 64, 64], direction, 2).reordered(&[0, 1, 3, 6]);
+            for cell in motion(&video.clip()).unwrap().chunks_exact(PER_CELL) {
+                let (velocity, acceleration) = (&cell[..BINS], &cell[BINS..2 * BINS]);
+                // The last of eight lines of points leaves the frame.
+                assert!((sum(velocity) - 2.0).abs() < 2.0 / 7.0, "{velocity:?}");
+                assert!((sum(acceleration) - 1.0).abs() < 1.0 / 5.0, "{acceleration:?}");
+                assert!(acceleration[bin] > 10.0 * acceleration[(bin + 4) % 8], "{acceleration:?}");
+            }
         }
     }
 

@@ -1,19 +1,19 @@
 //! Where things are, and whether they last: instance masks of a prediction beside those of the truth.
 //!
-//! A mask is an id for every pixel, `[T, H, W]`, 0 for what is no object. The same id has to mean the same object in both,
-//! as it does where a scene is drawn twice; masks that something else has found must be matched first. For the object i in
-//! frame t, with A and B its pixels in truth and prediction:
+//! A mask is an id for every pixel, `[T, H, W]`, 0 for what is no object. The same id has to mean the same object in
+//! both, as it does where a scene is drawn twice; masks that something else has found must be matched first. For the
+//! object i in frame t, with A and B its pixels in truth and prediction:
 //!
-//! - it is *visible* if |A| ≥ `truth_pixels`, and *found* if |B| ≥ `prediction_pixels` (fewer, as a rule, so that a thing
-//!   does not count as lost for one pixel);
+//! - it is *visible* if |A| ≥ `truth_pixels`, and *found* if |B| ≥ `prediction_pixels` (fewer, as a rule, so that a
+//!   thing does not count as lost for one pixel);
 //! - *centroid error* is the distance of the means of A's and B's pixel positions, in pixels, where it is visible and
 //!   found: a lost object has none, so read it beside permanence;
 //! - *IoU* is |A ∩ B| / |A ∪ B| where it is visible: 0 if it is lost;
 //! - *permanence* is the share of the visible that is found;
 //! - a *false appearance* is an object that is found and of which the truth has not one pixel.
 //!
-//! Means are over pairs (object, frame), each with the same weight. Objects that the truth shows with a few pixels only,
-//! below `truth_pixels`, count for nothing.
+//! Means are over pairs (object, frame), each with the same weight. Objects that the truth shows with a few pixels
+//! only, below `truth_pixels`, count for nothing.
 
 use std::collections::BTreeMap;
 
@@ -280,7 +280,14 @@ mod tests {
         );
         let prediction = masks(
             3,
-            &[(0, 1, 0, 0, 3, 3), (1, 1, 1, 0, 1, 1), (0, 2, 8, 4, 2, 2), (2, 2, 8, 4, 2, 2), (2, 9, 0, 6, 1, 1)],
+            &[
+                (0, 1, 0, 0, 3, 3),
+                (1, 1, 1, 0, 1, 1),
+                (0, 2, 8, 4, 2, 2),
+                (1, 2, 8, 4, 2, 1),
+                (2, 2, 8, 4, 2, 2),
+                (2, 9, 0, 6, 1, 1),
+            ],
         );
         let found = scores(3, &truth, &prediction);
         // Object 2 is too small to be visible in frame 1 and gone in frame 2; object 9 is too small to be found.

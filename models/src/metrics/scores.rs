@@ -5,8 +5,8 @@
 //! Pearson r = Σ (x − x̄)(y − ȳ) / √( Σ (x − x̄)² Σ (y − ȳ)² )      Spearman ρ = r of the ranks
 //! ```
 //!
-//! R² is 1 for what is right, 0 for the mean of the truth, and below 0 for worse than that. Equal values share the mean of
-//! their ranks. R² of a constant truth and a correlation with a constant do not exist: `None`.
+//! R² is 1 for what is right, 0 for the mean of the truth, and below 0 for worse than that. Equal values share the mean
+//! of their ranks. R² of a constant truth and a correlation with a constant do not exist: `None`.
 
 use super::{check_finite, check_pairs};
 use crate::error::Result;

@@ -13,7 +13,8 @@ use super::clip::{Clip, check_same};
 use super::invalid;
 use crate::error::Result;
 
-/// A variance below this is the rounding of luma, about 1e-26; a single pixel one step of blue off gives more in any frame.
+/// A variance below this is the rounding of luma, about 1e-26; a single pixel one step of blue off gives more in any
+/// frame.
 const FLAT: f64 = 1e-12;
 
 /// Variances of the Laplacian of one frame, or the means over several.
@@ -31,8 +32,8 @@ impl Sharpness {
         (self.truth > FLAT).then(|| self.prediction / self.truth)
     }
 
-    /// Mean variances over frames, whose ratio is that of the frames weighed by how much there is to be sharp; `None` of
-    /// none.
+    /// Mean variances over frames, whose ratio is that of the frames weighed by how much there is to be sharp; `None`
+    /// of none.
     pub fn pooled(frames: &[Self]) -> Option<Self> {
         let truth = super::mean(frames.iter().map(|frame| frame.truth))?;
         let prediction = super::mean(frames.iter().map(|frame| frame.prediction))?;

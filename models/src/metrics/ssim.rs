@@ -127,9 +127,9 @@ mod tests {
         })
     }
 
-    /// Made by `python tests/it/parity/metrics.py` with scikit-image 0.25.2, numpy 2.2.6.
-    const REFERENCE: [f64; 3] = [0.0, 0.0, 0.0];
-    const TEMPORAL_REFERENCE: [f64; 2] = [0.0, 0.0];
+    /// Made by `python tests/it/parity/metrics.py` with scikit-image 0.26.0, numpy 2.4.6.
+    const REFERENCE: [f64; 3] = [0.966_923_329_436_585_4, 0.967_321_906_833_717_3, 0.967_518_937_624_720_5];
+    const TEMPORAL_REFERENCE: [f64; 2] = [0.835_152_568_753_992_6, 0.684_980_420_807_119_7];
     /// Two orders of the same f64 sums.
     const TOLERANCE: f64 = 1e-10;
 

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! The second difference is blind to what a pixel does at a constant rate and largest where it alternates. It also sees
-//! texture in motion, which is why the truth's is taken off. Above 0 the prediction is less steady than the truth; below
-//! 0 steadier than it should be, as a still or a blurred one is. Independent noise of variance v on every frame adds
-//! (1 + 4 + 1) v.
+//! texture in motion, which is why the truth's is taken off. Above 0 the prediction is less steady than the truth;
+//! below 0 steadier than it should be, as a still or a blurred one is. Independent noise of variance v on every frame
+//! adds (1 + 4 + 1) v.
 
 use super::clip::{Clip, check_frames, check_same};
 use crate::error::Result;

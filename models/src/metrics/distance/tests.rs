@@ -58,10 +58,10 @@ fn it_is_what_singular_values_give_with_and_without_full_rank() {
     }
 }
 
-/// Made by `python tests/it/parity/metrics.py` with scipy 1.15.3 (`linalg.sqrtm` of C_a C_b).
+/// Made by `python tests/it/parity/metrics.py` with scipy 1.17.1 (`linalg.sqrtm` of C_a C_b).
 #[test]
 fn it_is_that_of_scipy_s_matrix_root() {
-    const REFERENCE: f64 = 0.0;
+    const REFERENCE: f64 = 18.392_105_840_919_914;
     let set = |n: usize, p: usize, scale: f64| {
         let value = |i: usize, k: usize| ((i * i * 31 + k * k * 17 + i * k * p) % 101) as f64 * scale + (k % 3) as f64;
         Features::new((0..n * 6).map(|j| value(j / 6, j % 6)).collect(), 6).unwrap()
@@ -141,6 +141,19 @@ fn subsets_find_another_distribution_and_their_error_says_how_sure() {
     );
     assert_eq!(of(&normal(120, 6, 0.5, 1.0, 3)), other, "the same seed draws the same subsets");
     assert!((other.std / 30f64.sqrt() - other.std_error).abs() < 1e-15);
+}
+
+#[test]
+fn subsets_draw_every_vector_as_often() {
+    let mut stream = Stream::new(4, "choice", 0, 0);
+    let mut counts = [0; 6];
+    for _ in 0..3000 {
+        let chosen = choose(6, 2, &mut stream);
+        assert!(chosen[0] != chosen[1]);
+        chosen.iter().for_each(|&i| counts[i] += 1);
+    }
+    // 1000 each, four standard deviations of √(3000 · ⅓ · ⅔) = 26 either way.
+    assert!(counts.iter().all(|count| (896..=1104).contains(count)), "{counts:?}");
 }
 
 #[test]
