@@ -261,7 +261,7 @@ pub struct MergeArgs {
 /// Arguments of `report`.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
-    /// Datasets that Worldloom wrote.
+    /// Datasets that Worldloom wrote, and folders that `worldloom eval --out` wrote.
     #[arg(required = true, value_name = "DIR")]
     pub datasets: Vec<PathBuf>,
     /// Page to write; `report-NAME.html` beside the first dataset NAME if absent.

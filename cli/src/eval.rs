@@ -1,11 +1,11 @@
 //! `worldloom eval`: how good a world model is on a dataset's episodes, as text, JSON, and a page with curves and clips.
 
-mod page;
+pub mod page;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use worldloom_datasets::Dataset;
 use worldloom_models::data::Episodes;
 use worldloom_models::data::episodes::has_gbuffer;
@@ -17,7 +17,7 @@ use crate::model_args::EvalArgs;
 use crate::terminal::{self, Progress};
 
 /// Output of `eval --json`. PSNR is in dB, distances in pixels of the model; null where there is nothing to measure.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Evaluated {
     /// Version of this format.
@@ -26,6 +26,8 @@ pub struct Evaluated {
     pub checkpoint: String,
     /// Dataset.
     pub data: String,
+    /// What it is a model of.
+    pub world: String,
     /// True if the model has not seen these episodes: those held out of its training, or another dataset.
     pub held_out: bool,
     /// Episodes that windows were cut from.
@@ -50,10 +52,22 @@ pub struct Evaluated {
     pub condition: Option<Measures>,
     /// Error of the centroids that the model finds in true frames: the ruler's own.
     pub true_centroid_error: Option<f64>,
+    /// Clips written beside it; none without --out.
+    pub clips: Vec<ClipFile>,
+}
+
+/// Truth, dream and difference side by side.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClipFile {
+    /// Its name in the folder.
+    pub file: String,
+    /// What it shows.
+    pub caption: String,
 }
 
 /// What was measured over all windows. A curve has a value for each frame after the context.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Measures {
     /// Over all pixels.
@@ -136,10 +150,11 @@ pub fn run(args: &EvalArgs) -> Outcome {
     progress.clear();
     let found: Evaluation = found??;
     let spec = episodes_of.spec();
-    let report = Evaluated {
+    let mut report = Evaluated {
         format_version: FORMAT_VERSION,
         checkpoint: args.checkpoint.display().to_string(),
         data: args.data.display().to_string(),
+        world: model.spec().source.clone(),
         held_out,
         episodes,
         windows: found.windows as u64,
@@ -152,9 +167,10 @@ pub fn run(args: &EvalArgs) -> Outcome {
         free: found.free.into(),
         condition: found.condition.map(Measures::from),
         true_centroid_error: found.true_centroid_error,
+        clips: Vec::new(),
     };
-    if let Some(page) = &args.page {
-        page::write(page, &report, &model, &episodes_of, &options, args.threads as usize)?;
+    if let Some(folder) = &args.out {
+        page::write(folder, &mut report, &model, &episodes_of, &options, args.threads as usize)?;
     }
     if args.json { terminal::print_json(&report) } else { terminal::print(&summary(&report)) }
 }

@@ -193,9 +193,10 @@ pub struct EvalArgs {
     /// Seed of the noise.
     #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_seed)]
     pub seed: u64,
-    /// Also write one self-contained HTML page with curves and clips.
-    #[arg(long, value_name = "FILE")]
-    pub page: Option<PathBuf>,
+    /// Also write evaluation.json, clips, and one self-contained page with curves to this folder; `worldloom report` takes
+    /// it too.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// A camera THEIRS of the data is the model's camera MODEL.
     #[arg(long, value_name = "THEIRS=MODEL", value_parser = parse_pair)]
     pub camera_map: Vec<(String, String)>,

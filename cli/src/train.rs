@@ -44,22 +44,36 @@ pub struct Trained {
     pub held_out: Option<HeldOut>,
 }
 
-/// PSNR in dB on held-out episodes, without G-buffers.
+/// PSNR in dB on held-out episodes, without G-buffers; null where nothing moves, or where there is no error at all.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeldOut {
     /// Next frame from a true past, all pixels.
-    pub next: f64,
+    pub next: Option<f64>,
     /// … moving pixels.
-    pub next_moving: f64,
+    pub next_moving: Option<f64>,
     /// Copying the frame before, all pixels.
-    pub copy: f64,
+    pub copy: Option<f64>,
     /// … moving pixels.
-    pub copy_moving: f64,
+    pub copy_moving: Option<f64>,
     /// Eighth frame of a dream, all pixels.
-    pub dream: f64,
+    pub dream: Option<f64>,
     /// … moving pixels.
-    pub dream_moving: f64,
+    pub dream_moving: Option<f64>,
+}
+
+impl From<Score> for HeldOut {
+    fn from(score: Score) -> Self {
+        let finite = |value: f64| value.is_finite().then_some(value);
+        Self {
+            next: finite(score.next),
+            next_moving: finite(score.next_moving),
+            copy: finite(score.copy),
+            copy_moving: finite(score.copy_moving),
+            dream: finite(score.dream),
+            dream_moving: finite(score.dream_moving),
+        }
+    }
 }
 
 const FORMAT_VERSION: u32 = 1;
@@ -83,14 +97,7 @@ pub fn run(args: &TrainArgs) -> Outcome {
     let outcome = outcome??;
     let parameters = checkpoint.load(&device).map(|model| model.params().count() as u64);
     watch.times.sort_by(f64::total_cmp);
-    let held_out = outcome.score.map(|score| HeldOut {
-        next: score.next,
-        next_moving: score.next_moving,
-        copy: score.copy,
-        copy_moving: score.copy_moving,
-        dream: score.dream,
-        dream_moving: score.dream_moving,
-    });
+    let held_out = outcome.score.map(HeldOut::from);
     let trained = Trained {
         format_version: FORMAT_VERSION,
         checkpoint: args.out.display().to_string(),
@@ -204,18 +211,14 @@ fn summary(trained: &Trained) -> String {
         rows.push(vec!["peak memory".to_owned(), terminal::human_bytes(peak)]);
     }
     if let Some(found) = &trained.held_out {
-        rows.push(vec![
-            "next frame".to_owned(),
-            format!("{:.2} dB, moving pixels {:.2} dB", found.next, found.next_moving),
-        ]);
-        rows.push(vec![
-            "copying".to_owned(),
-            format!("{:.2} dB, moving pixels {:.2} dB", found.copy, found.copy_moving),
-        ]);
-        rows.push(vec![
-            "eighth dreamed".to_owned(),
-            format!("{:.2} dB, moving pixels {:.2} dB", found.dream, found.dream_moving),
-        ]);
+        let db = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2} dB"));
+        for (name, all, moving) in [
+            ("next frame", found.next, found.next_moving),
+            ("copying", found.copy, found.copy_moving),
+            ("eighth dreamed", found.dream, found.dream_moving),
+        ] {
+            rows.push(vec![name.to_owned(), format!("{}, moving pixels {}", db(all), db(moving))]);
+        }
     }
     let next = format!("worldloom dream {} --data DIR --episode 0 --frames 32 --out OUT", trained.checkpoint);
     format!("{}\n{}\ndream with: {next}\n", trained.checkpoint, terminal::table(&rows, &[]))

@@ -128,14 +128,17 @@ fn a_model_trains_dreams_and_is_evaluated_and_each_says_so_in_json_that_fits_its
     let refused = run(["replay", &out, "--episode", "0"]).expect(2);
     assert!(refused.stderr.contains("was dreamed"), "{}", refused.stderr);
 
-    let page = shop.path("eval.html");
-    let found = run(["eval", &model, "--data", &data, "--frames", "5", "--page", &page, "--json"]).expect(0).json();
+    let (folder, page) = (shop.path("eval"), shop.path("page.html"));
+    let found = run(["eval", &model, "--data", &data, "--frames", "5", "--out", &folder, "--json"]).expect(0).json();
     assert_valid("eval", &found);
     assert_eq!(found["held_out"], true);
     assert_eq!(found["free"]["psnr_curve"].as_array().map(Vec::len), Some(5));
     assert!(found["condition"]["psnr"].as_f64().is_some(), "{found}");
+    let reported = run(["report", &folder, &data, "--episodes", "1", "--out", &page, "--json"]).expect(0).json();
+    assert_valid("report", &reported);
+    assert_eq!((&reported["evaluations"], &reported["datasets"]), (&Value::from(1), &Value::from(1)));
     let html = std::fs::read_to_string(page).expect("a page");
-    assert!(html.contains("data:video/mp4;base64,") && !html.contains("http://"), "the page fetches something");
+    assert!(html.contains("id=\"world-model\"") && html.contains("data:video/mp4;base64,") && !html.contains("http://"), "the page fetches something");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The evaluation as one self-contained page: the table, curves over the horizon, clips of truth and dream.
+//! The evaluation for people: the table, curves over the horizon, clips of truth and dream.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,32 +10,56 @@ use worldloom_models::dream::{DreamOptions, dream};
 use worldloom_models::evaluate::EvalOptions;
 use worldloom_models::train::write_clip;
 
-use super::{Evaluated, Measures, shown};
+use super::{ClipFile, Evaluated, Measures, shown};
 use crate::failure::{Failure, Outcome};
 use crate::report::{self, Line, TimeAxis, chart, data_uri, escape};
-use crate::scratch::Scratch;
 
-/// Windows shown as clips.
+/// Episodes shown as clips.
 const CLIPS: usize = 3;
+/// The evaluation in its folder.
+pub const FILE: &str = "evaluation.json";
 
-/// Writes the page.
+/// Writes `evaluation.json`, its clips and `index.html` to `folder`.
 pub fn write(
-    path: &Path,
-    report: &Evaluated,
+    folder: &Path,
+    report: &mut Evaluated,
     model: &VideoModel,
     episodes: &Episodes,
     options: &EvalOptions,
     threads: usize,
 ) -> Outcome {
-    let scratch = Scratch::new("eval", None)?;
-    let mut body = String::new();
+    std::fs::create_dir_all(folder).map_err(|error| Failure::io("creating", folder, &error))?;
+    clips(folder, report, model, episodes, options, threads)?;
+    let put = |name: &str, text: String| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(|error| Failure::io("writing", &path, &error))
+    };
+    put(FILE, crate::terminal::json_line(report)?)?;
+    let section = section(folder, report)?;
+    put("index.html", report::plain_page(&format!("World model of {}", report.world), &section))
+}
+
+/// The evaluation in `folder`, if there is one.
+pub fn read(folder: &Path) -> Outcome<Option<Evaluated>> {
+    let path = folder.join(FILE);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path).map_err(|error| Failure::io("reading", &path, &error))?;
+    let wrong = |error: serde_json::Error| Failure::bad_input(format!("{}: {error}", path.display()), "");
+    serde_json::from_str(&text).map(Some).map_err(wrong)
+}
+
+/// The evaluation as a section of a page, its clips from `folder` inside it.
+pub fn section(folder: &Path, report: &Evaluated) -> Outcome<String> {
+    let mut out = String::new();
     // Writing to a string does not fail.
     let _ = write!(
-        body,
-        "<h1>World model of {}</h1><p>{} windows of {} true and {} dreamed frames at {} Hz, {}×{} pixels, {} denoising steps \
-         a frame; {}. Moving pixels change by more than 12 of 255 from one true frame to the next; objects are those that \
-         travel at least 2 pixels within a window.</p>",
-        escape(&model.spec().source),
+        out,
+        "<section id=\"world-model\"><h2>World model of {}</h2><p>{} windows of {} true and {} dreamed frames at {} Hz, {}×{} \
+         pixels, {} denoising steps a frame; {}. Moving pixels change by more than 12 of 255 from one true frame to the \
+         next; objects are those that travel at least 2 pixels within a window.</p>",
+        escape(&report.world),
         report.windows,
         report.context,
         report.frames,
@@ -45,11 +69,20 @@ pub fn write(
         report.steps,
         if report.held_out { "none of it was seen in training" } else { "seen in training" }
     );
-    table(&mut body, report);
-    curves(&mut body, report);
-    clips(&mut body, report, model, episodes, options, threads, scratch.folder())?;
-    let html = report::plain_page(&format!("World model of {}", model.spec().source), &body);
-    std::fs::write(path, html).map_err(|error| Failure::io("writing", path, &error))
+    for clip in &report.clips {
+        let file = folder.join(&clip.file);
+        let bytes = std::fs::read(&file).map_err(|error| Failure::io("reading", &file, &error))?;
+        let _ = write!(
+            out,
+            "<figure><video src=\"{}\" autoplay loop muted controls playsinline></video><figcaption>{}</figcaption></figure>",
+            data_uri("video/mp4", &bytes),
+            escape(&clip.caption)
+        );
+    }
+    table(&mut out, report);
+    curves(&mut out, report);
+    out.push_str("</section>");
+    Ok(out)
 }
 
 fn modes(report: &Evaluated) -> impl Iterator<Item = (&'static str, &Measures)> {
@@ -120,23 +153,24 @@ fn curves(out: &mut String, report: &Evaluated) {
 }
 
 fn clips(
-    out: &mut String,
-    report: &Evaluated,
+    folder: &Path,
+    report: &mut Evaluated,
     model: &VideoModel,
     episodes: &Episodes,
     options: &EvalOptions,
     threads: usize,
-    scratch: &Path,
 ) -> Outcome {
     let spec = episodes.spec();
     let span = (options.context + options.frames - 1) * spec.frame_skip + 1;
     let long = options.episodes.iter().filter(|episode| episodes.frames(**episode) >= span).take(CLIPS);
-    let modes: &[(&str, bool)] =
-        if report.condition.is_some() { &[("free", false), ("under G-buffers", true)] } else { &[("free", false)] };
-    out.push_str("<h2>Truth, dream, difference</h2>");
+    let modes: &[(&str, &str, bool)] = if report.condition.is_some() {
+        &[("free", "the model alone", false), ("condition", "told the G-buffers of physics", true)]
+    } else {
+        &[("free", "the model alone", false)]
+    };
     for &episode in long {
         let clip = episodes.clip(episode)?;
-        for (name, gbuffer) in modes {
+        for (name, words, gbuffer) in modes {
             let options = DreamOptions {
                 context: options.context,
                 frames: options.frames,
@@ -144,19 +178,15 @@ fn clips(
                 seed: options.seed,
                 gbuffer: *gbuffer,
             };
-            let dreamed =
-                compute::run(threads, || dream(model, spec, std::slice::from_ref(&clip), &[(0, 0)], &options))??;
+            let dreamed = compute::run(threads, || dream(model, spec, std::slice::from_ref(&clip), &[(0, 0)], &options))??;
             let Some(window) = dreamed.first() else { continue };
-            let file = scratch.join("clip.mp4");
-            write_clip(&file, window, spec.picture_height(), spec.width, spec.rate(), true)?;
-            let bytes = std::fs::read(&file).map_err(|error| Failure::io("reading", &file, &error))?;
-            let _ = write!(
-                out,
-                "<figure><video src=\"{}\" autoplay loop muted controls playsinline></video><figcaption>episode {episode}, \
-                 {name}: {} true frames, then the dream</figcaption></figure>",
-                data_uri("video/mp4", &bytes),
+            let file = format!("{name}-{episode}.mp4");
+            write_clip(&folder.join(&file), window, spec.picture_height(), spec.width, spec.rate(), true)?;
+            let caption = format!(
+                "episode {episode}: truth, dream, difference; {} true frames, then {words}",
                 options.context
             );
+            report.clips.push(ClipFile { file, caption });
         }
     }
     Ok(())

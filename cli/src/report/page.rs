@@ -96,7 +96,7 @@ pub struct Strip {
 }
 
 /// The whole page.
-pub fn page(title: &str, datasets: &[DatasetShown]) -> String {
+pub fn page(title: &str, datasets: &[DatasetShown], models: &[String]) -> String {
     let sum = |of: fn(&DatasetShown) -> u64| datasets.iter().map(of).sum::<u64>();
     let mut body = format!(
         "<header><h1>{}</h1><p>{}, {}, {} frames, {} · worldloom {}</p>{}</header><main>",
@@ -108,6 +108,9 @@ pub fn page(title: &str, datasets: &[DatasetShown]) -> String {
         env!("CARGO_PKG_VERSION"),
         contents(datasets),
     );
+    for model in models {
+        body += model;
+    }
     for dataset in datasets {
         section(&mut body, dataset);
     }
@@ -387,7 +390,7 @@ mod tests {
             encoding: "h264".into(),
             shown: vec![episode],
         };
-        let html = page("Demo", &[dataset]);
+        let html = page("Demo", &[dataset], &[]);
         for outside in ["http://", "https://", "src=\"//", "@import", "href=\"/"] {
             assert!(!html.contains(outside), "the page refers to something outside: {outside}");
         }

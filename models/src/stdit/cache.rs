@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::block::Memory;
-use super::{Inputs, Prediction, StDit, rotary, shape};
+use super::{Inputs, Past, Prediction, StDit, rotary, shape};
 use crate::error::Result;
 
 /// The past of a rollout: at most `context − 1` frames.
@@ -11,8 +11,8 @@ use crate::error::Result;
 pub struct Cache {
     /// By block that attends over time.
     memories: Vec<Option<Memory>>,
-    /// The last frame `[B, 1, C, H, W]` and its noise level `[B, 1]`.
-    last: Option<(Tensor, Tensor)>,
+    /// The last two frames and the noise level of the last.
+    last: Option<Past>,
     /// Frames since the start.
     position: u64,
 }
@@ -54,21 +54,24 @@ impl StDit {
         if frames != 1 {
             return Err(shape("frames", "one frame, [B, 1, ..]".to_owned(), inputs.frames));
         }
-        let (before, tau_before) = match &cache.last {
-            Some((last, _)) if last.dim(0)? != batch => {
-                return Err(shape("frames", format!("the {} rollouts of the past", last.dim(0)?), inputs.frames));
+        let past = match &cache.last {
+            Some(past) if past.before.dim(0)? != batch => {
+                return Err(shape("frames", format!("the {} rollouts of the past", past.before.dim(0)?), inputs.frames));
             }
-            Some(last) => last.clone(),
-            None => (inputs.frames.zeros_like()?, inputs.tau.zeros_like()?),
+            Some(past) => past.clone(),
+            None => {
+                let nothing = inputs.frames.zeros_like()?;
+                Past { earlier: nothing.clone(), before: nothing, tau: inputs.tau.zeros_like()? }
+            }
         };
         let rope = rotary::tables(cache.position, 1, self.config.head_dim(), self.dtype, &self.device)?;
         let mut memories = vec![None; self.config.depth];
-        let found = self.compute(inputs, &before, &tau_before, |index, attention, x| {
+        let found = self.compute(inputs, &past, |index, attention, x| {
             let (x, memory) = attention.decode(x, cache.memories[index].as_ref(), &rope)?;
             memories[index] = self.forget(memory)?;
             Ok(x)
         })?;
-        let last = Some((inputs.frames.clone(), inputs.tau.clone()));
+        let last = Some(Past { earlier: past.before, before: inputs.frames.clone(), tau: inputs.tau.clone() });
         Ok((found, Cache { memories, last, position: cache.position + 1 }))
     }
 

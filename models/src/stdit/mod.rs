@@ -13,7 +13,7 @@
 //! | τ | noise level of a frame in [0, 1]: 0 is noise alone, 1 is clean |
 //! | level | index of a sampler's step size d = 2^(level) · 2^−(levels − 1) |
 //!
-//! Data path: `[B, T, C, H, W]` → patches of a frame beside those of the frame before → tokens plus a
+//! Data path: `[B, T, C, H, W]` → patches of a frame beside those of the two before, which show what moves → tokens plus a
 //! learned place → blocks under the frame's condition → per pixel a motion u, a gate g and a change Δ:
 //!
 //! x̂₁(t) = (1 + g) ⊙ warp(x_τ(t − 1), u) + Δ
@@ -69,6 +69,17 @@ pub struct Inputs<'a> {
     pub before: Option<(&'a Tensor, &'a Tensor)>,
 }
 
+/// The pixels before each frame of a window.
+#[derive(Clone, Debug)]
+struct Past {
+    /// One frame before, `[B, T, C, H, W]`.
+    before: Tensor,
+    /// Two frames before, `[B, T, C, H, W]`.
+    earlier: Tensor,
+    /// τ of `before`, `[B, T]`.
+    tau: Tensor,
+}
+
 /// What the model makes of a window.
 #[derive(Clone, Debug)]
 pub struct Prediction {
@@ -85,7 +96,7 @@ pub struct Prediction {
 #[derive(Clone, Debug)]
 pub struct StDit {
     config: StDitConfig,
-    /// Patches of a frame and of the one before → token.
+    /// Patches of a frame and of the two before → token.
     embed: Linear,
     /// `[N·D]`.
     place: Tensor,
@@ -126,7 +137,7 @@ impl StDit {
         };
         Ok(Self {
             config: config.clone(),
-            embed: Linear::new(scope, "embed", 2 * numbers, dim)?,
+            embed: Linear::new(scope, "embed", 3 * numbers, dim)?,
             place: scope.vector("place", config.tokens() * dim, Init::Normal { std: 0.02 })?,
             gbuffer,
             tau: Embedder::new(scope, "tau", LEVEL_FEATURES, dim)?,
@@ -161,20 +172,19 @@ impl StDit {
             Some((before, tau)) => (before.clone(), tau.clone()),
             None => (shifted(inputs.frames)?, shifted(inputs.tau)?),
         };
+        let past = Past { earlier: shifted(&before)?, before, tau: tau_before };
         let rope = rotary::tables(0, frames, self.config.head_dim(), self.dtype, &self.device)?;
         let mask = if frames > self.config.context { Mask::Window { size: self.config.context } } else { Mask::Causal };
-        self.compute(inputs, &before, &tau_before, |_, attention, x| {
+        self.compute(inputs, &past, |_, attention, x| {
             attention.forward(x, Axis::Time, mask, Some(Rope { cos: &rope.0, sin: &rope.1 }))
         })
     }
 
-    /// Everything but attention over time, which `over_time` does for the block of an index. `before` is each frame's
-    /// predecessor, `[B, T, C, H, W]`.
+    /// Everything but attention over time, which `over_time` does for the block of an index.
     fn compute(
         &self,
         inputs: &Inputs,
-        before: &Tensor,
-        tau_before: &Tensor,
+        past: &Past,
         mut over_time: impl FnMut(usize, &block::Attention, &Tensor) -> Result<Tensor>,
     ) -> Result<Prediction> {
         let config = &self.config;
@@ -183,17 +193,19 @@ impl StDit {
         let tokens = config.tokens();
         let given = self.given_motion(inputs)?;
         let carried = match &given {
-            Some(motion) => warp(before, motion)?,
-            None => before.clone(),
+            Some(motion) => warp(&past.before, motion)?,
+            None => past.before.clone(),
         };
-        let patches = patchify(inputs.frames, patch)?;
-        let mut x = self.embed.forward(&Tensor::cat(&[patches, patchify(&carried, patch)?], D::Minus1)?)?;
+        let seen = [inputs.frames, &carried, &past.earlier].map(|frames| patchify(frames, patch));
+        let [frames_now, frames_before, frames_earlier] = seen;
+        let seen = Tensor::cat(&[frames_now?, frames_before?, frames_earlier?], D::Minus1)?;
+        let mut x = self.embed.forward(&seen)?;
         if let (Some(linear), Some(gbuffer)) = (&self.gbuffer, inputs.gbuffer) {
             x = (x + linear.forward(&patchify(gbuffer, patch)?)?)?;
         }
         x = kernels::bias_activation(&x.reshape((batch * frames, tokens * dim))?, &self.place, Activation::Identity)?
             .reshape((batch, frames, tokens, dim))?;
-        let condition = kernels::silu(&self.condition(inputs, tau_before)?)?;
+        let condition = kernels::silu(&self.condition(inputs, &past.tau)?)?;
         let shared = self.modulation.forward(&condition)?;
         for (index, block) in self.blocks.iter().enumerate() {
             x = block.forward(&x, &shared, |attention, x| over_time(index, attention, x))?;

@@ -21,7 +21,7 @@ pub struct TrainConfig {
     pub frame_skip: usize,
     /// Frames of a training window, T. Default 8.
     pub window: usize,
-    /// Windows of a step, B. Default 16.
+    /// Windows of a step, B: the smaller, the more steps in the same time. Default 8.
     pub batch: usize,
     /// Batches whose gradients are added before a step. Default 1.
     pub accumulate: usize,
@@ -54,7 +54,7 @@ pub struct TrainConfig {
     /// How often the G-buffers of a window are hidden: what is left trains free dreams. Default 0.5.
     pub hide_gbuffer: f64,
     /// Weight of the error of the predicted motion beside that of the pixels, where the dataset knows the true motion.
-    /// Default 0.5.
+    /// Default 5.
     pub motion_loss: f64,
     /// Weight of the cross entropy of the objects' masks, where the dataset has instance ids. Default 0.003.
     pub object_loss: f64,
@@ -95,7 +95,7 @@ impl Preset {
             cameras: Vec::new(),
             frame_skip: 1,
             window: 8,
-            batch: 16,
+            batch: 8,
             accumulate: 1,
             learning_rate: 1e-3,
             warmup: 50,
@@ -111,7 +111,7 @@ impl Preset {
             hide_action: 0.1,
             hide_parameters: 0.2,
             hide_gbuffer: 0.5,
-            motion_loss: 0.5,
+            motion_loss: 5.0,
             object_loss: 0.003,
             outcome_loss: 0.001,
             cache_mb: 1500,
