@@ -33,6 +33,8 @@ pub enum Element {
     Number(&'static Quantity),
     /// So many numbers; two or three if 0.
     Vector(usize, &'static Quantity),
+    /// A colour.
+    Colour,
     /// Text.
     Text,
     /// A number of any unit, a text, or a vector.
@@ -168,6 +170,7 @@ impl<'a> Decoder<'a> {
                 Element::Number(quantity) | Element::Vector(_, quantity) => {
                     self.number(node, unbounded(quantity), path)
                 }
+                Element::Colour => self.number(node, unbounded(&language::UNIT), path),
                 Element::Any | Element::Text => self.number(node, &language::ANY, path),
             },
             Type::Frame => self.frame(node, path),

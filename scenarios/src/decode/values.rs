@@ -178,7 +178,7 @@ impl Decoder<'_> {
 
     /// `mass: $angle` is a mistake that units can tell.
     pub(super) fn same_dimension(&mut self, node: &Node, name: &str, index: usize, shape: Shape, path: &str) {
-        let (Shape::Number(quantity) | Shape::Vector(_, quantity)) = shape else { return };
+        let Some(quantity) = shape.quantity() else { return };
         let (Some(wanted), Some(found)) = (quantity.dimension, self.params.get(index).dimension) else { return };
         if !suits(wanted, found) {
             let message = format!("expected {}, but `${name}` is in {found}", quantity.what);
@@ -288,24 +288,34 @@ impl Decoder<'_> {
     }
 
     pub(super) fn colour(&mut self, node: &Node, path: &str) -> Option<Tree> {
-        let Value::Text(text) = &node.value else { return self.vector(node, 3, &language::UNIT, path) };
-        let of_bytes =
-            |rgb: [u8; 3]| Some(Tree::Plain(Plain::List(rgb.map(|c| Plain::Number(f64::from(c) / 255.0)).to_vec())));
-        let Some(digits) = text.strip_prefix('#') else {
-            if text.contains('$') {
-                return self.vector(node, 3, &language::UNIT, path);
-            }
-            if let Some(rgb) = colours::named(text) {
-                return of_bytes(rgb);
-            }
-            let expected = "a colour: `[r, g, b]` from 0 to 1, `\"#rrggbb\"`, or a name";
-            return self.wrong_with(node, expected, &colours::hint(text), path);
+        let text = match &node.value {
+            Value::Text(text) => text,
+            Value::Map(_) if distribution(node) => return self.inline(node, Element::Colour, Shape::Colour, path),
+            _ => return self.vector(node, 3, &language::UNIT, path),
         };
-        let channel = |i: usize| digits.get(i..i + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match (digits.len(), channel(0), channel(2), channel(4)) {
-            (6, Some(r), Some(g), Some(b)) => of_bytes([r, g, b]),
-            _ => self.wrong(node, "six hexadecimal digits after `#`", path),
+        if text.contains('$') {
+            // A parameter may be a word; in episode 0 it may be the one that is a colour.
+            let words = text.strip_prefix('$').and_then(|name| self.params.find(name));
+            let words = words.map(|index| self.params.get(index).words()).unwrap_or_default();
+            if let Some(word) = words.iter().find(|word| colours::parse(word).is_none()) {
+                self.report(
+                    node.span,
+                    path,
+                    format!("`{text}` may be `{word}`, which is no colour"),
+                    colours::hint(word),
+                );
+                return None;
+            }
+            return self.formula(node, text, Shape::Colour, path);
         }
+        if let Some(rgb) = colours::parse(text) {
+            return Some(Tree::Plain(Plain::List(rgb.map(Plain::Number).to_vec())));
+        }
+        if text.starts_with('#') {
+            return self.wrong(node, "six hexadecimal digits after `#`", path);
+        }
+        let expected = "a colour: `[r, g, b]` from 0 to 1, `\"#rrggbb\"`, or a name";
+        self.wrong_with(node, expected, &colours::hint(text), path)
     }
 
     pub(super) fn element(&mut self, node: &Node, path: &str) -> Option<Tree> {
@@ -316,6 +326,11 @@ impl Decoder<'_> {
                 self.number(node, unbounded(quantity), path)
             }
             Element::Vector(n, quantity) => self.vector(node, n, unbounded(quantity), path),
+            Element::Colour => match &node.value {
+                Value::Number(_) => self.number(node, unbounded(&language::UNIT), path),
+                Value::List(_) => self.vector(node, 3, unbounded(&language::UNIT), path),
+                _ => self.colour(node, path),
+            },
             Element::Text => self.text(node, path),
             Element::Any => self.any(node, path),
         }

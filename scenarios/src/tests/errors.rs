@@ -37,6 +37,12 @@ fn mistakes_are_refused_with_a_reason() {
         ("objects: {ball: {sphere: 1, fixed: true, kinematic: true}}\n", &["exclude each other"]),
         ("objects: {a: {sphere: 1}}\nobservation: [dist(a, a)]\n", &["found the end", "quote the expression"]),
         ("objects: {ball: {sphere: 1, colour: whit}}\n", &["a colour", "did you mean white?"]),
+        ("objects: {ball: {sphere: 1, colour: {choice: [red, bleu]}}}\n", &["colour.choice.1", "did you mean blue?"]),
+        ("objects: {ball: {sphere: 1, colour: {choice: [red, \"#12\"]}}}\n", &["colour.choice.1", "six hexadecimal"]),
+        (
+            "params: {c: {choice: [red, bleu]}}\nobjects: {ball: {sphere: 1, colour: $c}}\n",
+            &["4:37", "`$c` may be `bleu`, which is no colour", "did you mean blue?"],
+        ),
         ("objects: {ball: {sphere: 1, rotation: [0, 0, 0]}}\n", &["4 numbers"]),
         ("objects: {\"1x\": {sphere: 1}}\n", &["`1x` is not a name"]),
         ("objects: {ball: {sphere: 1, count: 0}}\n", &["objects.ball", "at least 1"]),
