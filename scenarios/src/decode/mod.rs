@@ -68,6 +68,8 @@ pub struct Decoder<'a> {
     /// Index and number of the copy being decoded.
     copy: Option<(usize, usize)>,
     element: Element,
+    /// Where an expression begins that a comma has cut, and the column after its end.
+    cut: Option<(Span, u32)>,
     /// Dimension seen while a parameter was decoded.
     dimension: Option<Dimension>,
 }
@@ -84,6 +86,7 @@ impl<'a> Decoder<'a> {
             spawned: Vec::new(),
             copy: None,
             element: Element::Any,
+            cut: None,
             dimension: None,
         }
     }
@@ -106,6 +109,12 @@ impl<'a> Decoder<'a> {
 
     /// Reports a problem.
     pub fn report(&mut self, span: Span, path: &str, message: impl Into<String>, help: impl Into<String>) {
+        let rest = |(start, end): (Span, u32)| {
+            (span.source, span.line) == (start.source, start.line) && span.column > start.column && span.column < end
+        };
+        if self.cut.is_some_and(rest) {
+            return;
+        }
         self.problems.push((span, self.text.sources.diagnostic(span, path, message.into(), help.into())));
     }
 

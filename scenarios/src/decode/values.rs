@@ -105,8 +105,7 @@ impl Decoder<'_> {
                     other => (other.to_string(), 0),
                 };
                 let span = self.inside(node.span, text, offset);
-                let open = text.matches(['(', '[']).count() > text.matches([')', ']']).count();
-                let help = if open { "in a list in brackets a comma ends an entry: quote the expression" } else { "" };
+                let help = self.cut_at_comma(node).unwrap_or_default();
                 self.report(span, path, message, help);
                 return None;
             }
@@ -132,6 +131,39 @@ impl Decoder<'_> {
             self.report(node.span, path, format!("unknown parameter `${name}`"), help);
         }
         unknown.is_empty().then_some(expr)
+    }
+
+    /// Help for a text that a comma of its own has cut, as in `[dist(a, b)]`. What YAML made of the rest is
+    /// not judged.
+    pub(super) fn cut_at_comma(&mut self, node: &Node) -> Option<String> {
+        let Value::Text(text) = &node.value else { return None };
+        let span = node.span;
+        if text.matches(['(', '[']).count() <= text.matches([')', ']']).count()
+            || span.length as usize > text.chars().count()
+        {
+            return None;
+        }
+        let line = self.text.sources.line(span);
+        let mut depth = 0i32;
+        let (mut whole, mut comma) = (String::new(), false);
+        for c in line.chars().skip(span.column as usize) {
+            match c {
+                '(' | '[' => depth += 1,
+                ')' | ']' | '}' | ',' if depth == 0 => break,
+                ')' | ']' => depth -= 1,
+                ',' => comma = true,
+                _ => {}
+            }
+            whole.push(c);
+        }
+        let whole = whole.trim_end();
+        if depth != 0 || !comma {
+            return None;
+        }
+        let end = span.column + whole.chars().count() as u32;
+        self.cut = Some((span, end));
+        let quote = if whole.contains('"') { '\'' } else { '"' };
+        Some(format!("in brackets and braces a comma ends an entry: quote the expression: {quote}{whole}{quote}"))
     }
 
     /// The place of a byte of a scalar's text, if the scalar stands on one line.
@@ -257,7 +289,9 @@ impl Decoder<'_> {
                     self.report(node.span, path, "a value of the scene cannot depend on a signal", SIGNALS_STAND);
                     return None;
                 }
+                let cut = self.cut_at_comma(node);
                 let help = match error {
+                    _ if cut.is_some() => cut.unwrap_or_default(),
                     Error::Expression { problem, .. } if problem.contains("unit") => problem,
                     _ if text.chars().all(|c| c.is_alphanumeric() || c == '_') && self.params.find(text).is_some() => {
                         format!("write `${text}` for the parameter")
@@ -282,7 +316,9 @@ impl Decoder<'_> {
             Value::Map(_) if distribution(node) => self.inline(node, Element::Vector(n, quantity), shape, path),
             _ => {
                 let count = if n == 0 { "2 or 3".to_owned() } else { n.to_string() };
-                self.wrong(node, &format!("a list of {count} numbers ({} each)", quantity.what), path)
+                let items: &[Node] = if let Value::List(items) = &node.value { items } else { &[] };
+                let help = items.iter().find_map(|item| self.cut_at_comma(item)).unwrap_or_default();
+                self.wrong_with(node, &format!("a list of {count} numbers ({} each)", quantity.what), &help, path)
             }
         }
     }

@@ -153,6 +153,25 @@ fn the_caret_points_into_an_expression() {
 }
 
 #[test]
+fn an_expression_cut_at_its_comma_is_one_problem_that_shows_what_to_quote() {
+    let world = "objects: {a: {sphere: 1}, b: {sphere: 1}}\nparams: {w: 1}\n";
+    for (line, quoted) in [
+        ("observation: [t, dist(a, b) - 2, speed(a)]\n", "\"dist(a, b) - 2\""),
+        ("observation: [{name: d, expr: dist(a, b)}]\n", "\"dist(a, b)\""),
+        ("events: [{when: min(dist(a, b), 3) < 1, do: terminate}]\n", "\"min(dist(a, b), 3) < 1\""),
+        ("observation: [force(\"a\", b)]\n", "'force(\"a\", b)'"),
+        ("cameras: {c: {at: [0, max($w, 1), 2]}}\n", "\"max($w, 1)\""),
+        ("cameras: {c: {fov: max(1, 2)}}\n", "\"max(1, 2)\""),
+    ] {
+        let found = problems(&format!("{world}{line}"));
+        assert_eq!(found.len(), 1, "{line}{found:#?}");
+        assert!(found[0].ends_with(&format!("quote the expression: {quoted})")), "{line}{found:#?}");
+    }
+    let found = problems(&format!("{world}observation: [\"dist(a, b\"]\n"));
+    assert!(!found[0].contains("quote the expression"), "a bracket may just be missing: {found:?}");
+}
+
+#[test]
 fn hostile_texts_end_quickly_with_a_message() {
     let bomb = {
         let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
