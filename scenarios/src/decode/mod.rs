@@ -23,6 +23,9 @@ use crate::yaml::{self, Key, Node, Span, Value};
 /// Help for a signal where only values may stand.
 const SIGNALS_STAND: &str = "signals (`dist`, `height`, `t`, …) may stand in `require`, `events`, `success`, `reward`, `terminate` and `observation`";
 
+/// Help for quantities that do not go together.
+const ONE_UNIT: &str = "bring both to one unit; a product with a bare number (`0.1 * t`) goes with anything";
+
 /// Longest name, characters: what is named becomes columns and, with a suffix, folders of a dataset.
 const LONGEST_NAME: usize = 64;
 
@@ -70,8 +73,8 @@ pub struct Decoder<'a> {
     element: Element,
     /// Where an expression begins that a comma has cut, and the column after its end.
     cut: Option<(Span, u32)>,
-    /// Dimension seen while a parameter was decoded.
-    dimension: Option<Dimension>,
+    /// Dimension seen while a parameter was decoded; `Some(None)` after two that differ.
+    dimension: Option<Option<Dimension>>,
 }
 
 impl<'a> Decoder<'a> {
@@ -332,7 +335,10 @@ impl<'a> Decoder<'a> {
         let mut trees = Vec::new();
         // Without a part that it needs there is nothing to go on with; without another there is.
         let mut whole = true;
-        for (key, node) in entries {
+        // Parameters first, wherever they stand: their units are known when they are used.
+        let (first, rest): (Vec<_>, Vec<_>) =
+            entries.iter().partition(|(key, _)| path.is_empty() && key.text == "params");
+        for (key, node) in first.into_iter().chain(rest) {
             let inner = if path.is_empty() { key.text.clone() } else { format!("{path}.{}", key.text) };
             let Some(field) = record.field(&key.text) else {
                 self.unknown_key(key, record, path);

@@ -2,10 +2,10 @@
 
 use worldloom_engine::Error;
 use worldloom_engine::expr::units::{self, Dimension};
-use worldloom_engine::expr::{Expr, Signal, Value as Constant, near};
+use worldloom_engine::expr::{Expr, Measured, Mismatch, Signal, Value as Constant, near};
 
 use super::words::{constant, distribution, join, listed, suits, unbounded, wanted};
-use super::{Decoder, Element, NameUse, SIGNALS_STAND};
+use super::{Decoder, Element, NameUse, ONE_UNIT, SIGNALS_STAND};
 use crate::language::{self, DISTRIBUTION, colours};
 use crate::table::{Quantity, Refers, Type};
 use crate::tree::{Plain, Shape, Slot, Source, Tree};
@@ -72,7 +72,7 @@ impl Decoder<'_> {
             Value::Bool(value) => return Some(Tree::Expr(Box::new(Expr::Bool(*value)))),
             _ => return self.wrong(node, "an expression such as `dist(a, b) < 5 cm`", path),
         };
-        let expr = self.parse(node, &text, path)?;
+        let (expr, _) = self.parse(node, &text, path)?;
         self.signal_names(&expr, node.span, path);
         Some(Tree::Expr(Box::new(expr)))
     }
@@ -95,10 +95,12 @@ impl Decoder<'_> {
         self.names.extend(uses.into_iter().map(|(name, refers)| NameUse { name, refers, path: path.to_owned(), span }));
     }
 
-    /// Parses an expression, checks its parameters, and fills `$index` and `$count` in.
-    pub(super) fn parse(&mut self, node: &Node, text: &str, path: &str) -> Option<Expr> {
-        let expr = match Expr::parse(text) {
-            Ok(expr) => expr,
+    /// Parses an expression, checks its parameters and units, and fills `$index` and `$count` in.
+    pub(super) fn parse(&mut self, node: &Node, text: &str, path: &str) -> Option<(Expr, Option<Dimension>)> {
+        let params = &self.params;
+        let dimension = |name: &str| params.find(name).and_then(|index| params.get(index).dimension);
+        let Measured { expr, dimension, mismatches } = match Expr::parse_measured(text, &dimension) {
+            Ok(measured) => measured,
             Err(error) => {
                 let (message, offset) = match error {
                     Error::Expression { problem, offset, .. } => (problem, offset),
@@ -110,6 +112,12 @@ impl Decoder<'_> {
                 return None;
             }
         };
+        for Mismatch { offset, length, problem } in &mismatches {
+            let characters = text.get(*offset..offset + length).map_or(1, |part| part.chars().count()) as u32;
+            let at = self.inside(node.span, text, *offset);
+            let length = if at == node.span { at.length } else { characters };
+            self.report(Span { length, ..at }, path, problem.as_str(), ONE_UNIT);
+        }
         let copy = self.copy;
         let expr = expr.substitute(&|name| match (name, copy) {
             ("index", Some((index, _))) => Some(Expr::Number(index as f64)),
@@ -130,7 +138,7 @@ impl Decoder<'_> {
             };
             self.report(node.span, path, format!("unknown parameter `${name}`"), help);
         }
-        unknown.is_empty().then_some(expr)
+        (unknown.is_empty() && mismatches.is_empty()).then_some((expr, dimension))
     }
 
     /// Help for a text that a comma of its own has cut, as in `[dist(a, b)]`. What YAML made of the rest is
@@ -176,7 +184,7 @@ impl Decoder<'_> {
 
     /// A text with `$` in it where a value is wanted.
     pub(super) fn formula(&mut self, node: &Node, text: &str, shape: Shape, path: &str) -> Option<Tree> {
-        let expr = self.parse(node, text, path)?;
+        let (expr, dimension) = self.parse(node, text, path)?;
         if expr.has_signals() {
             self.report(node.span, path, "a value of the scene cannot depend on a signal", SIGNALS_STAND);
             return None;
@@ -185,11 +193,13 @@ impl Decoder<'_> {
             Expr::Param(name) => match self.params.find(name) {
                 Some(index) => {
                     self.same_dimension(node, name, index, shape, path);
+                    self.note_dimension(dimension);
                     Source::Param(index)
                 }
                 None => return None,
             },
             _ => {
+                self.measures(node, text, dimension, shape, path)?;
                 if let Some(value) = expr.constant() {
                     let plain = match value {
                         Constant::Scalar(x) => Plain::Number(x),
@@ -216,6 +226,29 @@ impl Decoder<'_> {
             let message = format!("expected {}, but `${name}` is in {found}", quantity.what);
             self.report(node.span, path, message, "");
         }
+    }
+
+    /// `mass: $width + 20 cm` is one too.
+    fn measures(&mut self, node: &Node, text: &str, found: Option<Dimension>, shape: Shape, path: &str) -> Option<()> {
+        self.note_dimension(found);
+        let Some(quantity) = shape.quantity() else { return Some(()) };
+        let (Some(wanted), Some(found)) = (quantity.dimension, found) else { return Some(()) };
+        if found == Dimension::NONE || wanted.matches(found) {
+            return Some(());
+        }
+        let unit = if wanted == Dimension::NONE { String::new() } else { format!(" in {wanted}") };
+        self.report(node.span, path, format!("expected {}{unit}, but `{text}` is in {found}", quantity.what), "");
+        None
+    }
+
+    /// Notes a dimension that was met while a parameter is decoded.
+    fn note_dimension(&mut self, found: Option<Dimension>) {
+        let Some(found) = found.filter(|found| *found != Dimension::NONE) else { return };
+        self.dimension = Some(match self.dimension {
+            None => Some(found),
+            // Metres and kilograms in one vector: it has no one dimension.
+            Some(known) => known.filter(|known| *known == found),
+        });
     }
 
     pub(super) fn number(&mut self, node: &Node, quantity: &'static Quantity, path: &str) -> Option<Tree> {
@@ -269,9 +302,7 @@ impl Decoder<'_> {
     pub(super) fn literal(&mut self, node: &Node, text: &str, quantity: &'static Quantity, path: &str) -> Option<f64> {
         match units::parse_quantity(text) {
             Ok((value, dimension)) => {
-                if dimension != Dimension::NONE {
-                    self.dimension = Some(dimension);
-                }
+                self.note_dimension(Some(dimension));
                 if let Some(needed) = quantity.dimension.filter(|needed| !suits(*needed, dimension)) {
                     let unit = if needed == Dimension::NONE { String::new() } else { format!(" in {needed}") };
                     let message = format!("expected {}{unit}, found `{text}`, which is in {dimension}", quantity.what);
@@ -283,6 +314,8 @@ impl Decoder<'_> {
             Err(error) => {
                 let expr = Expr::parse(text).ok();
                 if let Some(Constant::Scalar(value)) = expr.as_ref().and_then(Expr::constant) {
+                    let (_, dimension) = self.parse(node, text, path)?;
+                    self.measures(node, text, dimension, Shape::Number(quantity), path)?;
                     return Some(value);
                 }
                 if expr.is_some_and(|expr| expr.has_signals()) {
