@@ -172,6 +172,14 @@ fn an_expression_cut_at_its_comma_is_one_problem_that_shows_what_to_quote() {
 }
 
 #[test]
+fn a_problem_in_an_event_says_its_name() {
+    let text = file("events: [{name: kick, at: -1 s, do: terminate}, {at: -1 s, do: terminate}]\n");
+    let found = Scenario::parse(&text, "demo.yaml", &[]).expect_err("a time below 0").to_string();
+    assert!(found.contains("error: events.0.at (event `kick`): "), "{found}");
+    assert!(found.contains("error: events.1.at: "), "{found}");
+}
+
+#[test]
 fn hostile_texts_end_quickly_with_a_message() {
     let bomb = {
         let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
