@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::model_args::{DreamArgs, EvalArgs, TrainArgs};
+
 /// Scenario files to labelled datasets.
 ///
 /// A SCENARIO is a file, or the name of one that ships (`worldloom list`). The same scenario, seed
@@ -36,6 +38,12 @@ pub enum Command {
     Merge(MergeArgs),
     /// Write one self-contained HTML page about datasets: videos, labels, signals, numbers.
     Report(ReportArgs),
+    /// Train a world model on a dataset.
+    Train(TrainArgs),
+    /// Dream: roll a world model out under actions, into a dataset and a clip.
+    Dream(DreamArgs),
+    /// Say how good a world model is on a dataset's episodes.
+    Eval(EvalArgs),
     /// List the scenarios that ship.
     List(ListArgs),
     /// Write a commented copy of a scenario that ships, to start from.
@@ -253,7 +261,7 @@ pub struct MergeArgs {
 /// Arguments of `report`.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
-    /// Datasets that Worldloom wrote.
+    /// Datasets that Worldloom wrote, and folders that `worldloom eval --out` wrote.
     #[arg(required = true, value_name = "DIR")]
     pub datasets: Vec<PathBuf>,
     /// Page to write; `report-NAME.html` beside the first dataset NAME if absent.
@@ -329,6 +337,12 @@ pub enum SchemaOf {
     Bench,
     /// A line of `replay --export`.
     Export,
+    /// Output of `train --json`.
+    Train,
+    /// Output of `dream --json`.
+    Dream,
+    /// Output of `eval --json`.
+    Eval,
 }
 
 /// Arguments of `doctor`.
@@ -390,7 +404,7 @@ pub enum BenchName {
     FirstFrame,
 }
 
-fn parse_seed(text: &str) -> Result<u64, String> {
+pub fn parse_seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))
 }
 

@@ -153,6 +153,26 @@ impl From<worldloom_datasets::Error> for Failure {
     }
 }
 
+impl From<worldloom_models::Error> for Failure {
+    fn from(error: worldloom_models::Error) -> Self {
+        use worldloom_models::Error;
+        let what = error.to_string();
+        match error {
+            Error::Dataset(error) => error.into(),
+            Error::Io { operation, path, source } => Self::io(operation, &path, &source),
+            // These messages say themselves what to do.
+            Error::Config { .. }
+            | Error::Setting { .. }
+            | Error::Device { .. }
+            | Error::Data { .. }
+            | Error::Camera { .. }
+            | Error::File { .. }
+            | Error::Weights { .. } => Self::bad_input(what, ""),
+            _ => Self::failed(what, ""),
+        }
+    }
+}
+
 /// An operating system's reason without its number.
 fn describe(error: &std::io::Error) -> String {
     let text = error.to_string();

@@ -91,7 +91,7 @@ pub struct Added {
 
 /// Runs the command.
 pub fn run(args: &GenerateArgs) -> Outcome {
-    let interrupt = Interrupt::listen()?;
+    let interrupt = Interrupt::listen("stopping after the episodes in flight; press Ctrl-C again to give them up")?;
     let source = Source::open(&args.scenario)?;
     let workers = args.workers.map_or_else(default_workers, u64::from);
     let mode = match (args.resume, args.overwrite) {

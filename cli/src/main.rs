@@ -8,7 +8,9 @@ mod args;
 mod bench;
 mod colour;
 mod doctor;
+mod dream;
 mod episode;
+mod eval;
 mod export;
 mod failure;
 mod generate;
@@ -16,6 +18,7 @@ mod inspect;
 mod interrupt;
 mod list;
 mod merge;
+mod model_args;
 mod preview;
 mod replay;
 mod report;
@@ -24,6 +27,7 @@ mod schema;
 mod scratch;
 mod source;
 mod terminal;
+mod train;
 mod usage;
 mod validate;
 
@@ -69,6 +73,9 @@ fn run(command: &Command, started: std::time::Instant) -> Outcome {
         Command::Replay(args) => replay::run(args),
         Command::Merge(args) => merge::run(args),
         Command::Report(args) => report::run(args),
+        Command::Dream(args) => dream::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Train(args) => train::run(args),
         Command::List(args) => list::run(args),
         Command::New(args) => list::copy(args),
         Command::Schema(args) => schema::run(args),

@@ -114,6 +114,17 @@ impl Recording {
                 "",
             ));
         };
+        if let Some(dream) = &manifest.plan.dream {
+            return Err(Failure::bad_input(
+                format!(
+                    "{} was dreamed by {} (weights {}), not simulated: there is no physics to replay",
+                    folder.display(),
+                    dream.checkpoint,
+                    &dream.weights[..dream.weights.len().min(16)]
+                ),
+                "`worldloom dream` with the same checkpoint, source, seed, steps and threads gives the same bytes",
+            ));
+        }
         let record = dataset.record(number)?;
         if let EpisodeOutcome::Impossible { report } = &record.outcome {
             return Err(Failure::bad_input(

@@ -25,6 +25,9 @@ fn schema(of: SchemaOf) -> Outcome<Value> {
         SchemaOf::List => output::<crate::list::Listing>(),
         SchemaOf::Doctor => output::<crate::doctor::Diagnosis>(),
         SchemaOf::Bench => output::<crate::bench::Measured>(),
+        SchemaOf::Dream => output::<crate::dream::DreamReport>(),
+        SchemaOf::Eval => output::<crate::eval::Evaluated>(),
+        SchemaOf::Train => output::<crate::train::Trained>(),
         SchemaOf::Export => output::<crate::export::Line>(),
     }
 }

@@ -67,6 +67,60 @@ impl Progress {
         self.bar.inc(1);
     }
 
+    /// `done` of `all` are done.
+    pub fn at(&self, done: u64, all: u64) {
+        self.bar.set_length(all);
+        self.bar.set_position(done);
+    }
+
+    /// Takes the line away.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A progress line of a run whose length may become known on the way. Where stderr is no terminal, one line now and then.
+pub struct Steps {
+    bar: ProgressBar,
+}
+
+impl Steps {
+    /// Begins at step 0.
+    pub fn new() -> Self {
+        let target =
+            if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{pos} steps, {msg}, timing the first ones, {elapsed} gone") {
+            bar.set_style(style);
+        }
+        Self { bar }
+    }
+
+    /// Step `step` of `steps` is done.
+    pub fn at(&self, step: u64, steps: Option<u64>, message: String) {
+        if let Some(steps) = steps
+            && self.bar.length() != Some(steps)
+        {
+            let template = "{bar:28} {pos}/{len} steps, {msg}, {elapsed} gone, {eta} left";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                self.bar.set_style(style.progress_chars("=> "));
+            }
+            self.bar.set_length(steps);
+        }
+        if self.bar.position() == 0 && step > 1 {
+            // A resumed run: what was done before took no time now.
+            self.bar.set_position(step - 1);
+            self.bar.reset_eta();
+        }
+        self.bar.set_message(message);
+        self.bar.set_position(step);
+    }
+
+    /// Says a line above the progress.
+    pub fn say(&self, line: &str) {
+        self.bar.suspend(|| note(line));
+    }
+
     /// Takes the line away.
     pub fn clear(&self) {
         self.bar.finish_and_clear();

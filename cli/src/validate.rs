@@ -23,7 +23,7 @@ pub struct Validation {
 }
 
 /// One file.
-#[derive(Serialize, JsonSchema)]
+#[derive(Default, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileReport {
     /// As given.
@@ -36,6 +36,8 @@ pub struct FileReport {
     pub problems: Vec<Diagnostic>,
     /// What is legal and probably not meant.
     pub warnings: Vec<String>,
+    /// What the robots' files say that could not be represented, or that had to be assumed.
+    pub notes: Vec<String>,
 }
 
 /// Runs the command.
@@ -45,23 +47,27 @@ pub fn run(args: &ValidateArgs) -> Outcome {
     let mut total = 0;
     for file in &args.files {
         let checked = check(file, &overrides, args);
-        let (name, digest, problems, warnings) = match checked {
-            Ok((name, digest, warnings)) => (Some(name), Some(digest), Diagnostics::default(), warnings),
-            Err(problems) => (None, None, problems, Vec::new()),
+        let mut report = match checked {
+            Ok(report) => report,
+            Err(problems) => FileReport { problems: problems.0, ..FileReport::default() },
         };
+        report.file.clone_from(file);
         if !args.json {
-            match &name {
+            match &report.name {
                 Some(name) => {
                     terminal::print(&format!("{file}: ok ({name})\n"))?;
-                    for warning in &warnings {
+                    for warning in &report.warnings {
                         terminal::note(&format!("warning: {warning}"));
                     }
+                    for note in &report.notes {
+                        terminal::note(&format!("note: {note}"));
+                    }
                 }
-                None => terminal::note(&format!("{problems}\n")),
+                None => terminal::note(&format!("{}\n", Diagnostics(report.problems.clone()))),
             }
         }
-        total += problems.0.len();
-        files.push(FileReport { file: file.clone(), name, digest, problems: problems.0, warnings });
+        total += report.problems.len();
+        files.push(report);
     }
     let wrong = files.iter().filter(|file| file.name.is_none()).count();
     if args.json {
@@ -78,7 +84,7 @@ fn check(
     file: &str,
     overrides: &[worldloom_scenarios::Override],
     args: &ValidateArgs,
-) -> Result<(String, String, Vec<String>), Diagnostics> {
+) -> Result<FileReport, Diagnostics> {
     let of_file = |failure: Failure| match failure {
         Failure::BadInput(message) | Failure::Failed(message) => Diagnostics::of_file(file, message.what, message.help),
         Failure::Problems(problems) => problems,
@@ -89,7 +95,8 @@ fn check(
     let scenario = origin.load(overrides, &assets)?;
     let sampled = scenario.sample(0, 0, &assets).map_err(|error: SampleError| of_file(error.into()))?;
     scenario.check(&sampled, 0, 0, &assets)?;
-    crate::episode::dry_run(&sampled.scene, &assets).map_err(of_file)?;
+    let notes = crate::episode::dry_run(&sampled.scene, &assets).map_err(of_file)?;
     let warnings = [advice::cameras(&sampled.scene), advice::events(&sampled.scene)].concat();
-    Ok((scenario.name().to_owned(), crate::hex(&scenario.digest()), warnings))
+    let (name, digest) = (scenario.name().to_owned(), crate::hex(&scenario.digest()));
+    Ok(FileReport { name: Some(name), digest: Some(digest), warnings, notes, ..FileReport::default() })
 }

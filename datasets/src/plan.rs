@@ -50,6 +50,29 @@ pub struct Plan {
     pub tags: Vec<String>,
     /// For the card: SPDX licence of what is generated.
     pub license: Option<String>,
+    /// Where the frames come from if a learned model dreamed them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dream: Option<DreamSource>,
+}
+
+/// What a dreamed dataset was dreamed by, and from what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DreamSource {
+    /// Name of the checkpoint's folder.
+    pub checkpoint: String,
+    /// BLAKE3 of its weights (hex).
+    pub weights: String,
+    /// What the context frames and actions come from: a dataset's folder and episode, or a scenario and seed.
+    pub context_of: String,
+    /// True frames at the beginning of each episode.
+    pub context: u64,
+    /// Denoising steps of a frame.
+    pub steps: u64,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// `free`, or `condition` if the model was told the G-buffers of physics.
+    pub mode: String,
 }
 
 impl Plan {
@@ -72,6 +95,7 @@ impl Plan {
             description: None,
             tags: Vec::new(),
             license: None,
+            dream: None,
         }
     }
 

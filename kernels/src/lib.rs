@@ -23,6 +23,7 @@ pub mod activation;
 mod affine;
 pub mod attention;
 pub mod buffer;
+pub mod carry;
 pub mod conv;
 #[cfg(any(test, feature = "cuda"))]
 mod cuda;
@@ -39,12 +40,15 @@ pub mod norm;
 pub mod optim;
 pub mod par;
 pub mod plumbing;
+pub mod query_loss;
 pub mod real;
 pub mod reduce;
 mod scratch;
+pub mod warp;
 
 pub use activation::{Activation, bias_activation, gelu, gelu_tanh, silu, swiglu};
 pub use attention::{Axis, Mask, Rope, attention, attention_packed};
+pub use carry::carry;
 pub use conv::conv2d;
 #[cfg(feature = "cuda")]
 pub use cuda::CudaAdamW;
@@ -54,4 +58,6 @@ pub use group_norm::{group_norm, group_norm_silu};
 pub use linear::{gated_mlp, linear};
 pub use norm::{gated_residual, layer_norm, layer_norm_modulated, rms_norm};
 pub use optim::{AdamW, AdamWConfig, AdamWState, StepReport};
+pub use query_loss::query_loss;
 pub use reduce::{mean, mean_all, mse, sum, sum_all, weighted_mse};
+pub use warp::warp;

@@ -76,7 +76,7 @@ fn time() -> Result<()> {
     let train = measure(STEPS, || {
         let loss = shortcut::loss(&model, &shortcut, &clean, &conditions, 7, step)?;
         step += 1;
-        optimiser.step(&loss.backward()?, 1e-4)?;
+        optimiser.step(&loss.pixels.backward()?, 1e-4)?;
         Ok(())
     })?;
     let one = Conditions {
@@ -93,7 +93,7 @@ fn time() -> Result<()> {
             let start = noise::normal(5, "dream", index, (1, 1, 3, 64, 64), DType::F32, &Device::Cpu)?;
             index += 1;
             let frame = shortcut::sample(&model, &cache, &start, steps, &one)?;
-            shortcut::take(&model, &mut cache, &frame, &one)
+            shortcut::take(&model, &mut cache, &frame, &one).map(|_| ())
         })
     };
     let (four, two) = (dream(4)?, dream(2)?);
@@ -131,8 +131,9 @@ fn export(path: &str) -> Result<()> {
     let (clean, conditions) = batch()?;
     let shortcut = ShortcutConfig { coarse: 0.0, ..ShortcutConfig::default() };
     let levels = Levels::draw(&shortcut, 7, 0, WINDOWS, FRAMES, model.config().levels);
-    let pixels = noise::normal(7, "pixel noise", 0, clean.shape(), DType::F32, &Device::Cpu)?;
-    let loss = shortcut::loss_of(&model, &clean, &pixels, &levels, &conditions)?;
+    let draw = |name| noise::normal(7, name, 0, clean.shape(), DType::F32, &Device::Cpu);
+    let (pixels, past) = (draw("pixel noise")?, draw("noise of the past")?);
+    let loss = shortcut::loss_of(&model, &clean, &pixels, &past, &levels, &conditions)?.pixels;
     let gradients = loss.backward()?;
     let mut tensors = HashMap::new();
     for param in params.iter() {
@@ -144,6 +145,8 @@ fn export(path: &str) -> Result<()> {
     let column = |values: &[f64]| Tensor::from_slice(values, (WINDOWS, FRAMES), &Device::Cpu)?.to_dtype(DType::F32);
     tensors.insert("clean".to_owned(), clean);
     tensors.insert("noise".to_owned(), pixels);
+    tensors.insert("past_noise".to_owned(), past);
+    tensors.insert("tau_before".to_owned(), column(&levels.before)?);
     tensors.insert("tau".to_owned(), column(&levels.tau)?);
     tensors.insert("weight_of_frame".to_owned(), column(&levels.weight)?);
     tensors.insert("loss".to_owned(), loss.reshape(1)?);

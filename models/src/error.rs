@@ -1,5 +1,7 @@
 //! What can go wrong in a model.
 
+use std::path::{Path, PathBuf};
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -27,6 +29,31 @@ pub enum Error {
         /// The shape found.
         found: Vec<usize>,
     },
+    /// A dataset could not be read.
+    #[error(transparent)]
+    Dataset(#[from] worldloom_datasets::Error),
+    /// A dataset cannot be learned from, or is not what the model learned.
+    #[error("{}: {problem}", .path.display())]
+    Data {
+        /// The dataset.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// A camera that the model learned is not there.
+    #[error("camera `{name}`: {problem}")]
+    Camera {
+        /// The model's name of it.
+        name: String,
+        /// What there is instead.
+        problem: String,
+    },
+    /// A thread could not be started, or ended too early.
+    #[error("a thread of the loader failed: {source}")]
+    Thread {
+        /// Why.
+        source: std::io::Error,
+    },
     /// Weights do not fit the model.
     #[error("weights `{name}`: {problem}")]
     Weights {
@@ -35,6 +62,75 @@ pub enum Error {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// Reading or writing a file failed.
+    #[error("{operation} {}: {source}", .path.display())]
+    Io {
+        /// What was being done.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// A device is not there.
+    #[error("device `{name}`: {problem}")]
+    Device {
+        /// As it was asked for.
+        name: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// A `--set` of a training run.
+    #[error("{setting}: {problem}")]
+    Setting {
+        /// As it was given.
+        setting: String,
+        /// What is wrong, and what there is.
+        problem: String,
+    },
+    /// A file of ours cannot be read: it was changed, cut short, or is of another kind or version.
+    #[error("{}: {problem}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// A training run went wrong; the last checkpoint stands.
+    #[error(
+        "training diverged at step {step}: {what}; the checkpoint of step {kept} is kept: go on from it with a lower --set learning_rate"
+    )]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// What is not finite, or out of all proportion.
+        what: String,
+        /// Step of the last checkpoint.
+        kept: u64,
+    },
+    /// The record of a training run cannot be written, or not gone on with.
+    #[error("{}: {problem}", .path.display())]
+    Logs {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// A metric has no value for what it was given.
+    #[error("{what}: {problem}")]
+    Metric {
+        /// The metric.
+        what: &'static str,
+        /// What is wrong with its input.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// A dataset that does not do.
+    pub(crate) fn data(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Data { path: path.to_owned(), problem: problem.into() }
+    }
 }
 
 /// Result of this crate.

@@ -1,15 +1,35 @@
 //! Learned world models.
 //!
-//! [`stdit`] is the network of the video model, [`shortcut`] how it is trained and sampled; [`params`] and
-//! [`layers`] are what they are built from, on the gradient-checked ops of `worldloom-kernels`.
+//! ```text
+//! Dataset ─► data ─► train ─► checkpoint ─► video ─► dream ─► metrics
+//! ```
+//!
+//! [`data`] is what a model sees of a dataset. [`stdit`] is the network of the video model, [`shortcut`] how it is
+//! trained and sampled, [`heads`] read more off it than pictures, [`params`] and
+//! [`layers`] are what both are built from, on the gradient-checked ops of `worldloom-kernels`. [`train`] fixes a plan, runs it and records it in [`logs`]; [`checkpoint`] keeps what was learned.
+//! [`video`] rolls it out, [`mod@dream`] under recorded actions; [`metrics`] says how good its videos are.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod card;
+pub mod checkpoint;
+pub mod compute;
+pub mod data;
+pub mod dream;
 pub mod error;
+pub mod evaluate;
+mod files;
+pub mod heads;
 pub mod layers;
+pub mod logs;
+pub mod metrics;
 pub mod noise;
 pub mod params;
 pub mod shortcut;
 pub mod stdit;
+pub mod train;
+pub mod video;
 
+pub use checkpoint::Checkpoint;
 pub use error::{Error, Result};
+pub use video::VideoModel;

@@ -16,8 +16,11 @@
 //! v′ = (f(x_τ, τ, k−1) − x_τ) / (1 − τ), x′ = x_τ + (d/2)·v′,
 //! v″ = (f(x′, τ + d/2, k−1) − x′) / (1 − τ − d/2), target x_τ + (1 − τ)·(v′ + v″) / 2.
 //!
-//! Levels are drawn frame by frame (diffusion forcing, Chen et al. 2024). Some frames are left clean:
-//! they are no target, and what a rollout will have as its past.
+//! Levels are drawn frame by frame (diffusion forcing, Chen et al. 2024). The first frame of a window and some others are
+//! left clean: they are no target, and what a rollout will have as its past. The pixels that a frame carries on are
+//! those of the frame before, clean or nearly so whatever its own level as a target is: so every noisy frame learns
+//! from a past like that of a rollout, and light noise on it makes the model bear the flaws of its own frames
+//! (Valevski et al., *Diffusion Models Are Real-Time Game Engines*, 2024, §3.2.1).
 
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
@@ -26,18 +29,22 @@ use worldloom_kernels as kernels;
 
 use crate::error::{Error, Result};
 use crate::noise;
-use crate::stdit::{Cache, Inputs, StDit};
+use crate::stdit::{Cache, Inputs, Prediction, StDit, shifted};
 
 /// How noise levels are drawn in training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShortcutConfig {
-    /// Probability that a frame is left clean. More of them make the past of a training window more like that of
-    /// a rollout, and leave fewer targets. Default 0.5.
+    /// Probability that a frame after the first is left clean. More of them make the past that a frame attends to more
+    /// like that of a rollout, and leave fewer targets. Default 0.25.
     pub clean: f64,
     /// Probability that a noisy frame starts from noise alone (τ = 0), which every rollout does; else τ is
-    /// uniform. Default 0.25.
+    /// uniform. Default 0.4.
     pub pure_noise: f64,
+    /// Probability that the pixels to carry on have noise, …. Default 0.5.
+    pub noisy_past: f64,
+    /// … and the most of it, 1 − τ. Default 0.2.
+    pub past_noise: f64,
     /// Share of a batch's windows that learn the coarser steps (k > 0), at the cost of two more forward
     /// passes each. Default 0.25 (Frans et al. 2024, §3.2).
     pub coarse: f64,
@@ -45,7 +52,7 @@ pub struct ShortcutConfig {
 
 impl Default for ShortcutConfig {
     fn default() -> Self {
-        Self { clean: 0.5, pure_noise: 0.25, coarse: 0.25 }
+        Self { clean: 0.25, pure_noise: 0.4, noisy_past: 0.5, past_noise: 0.2, coarse: 0.25 }
     }
 }
 
@@ -53,7 +60,13 @@ impl ShortcutConfig {
     /// # Errors
     /// [`Error::Config`] for what is no probability, or leaves no target.
     pub fn check(&self) -> Result<()> {
-        for (field, value) in [("clean", self.clean), ("pure_noise", self.pure_noise), ("coarse", self.coarse)] {
+        for (field, value) in [
+            ("clean", self.clean),
+            ("pure_noise", self.pure_noise),
+            ("noisy_past", self.noisy_past),
+            ("past_noise", self.past_noise),
+            ("coarse", self.coarse),
+        ] {
             if !(0.0..=1.0).contains(&value) || (field == "clean" && value == 1.0) {
                 let expected = "it must be from 0 to 1, and `clean` below 1".to_owned();
                 return Err(Error::Config { field, found: value.to_string(), expected });
@@ -72,6 +85,8 @@ pub struct Levels {
     pub level: Vec<u32>,
     /// 1 for a target, 0 for a clean frame.
     pub weight: Vec<f64>,
+    /// τ of the pixels to carry on: those of the frame before; 0 for the first frame, which has none.
+    pub before: Vec<f64>,
     /// Windows from this one on are of coarser steps.
     pub coarse_from: usize,
 }
@@ -82,13 +97,17 @@ impl Levels {
         let coarse = if levels > 1 { (config.coarse * windows as f64).round() as usize } else { 0 };
         let coarse_from = windows - coarse;
         let finest = 1.0 / (1u64 << (levels - 1)) as f64;
-        let mut drawn = Self { tau: Vec::new(), level: Vec::new(), weight: Vec::new(), coarse_from };
+        let mut drawn =
+            Self { tau: Vec::new(), level: Vec::new(), weight: Vec::new(), before: Vec::new(), coarse_from };
         for window in 0..windows {
             let mut stream = Stream::new(seed, "noise levels", step, window as u64);
-            // Every window has a target.
-            let target = stream.below(frames as u64) as usize;
+            // Every window has a target, and that has a past unless the window is one frame.
+            let target = if frames > 1 { 1 + stream.below(frames as u64 - 1) as usize } else { 0 };
             for frame in 0..frames {
-                let clean = stream.unit() < config.clean;
+                let noisy_past = stream.unit() < config.noisy_past;
+                let past = 1.0 - if noisy_past { config.past_noise * stream.unit() } else { 0.0 };
+                drawn.before.push(if frame == 0 { 0.0 } else { past });
+                let clean = stream.unit() < config.clean || frame == 0;
                 let (pure, uniform) = (stream.unit() < config.pure_noise, stream.unit());
                 let level = if window < coarse_from { 0 } else { 1 + stream.below(levels as u64 - 1) as u32 };
                 if clean && frame != target {
@@ -111,7 +130,16 @@ impl Levels {
     }
 }
 
-/// The training loss of a batch: mean squared error of x̂₁ over the noisy frames.
+/// What training minimises, and what the model made of the batch, for losses of other things that it predicts.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    /// Mean squared error of x̂₁ over the noisy frames, a scalar.
+    pub pixels: Tensor,
+    /// What the model made of the batch.
+    pub prediction: Prediction,
+}
+
+/// The training loss of a batch.
 ///
 /// `clean` are the frames x₁ `[B, T, C, H, W]`; the conditions are those of [`Inputs`]. Step `step` of run `seed`
 /// always draws the same noise.
@@ -125,11 +153,11 @@ pub fn loss(
     conditions: &Conditions,
     seed: u64,
     step: u64,
-) -> Result<Tensor> {
+) -> Result<Loss> {
     let (windows, frames, ..) = clean.dims5()?;
     let levels = Levels::draw(config, seed, step, windows, frames, model.config().levels);
-    let noise = noise::normal(seed, "pixel noise", step, clean.shape(), clean.dtype(), clean.device())?;
-    loss_of(model, clean, &noise, &levels, conditions)
+    let draw = |name| noise::normal(seed, name, step, clean.shape(), clean.dtype(), clean.device());
+    loss_of(model, clean, &draw("pixel noise")?, &draw("noise of the past")?, &levels, conditions)
 }
 
 /// [`loss`] of given noise and levels.
@@ -137,21 +165,29 @@ pub fn loss_of(
     model: &StDit,
     clean: &Tensor,
     noise: &Tensor,
+    past_noise: &Tensor,
     levels: &Levels,
     conditions: &Conditions,
-) -> Result<Tensor> {
+) -> Result<Loss> {
     let (windows, frames, ..) = clean.dims5()?;
     let (device, dtype) = (clean.device(), clean.dtype());
     let tau = Tensor::from_slice(&levels.tau, (windows, frames), device)?.to_dtype(dtype)?;
     let level = Tensor::from_slice(&levels.level, (windows, frames), device)?;
     let noisy = mix(noise, clean, &tau)?;
-    let target = target(model, clean, &noisy, &tau, &level, levels.coarse_from, conditions)?;
-    let predicted = model.forward(&conditions.inputs(&noisy, &tau, &level))?;
+    let tau_before = Tensor::from_slice(&levels.before, (windows, frames), device)?.to_dtype(dtype)?;
+    // The first frame has nothing before it: zeros, as in a rollout.
+    let is_there = shifted(&per_frame(&tau.ones_like()?)?)?;
+    let before = mix(past_noise, &shifted(clean)?, &tau_before)?.broadcast_mul(&is_there)?;
+    let before = (before, tau_before);
+    let target = target(model, clean, &noisy, &tau, &level, &before, levels.coarse_from, conditions)?;
+    let inputs = conditions.inputs(&noisy, &tau, &level);
+    let prediction = model.forward(&Inputs { before: Some((&before.0, &before.1)), ..inputs })?;
     let total: f64 = levels.weight.iter().sum();
     let weight: Vec<f64> = levels.weight.iter().map(|weight| weight * (windows * frames) as f64 / total).collect();
     let weight = Tensor::from_vec(weight, windows * frames, device)?.to_dtype(dtype)?;
     let flat = |x: &Tensor| x.reshape((windows * frames, x.elem_count() / (windows * frames)));
-    Ok(kernels::weighted_mse(&flat(&predicted)?, &flat(&target)?, &weight)?)
+    let pixels = kernels::weighted_mse(&flat(&prediction.frames)?, &flat(&target)?, &weight)?;
+    Ok(Loss { pixels, prediction })
 }
 
 /// Everything but frames and levels that a model is told, see [`Inputs`].
@@ -169,7 +205,7 @@ impl Conditions {
     /// The inputs with these conditions.
     pub fn inputs<'a>(&'a self, frames: &'a Tensor, tau: &'a Tensor, level: &'a Tensor) -> Inputs<'a> {
         let (action, parameters, gbuffer) = (self.action.as_ref(), self.parameters.as_ref(), self.gbuffer.as_ref());
-        Inputs { frames, tau, level, action, parameters, gbuffer }
+        Inputs { frames, tau, level, action, parameters, gbuffer, before: None }
     }
 
     fn windows(&self, from: usize, count: usize) -> Result<Self> {
@@ -197,6 +233,7 @@ fn target(
     noisy: &Tensor,
     tau: &Tensor,
     level: &Tensor,
+    before: &(Tensor, Tensor),
     coarse_from: usize,
     conditions: &Conditions,
 ) -> Result<Tensor> {
@@ -208,6 +245,11 @@ fn target(
     let part = |x: &Tensor| x.narrow(0, coarse_from, count)?.contiguous();
     let (clean_part, noisy, tau, level) = (part(clean)?, part(noisy)?, part(tau)?, part(level)?);
     let conditions = conditions.windows(coarse_from, count)?;
+    let before = (part(&before.0)?, part(&before.1)?);
+    let forward = |frames: &Tensor, tau: &Tensor, level: &Tensor| -> Result<Tensor> {
+        let inputs = conditions.inputs(frames, tau, level);
+        Ok(model.forward(&Inputs { before: Some((&before.0, &before.1)), ..inputs })?.frames.detach())
+    };
     // Clean frames have level 0 and stay; the others go down one level.
     let is_target = level.gt(0u32)?;
     let finer = (&level - is_target.to_dtype(DType::U32)?)?;
@@ -217,7 +259,7 @@ fn target(
         .affine(std::f64::consts::LN_2, -f64::from(levels) * std::f64::consts::LN_2)?
         .exp()?;
     let left = (tau.ones_like()? - &tau)?;
-    let first = model.forward(&conditions.inputs(&noisy, &tau, &finer))?.detach();
+    let first = forward(&noisy, &tau, &finer)?;
     // v′, and where half a step leads. Clean frames, with nothing left to go, stay.
     let zero = tau.zeros_like()?;
     let over = |left: &Tensor| -> Result<Tensor> { Ok(is_target.where_cond(&left.recip()?, &zero)?) };
@@ -225,7 +267,7 @@ fn target(
     let step = is_target.where_cond(&half, &zero)?;
     let middle = (&noisy + velocity.broadcast_mul(&per_frame(&step)?)?)?;
     let tau_middle = (&tau + &step)?;
-    let second = model.forward(&conditions.inputs(&middle, &tau_middle, &finer))?.detach();
+    let second = forward(&middle, &tau_middle, &finer)?;
     let velocity_after = (second - &middle)?.broadcast_mul(&per_frame(&over(&(&left - &step)?)?)?)?;
     let mean = ((velocity + velocity_after)? * 0.5)?;
     let coarse = (&noisy + mean.broadcast_mul(&per_frame(&left)?)?)?;
@@ -254,7 +296,7 @@ pub fn sample(model: &StDit, cache: &Cache, noise: &Tensor, steps: usize, condit
     let mut frame = noise.clone();
     for step in 0..steps {
         let tau = Tensor::full(step as f64 / steps as f64, (batch, 1), noise.device())?.to_dtype(noise.dtype())?;
-        let clean = model.predict(&conditions.inputs(&frame, &tau, &level), cache)?.detach();
+        let clean = model.predict(&conditions.inputs(&frame, &tau, &level), cache)?.frames.detach();
         // d / (1 − τ), which is 1 in the last step.
         let share = 1.0 / (steps - step) as f64;
         frame = (&frame + ((clean - &frame)? * share)?)?;
@@ -266,7 +308,7 @@ pub fn sample(model: &StDit, cache: &Cache, noise: &Tensor, steps: usize, condit
 ///
 /// # Errors
 /// As [`StDit::take`].
-pub fn take(model: &StDit, cache: &mut Cache, frame: &Tensor, conditions: &Conditions) -> Result<()> {
+pub fn take(model: &StDit, cache: &mut Cache, frame: &Tensor, conditions: &Conditions) -> Result<Prediction> {
     let batch = frame.dim(0)?;
     let tau = Tensor::ones((batch, 1), frame.dtype(), frame.device())?;
     let level = Tensor::zeros((batch, 1), DType::U32, frame.device())?;

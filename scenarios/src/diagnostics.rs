@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::text::Text;
 use crate::yaml::Span;
 
 /// One problem.
@@ -25,6 +26,9 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it; empty if there is nothing to say.
     pub help: String,
+    /// Name of the entry of `events` that the path leads into; empty outside of them.
+    #[serde(skip)]
+    pub event: String,
     /// The line of the text that the place is in, which the caret of a message stands under.
     #[serde(skip)]
     pub source_line: String,
@@ -37,12 +41,13 @@ pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
     /// Problems in the order of their places. What several steps found at one place is said once.
-    pub(crate) fn sorted(mut found: Vec<(Span, Diagnostic)>) -> Self {
+    pub(crate) fn sorted(mut found: Vec<(Span, Diagnostic)>, text: &Text) -> Self {
         found.sort_by_key(|(span, _)| *span);
         found.dedup_by(|(_, b), (_, a)| {
             (a.line, a.column, &a.origin, &a.message) == (b.line, b.column, &b.origin, &b.message)
         });
-        Self(found.into_iter().map(|(_, problem)| problem).collect())
+        let named = |(_, problem): (Span, Diagnostic)| Diagnostic { event: text.event_at(&problem.path), ..problem };
+        Self(found.into_iter().map(named).collect())
     }
 
     /// A single problem without a place in the text, such as a file that cannot be read.
@@ -55,6 +60,7 @@ impl Diagnostics {
             path: String::new(),
             message: message.into(),
             help: help.into(),
+            event: String::new(),
             source_line: String::new(),
         }])
     }
@@ -70,7 +76,8 @@ impl fmt::Display for Diagnostic {
         if self.line == 0 {
             write!(f, "error: {}: {}", self.origin, self.message)?;
         } else {
-            let path = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
+            let event = if self.event.is_empty() { String::new() } else { format!(" (event `{}`)", self.event) };
+            let path = if self.path.is_empty() { String::new() } else { format!("{}{event}: ", self.path) };
             writeln!(f, "error: {path}{}", self.message)?;
             let margin = self.line.to_string().len();
             writeln!(f, "{:margin$}--> {}:{}:{}", "", self.origin, self.line, self.column)?;

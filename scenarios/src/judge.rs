@@ -121,6 +121,7 @@ fn in_robot(file: &str, line: u32, path: &str, message: String, help: String, as
         path: path.to_owned(),
         message,
         help,
+        event: String::new(),
         source_line,
     }
 }

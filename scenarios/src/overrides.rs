@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use worldloom_engine::expr::near;
 
 use crate::diagnostics::Diagnostics;
 use crate::yaml::{self, Key, Node, Sources, Span, Value};
@@ -10,7 +11,7 @@ use crate::yaml::{self, Key, Node, Sources, Span, Value};
 /// Replaces (or adds) one value of the file before it is read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Override {
-    /// Keys joined by dots; a number indexes a list.
+    /// Keys joined by dots; a number indexes a list, and so does the `name` of one of its entries.
     pub path: String,
     /// The value as YAML.
     pub value: String,
@@ -27,6 +28,15 @@ impl FromStr for Override {
             }
             _ => Err(format!("expected `path=value`, found `{text}`")),
         }
+    }
+}
+
+/// The name of an entry of the list at `path`; empty if it has none.
+fn entry_name(path: &str, index: usize, entry: &Node) -> String {
+    match entry.get("name").map(|name| &name.value) {
+        Some(Value::Text(name)) => name.clone(),
+        _ if path == "events" => format!("event{index}"),
+        _ => String::new(),
     }
 }
 
@@ -63,9 +73,18 @@ pub fn apply(root: &mut Node, set: &Override, sources: &mut Sources) -> Result<(
             }
             Value::List(items) => {
                 let length = items.len();
-                match key.parse::<usize>().ok().and_then(|index| items.get_mut(index)) {
-                    Some(item) => item,
-                    None => return fail(format!("`{so_far}` is a list of {length}; `{key}` is no index of it"), ""),
+                let names: Vec<String> =
+                    items.iter().enumerate().map(|(i, item)| entry_name(&so_far, i, item)).collect();
+                let index = key.parse::<usize>().ok().filter(|index| *index < length);
+                match index.or_else(|| names.iter().position(|name| !name.is_empty() && name == key)) {
+                    Some(index) => &mut items[index],
+                    None => {
+                        let message = format!("`{so_far}` is a list of {length}; `{key}` is no index or name in it");
+                        let names = names.iter().map(String::as_str).filter(|name| !name.is_empty());
+                        let help =
+                            if names.clone().next().is_some() { near::suggestion(key, names) } else { String::new() };
+                        return fail(message, &help);
+                    }
                 }
             }
             // A short form (`at: 0`) gives way to the map that the path asks for.

@@ -8,6 +8,7 @@ use worldloom_engine::stream::Stream;
 
 use crate::draw;
 use crate::sampled::{ColumnKind, Draw, ParamInfo};
+use crate::table::Quantity;
 use crate::tree::{BadValue, Plain, Shape, Tree, Values};
 use crate::yaml::Span;
 
@@ -264,8 +265,7 @@ impl Params {
         };
         let unit = match (param.dimension, param.shape) {
             (Some(dimension), _) => dimension.to_string(),
-            (None, Shape::Number(quantity) | Shape::Vector(_, quantity)) => quantity.unit(),
-            _ => String::new(),
+            (None, shape) => shape.quantity().map_or_else(String::new, Quantity::unit),
         };
         ParamInfo { name: param.name.clone(), distribution, unit }
     }

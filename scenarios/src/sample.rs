@@ -88,7 +88,7 @@ fn refusal(plan: &Plan, text: &Text, at: Attempt, assets: &Arc<Assets>, fault: F
             },
         });
     }
-    SampleError::Invalid { index: at.index, problems: Diagnostics::sorted(found) }
+    SampleError::Invalid { index: at.index, problems: Diagnostics::sorted(found, text) }
 }
 
 /// Requirements by how many attempts they rejected, tightest first.

@@ -85,7 +85,7 @@ impl Scenario {
         }
         let written = Text { sources, root };
         let mut decoder = Decoder::new(&written);
-        let Some(tree) = decoder.scenario() else { return Err(Diagnostics::sorted(decoder.problems())) };
+        let Some(tree) = decoder.scenario() else { return Err(Diagnostics::sorted(decoder.problems(), &written)) };
         let names = std::mem::take(&mut decoder.names);
         let plan = Plan::new(tree, &mut decoder);
         check(&plan, &names, &mut decoder);
@@ -99,7 +99,7 @@ impl Scenario {
             let first = Attempt { seed: 0, index: 0, attempt: 0 };
             found.extend(explain(&plan, &written, first, assets, &known));
         }
-        Err(Diagnostics::sorted(found))
+        Err(Diagnostics::sorted(found, &written))
     }
 
     /// Its `name`.
@@ -174,7 +174,7 @@ impl Scenario {
         let episode = Episode { seed, index, values };
         let problems = problems::check(&Arc::new(sampled.scene.clone()), assets, BTreeSet::new());
         let found = problems.into_iter().map(|problem| judge::refused(&self.written, &episode, problem, assets));
-        match Diagnostics::sorted(found.collect()) {
+        match Diagnostics::sorted(found.collect(), &self.written) {
             Diagnostics(none) if none.is_empty() => Ok(()),
             found => Err(found),
         }

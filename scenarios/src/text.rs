@@ -99,6 +99,19 @@ impl Text {
         }
     }
 
+    /// Name of the event that a path such as `events.0.at` leads into, if the file gives it one; else empty.
+    pub fn event_at(&self, path: &str) -> String {
+        let index = path.strip_prefix("events.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        let entry = index.and_then(|index| match &self.root.get("events")?.value {
+            Value::List(items) => items.get(index)?.get("name"),
+            _ => None,
+        });
+        match entry.map(|name| &name.value) {
+            Some(Value::Text(name)) => name.clone(),
+            _ => String::new(),
+        }
+    }
+
     /// The place of `needle` in a value, if the value is a text on one line that holds it: its occurrence
     /// number `nth`, from 0.
     pub fn within(&self, found: Found<'_>, needle: &str, nth: usize) -> Span {

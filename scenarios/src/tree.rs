@@ -5,6 +5,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use worldloom_engine::expr::{Expr, Value};
 use worldloom_engine::scene::ParamValue;
 
+use crate::language::{self, colours};
 use crate::table::Quantity;
 
 /// A value with every parameter filled in.
@@ -70,6 +71,8 @@ pub enum Shape {
     Number(&'static Quantity),
     /// So many numbers; two or three if 0.
     Vector(usize, &'static Quantity),
+    /// A colour: three numbers from 0 to 1, or a word for them.
+    Colour,
     /// Text.
     Text,
     /// Anything.
@@ -321,11 +324,25 @@ impl Slot {
         };
         let value = value.ok_or_else(|| bad(NOT_KNOWN.to_owned()))?;
         self.shape.check(&value).map_err(bad)?;
-        Ok(value)
+        Ok(match (self.shape, &value) {
+            (Shape::Colour, Plain::Text(word)) => {
+                colours::parse(word).map_or(value, |rgb| Plain::List(rgb.map(Plain::Number).to_vec()))
+            }
+            _ => value,
+        })
     }
 }
 
 impl Shape {
+    /// What its numbers measure.
+    pub fn quantity(self) -> Option<&'static Quantity> {
+        match self {
+            Self::Number(quantity) | Self::Vector(_, quantity) => Some(quantity),
+            Self::Colour => Some(&language::UNIT),
+            Self::Text | Self::Any => None,
+        }
+    }
+
     /// What is wrong with a value, if anything.
     pub fn check(self, value: &Plain) -> Result<(), String> {
         match (self, value) {
@@ -334,6 +351,11 @@ impl Shape {
                 Some(items) => items.into_iter().find_map(not_finite).map_or(Ok(()), Err),
                 None => Err("must be a list of numbers".to_owned()),
             },
+            (Self::Colour, Plain::Text(word)) => match colours::parse(word) {
+                Some(_) => Ok(()),
+                None => Err(format!("`{word}` is no colour ({})", colours::hint(word))),
+            },
+            (Self::Colour, _) => Self::Vector(3, &language::UNIT).check(value),
             (Self::Any, _) | (Self::Text, Plain::Text(_)) => Ok(()),
             (Self::Number(quantity), Plain::Number(x)) => quantity.problem(*x).map_or(Ok(()), Err),
             (Self::Vector(n, quantity), Plain::List(items)) if fits(n, items.len()) => match value.numbers() {
@@ -349,6 +371,7 @@ impl Shape {
             Self::Number(quantity) => quantity.what.to_owned(),
             Self::Vector(0, _) => "2 or 3 numbers".to_owned(),
             Self::Vector(n, _) => format!("{n} numbers"),
+            Self::Colour => "a colour".to_owned(),
             Self::Text => "text".to_owned(),
             Self::Any => "a value".to_owned(),
         }

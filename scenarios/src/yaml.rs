@@ -60,6 +60,7 @@ impl Sources {
             path: path.to_owned(),
             message,
             help,
+            event: String::new(),
             source_line: excerpt(self.line(span)),
         }
     }

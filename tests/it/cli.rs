@@ -70,7 +70,7 @@ pub fn text(path: &Path) -> String {
 
 /// Fails the test unless `output` fits the schema that the program publishes for it.
 #[track_caller]
-fn assert_valid(of: &str, output: &Value) {
+pub fn assert_valid(of: &str, output: &Value) {
     let schema = run(["schema", "--of", of]).expect(0).json();
     let validator =
         jsonschema::validator_for(&schema).unwrap_or_else(|error| panic!("{of}: the schema is broken: {error}"));

@@ -12,6 +12,7 @@ mod house;
 mod invariants;
 mod language;
 mod messages;
+mod models;
 mod parity;
 mod process;
 mod program;

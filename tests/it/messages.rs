@@ -96,6 +96,21 @@ fn what_is_legal_and_probably_not_meant_is_a_warning() {
 }
 
 #[test]
+fn validate_says_what_a_robots_file_says_that_is_not_read() {
+    let shop = Workshop::new();
+    let yaml = text(&shop.path("balls.yaml"));
+    shop.write("cart.urdf", "<robot name=\"cart\">\n<link name=\"base\"/>\n<plugin name=\"radar\"/>\n</robot>\n");
+    shop.write("balls.yaml", &(SCENARIO.to_owned() + "robots: {cart: {urdf: cart.urdf, at: [2, 2, 0]}}\n"));
+    let line = "robot `cart`: <plugin> is not read: <plugin \"radar\"> (cart.urdf:3)";
+    let shown = run(["validate", &yaml]).expect(0);
+    assert!(shown.stdout.contains("ok (two-balls)"), "{}", shown.stdout);
+    assert!(shown.stderr.contains(&format!("note: {line}\n")), "expected `{line}` in: {}", shown.stderr);
+    let listed = run(["validate", &yaml, "--json"]).expect(0);
+    assert_eq!(listed.json()["files"][0]["notes"], serde_json::json!([line]), "{}", listed.stdout);
+    assert!(listed.stderr.is_empty(), "{}", listed.stderr);
+}
+
+#[test]
 fn a_preview_says_what_is_where() {
     let shop = Workshop::new();
     let (yaml, out) = (text(&shop.path("balls.yaml")), text(&shop.path("sheet.png")));

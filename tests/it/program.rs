@@ -33,7 +33,7 @@ pub fn program() -> &'static Path {
 /// True if the program is younger than every source file.
 fn fresh(program: &Path, root: &Path) -> bool {
     let Ok(built) = program.metadata().and_then(|file| file.modified()) else { return false };
-    let newest = ["engine", "scenarios", "datasets", "cli", "benches/scenes", "Cargo.lock"];
+    let newest = ["engine", "kernels", "scenarios", "datasets", "models", "cli", "benches/scenes", "Cargo.lock"];
     newest.iter().all(|part| newest_change(&root.join(part)) < built)
 }
 

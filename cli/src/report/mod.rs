@@ -1,4 +1,4 @@
-//! `worldloom report`: one self-contained HTML page about datasets.
+//! `worldloom report`: one self-contained HTML page about datasets, and world models that were evaluated.
 //!
 //! Videos are the dataset's own packets, cut out per episode; labels and signals are read back from
 //! its files, so that the page shows what is on disk.
@@ -8,6 +8,10 @@ mod gather;
 mod html;
 mod page;
 
+pub use chart::{Line, TimeAxis, chart};
+pub use html::{data_uri, escape};
+pub use page::plain as plain_page;
+
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -15,6 +19,7 @@ use serde::Serialize;
 
 use crate::args::ReportArgs;
 use crate::episode::Origin;
+use crate::eval;
 use crate::failure::{Failure, Outcome};
 use crate::terminal::{self, human_bytes};
 
@@ -30,6 +35,8 @@ pub struct Reported {
     pub bytes: u64,
     /// Datasets on it.
     pub datasets: u64,
+    /// Evaluations of world models on it.
+    pub evaluations: u64,
     /// Episodes on it.
     pub episodes: u64,
 }
@@ -39,10 +46,14 @@ pub fn run(args: &ReportArgs) -> Outcome {
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.datasets[0]));
     let verify = args.verify.then(|| Origin::of(args.allow_process));
     let mut shown = Vec::with_capacity(args.datasets.len());
+    let mut models = Vec::new();
     for folder in &args.datasets {
-        shown.push(gather::dataset(folder, args.episodes, verify)?);
+        match eval::page::read(folder)? {
+            Some(found) => models.push(eval::page::section(folder, &found)?),
+            None => shown.push(gather::dataset(folder, args.episodes, verify)?),
+        }
     }
-    let html = page::page(&args.title, &shown);
+    let html = page::page(&args.title, &shown, &models);
     if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| Failure::io("creating", parent, &error))?;
     }
@@ -52,6 +63,7 @@ pub fn run(args: &ReportArgs) -> Outcome {
         out: out.display().to_string(),
         bytes: html.len() as u64,
         datasets: shown.len() as u64,
+        evaluations: models.len() as u64,
         episodes: shown.iter().map(|dataset| dataset.shown.len() as u64).sum(),
     };
     if args.json {

@@ -96,7 +96,7 @@ pub struct Strip {
 }
 
 /// The whole page.
-pub fn page(title: &str, datasets: &[DatasetShown]) -> String {
+pub fn page(title: &str, datasets: &[DatasetShown], models: &[String]) -> String {
     let sum = |of: fn(&DatasetShown) -> u64| datasets.iter().map(of).sum::<u64>();
     let mut body = format!(
         "<header><h1>{}</h1><p>{}, {}, {} frames, {} · worldloom {}</p>{}</header><main>",
@@ -108,12 +108,23 @@ pub fn page(title: &str, datasets: &[DatasetShown]) -> String {
         env!("CARGO_PKG_VERSION"),
         contents(datasets),
     );
+    for model in models {
+        body += model;
+    }
     for dataset in datasets {
         section(&mut body, dataset);
     }
     body += "</main><footer>Videos are the dataset's own files; labels are drawn for people here and stored exactly in <code>annotations/</code>.</footer>";
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{}</title><style>{STYLE}</style></head><body>{body}<script>{SCRIPT}</script></body></html>\n",
+        escape(title)
+    )
+}
+
+/// A page with the style of the reports around `body`.
+pub fn plain(title: &str, body: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{}</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n",
         escape(title)
     )
 }
@@ -379,7 +390,7 @@ mod tests {
             encoding: "h264".into(),
             shown: vec![episode],
         };
-        let html = page("Demo", &[dataset]);
+        let html = page("Demo", &[dataset], &[]);
         for outside in ["http://", "https://", "src=\"//", "@import", "href=\"/"] {
             assert!(!html.contains(outside), "the page refers to something outside: {outside}");
         }

@@ -1,12 +1,12 @@
 //! Text to tokens, each with its byte offset.
 
-use super::units;
+use super::units::{self, Dimension};
 
 /// A token.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
-    /// A number in SI, its unit applied.
-    Number(f64),
+    /// A number in SI, its unit applied, and the dimension of the unit if one was written.
+    Number(f64, Option<Dimension>),
     /// A bare word.
     Word(String),
     /// `$word`.
@@ -83,16 +83,24 @@ fn number(rest: &str, at: usize) -> Result<(Token, usize), Problem> {
     let after = &rest[digits..];
     let gap = after.len() - after.trim_start().len();
     let unit_text = after.trim_start();
-    let (factor, length) = match units::scan(unit_text) {
-        Some(unit) => (unit.factor, digits + gap + unit.length),
+    let (factor, dimension, length) = match units::scan(unit_text) {
+        // Half and 50 % are the same bare number.
+        Some(unit) => {
+            let dimension = Some(unit.dimension).filter(|dimension| *dimension != Dimension::NONE);
+            (unit.factor, dimension, digits + gap + unit.length)
+        }
         None => {
             let word = &unit_text[..word_length(unit_text)];
             if !word.is_empty() && word != "and" && word != "or" {
                 return Err((units::unknown_unit(word), at + digits + gap));
             }
-            (1.0, digits)
+            (1.0, None, digits)
         }
     };
     let value = value * factor;
-    if value.is_finite() { Ok((Token::Number(value), length)) } else { Err(("the number is too large".into(), at)) }
+    if value.is_finite() {
+        Ok((Token::Number(value, dimension), length))
+    } else {
+        Err(("the number is too large".into(), at))
+    }
 }

@@ -20,6 +20,7 @@
 
 mod kind;
 mod lex;
+mod measure;
 pub mod near;
 mod parse;
 mod print;
@@ -29,7 +30,7 @@ mod tree;
 pub mod units;
 
 pub use kind::Kind;
-pub use parse::MAX_DEPTH;
+pub use parse::{MAX_DEPTH, Measured, Mismatch};
 pub use program::Program;
 pub(crate) use resolve::{body_named, unknown_body};
 pub use tree::{Axis, Binary, Expr, Function, Place, Signal};

@@ -61,7 +61,15 @@ impl Dimension {
         (self.length, self.mass, self.time) == (other.length, other.mass, other.time)
     }
 
-    fn times(self, other: Self, power: i8) -> Option<Self> {
+    /// Of a square root; `None` if it has no whole exponents.
+    pub(super) fn root(self) -> Option<Self> {
+        let Self { length, mass, time, angle } = self;
+        let even = [length, mass, time, angle].iter().all(|power| power % 2 == 0);
+        even.then(|| Self::new(length / 2, mass / 2, time / 2, angle / 2))
+    }
+
+    /// Of `self · other^power`; `None` if an exponent leaves its range.
+    pub(super) fn times(self, other: Self, power: i8) -> Option<Self> {
         let add = |a: i8, b: i8| a.checked_add(b.checked_mul(power)?);
         Some(Self::new(
             add(self.length, other.length)?,

@@ -45,9 +45,18 @@ pub(super) fn add_robot(
         RobotSource::Urdf(_) => "urdf",
         RobotSource::Mjcf(_) => "mjcf",
     };
-    let added = crate::robots::load(&robot.source, assets)
-        .and_then(|model| add_model(built, index, name, robot, Arc::new(model), problems));
-    if problems.keep(&format!("robots.{name}.{key}"), added).is_none() {
+    let field = format!("robots.{name}.{key}");
+    let added = match crate::robots::load_or_mistakes(&robot.source, assets) {
+        Ok(model) => {
+            let added = add_model(built, index, name, robot, Arc::new(model), problems);
+            problems.keep(&field, added)
+        }
+        Err(mistakes) => {
+            mistakes.into_iter().for_each(|error| problems.push(&field, error));
+            None
+        }
+    };
+    if added.is_none() {
         problems.doubt(name);
         // What follows finds robots by their place.
         built.models.truncate(index);

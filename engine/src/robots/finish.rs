@@ -22,19 +22,22 @@ pub(super) fn finish(
     for (joint, place) in model.joints.iter().zip(joints) {
         let [low, high] = joint.limits;
         if low.is_nan() || high.is_nan() || low > high {
-            return Err(place.error(format!("its limits are inverted: {low} is above {high}")));
+            notes.mistake(place.error(format!("its limits are inverted: {low} is above {high}")));
         }
         if joint.axis.length_squared() < 0.5 {
-            return Err(place.error("its axis has no length"));
+            notes.mistake(place.error("its axis has no length"));
         }
     }
-    resolve_mimics(&mut model, joints)?;
+    let resolved = resolve_mimics(&mut model, joints);
+    notes.keep(resolved);
     for joint in &mut model.joints {
         joint.actuated &= joint.mimic.is_none();
     }
     for (link, place) in model.links.iter().zip(links) {
-        check_mass(link, place, notes)?;
+        let checked = check_mass(link, place, notes);
+        notes.keep(checked);
     }
+    notes.refuse()?;
     // What moves must weigh something, or no finite force could be told from an infinite one.
     for part in rigid_parts(&model) {
         let root = &model.links[part.root];
@@ -44,7 +47,8 @@ pub(super) fn finish(
         }
         let bare = part.members.iter().all(|&(i, _)| !says_zero_mass(links[i]));
         if !bare || root.joints.is_empty() {
-            return Err(links[part.root].error("it moves, but has no mass"));
+            notes.mistake(links[part.root].error("it moves, but has no mass"));
+            continue;
         }
         notes.at(
             links[part.root],
@@ -55,6 +59,7 @@ pub(super) fn finish(
         link.inertia =
             Mat3::from_diagonal(crate::maths::Vec3::splat(DUMMY_MASS_KG * DUMMY_GYRATION_M * DUMMY_GYRATION_M));
     }
+    notes.refuse()?;
     Ok(model)
 }
 

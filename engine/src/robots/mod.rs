@@ -31,10 +31,11 @@ pub(crate) use xml::nesting;
 use std::sync::Arc;
 
 use crate::assets::Assets;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::maths::{Mat3, Pose, Vec3};
 use crate::scene::{Control, RobotSource};
 use crate::visual::{Picture, VisualShape};
+use xml::Notes;
 
 /// Reads a robot description and everything it refers to.
 ///
@@ -42,9 +43,30 @@ use crate::visual::{Picture, VisualShape};
 /// [`Error::Asset`](crate::Error::Asset) for a file that is missing, escapes its folder, or is not what its name says;
 /// [`Error::Robot`](crate::Error::Robot) for a description that no robot can be built from.
 pub fn load(source: &RobotSource, assets: &Assets) -> Result<RobotModel> {
+    read(source, assets, &mut Notes::default())
+}
+
+/// [`load`], with every mistake that the file shows, by line.
+///
+/// What a mistake leaves open is not judged: who follows a joint that cannot be read, say.
+///
+/// # Errors
+/// Never an empty list.
+pub fn load_or_mistakes(source: &RobotSource, assets: &Assets) -> Result<RobotModel, Vec<Error>> {
+    let mut notes = Notes::default();
+    read(source, assets, &mut notes).map_err(|first| {
+        let line = |error: &Error| if let Error::Robot { line, .. } = error { *line } else { 0 };
+        let mut mistakes: Vec<Error> = std::iter::once(first).chain(notes.into_mistakes()).collect();
+        mistakes.sort_by_key(line);
+        mistakes.dedup_by_key(|error| error.to_string());
+        mistakes
+    })
+}
+
+fn read(source: &RobotSource, assets: &Assets, notes: &mut Notes) -> Result<RobotModel> {
     match source {
-        RobotSource::Urdf(reference) => urdf::load(reference, assets),
-        RobotSource::Mjcf(reference) => mjcf::load(reference, assets),
+        RobotSource::Urdf(reference) => urdf::load(reference, assets, notes),
+        RobotSource::Mjcf(reference) => mjcf::load(reference, assets, notes),
     }
 }
 
@@ -299,3 +321,6 @@ impl RobotJoint {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,7 @@ const WATER: f64 = 1000.0;
 /// Radius of gyration given to a link with mass but neither inertia nor shape, metres (Bullet's guess is alike).
 const POINT_GYRATION_M: f64 = 0.05;
 
-pub(super) fn load(reference: &str, assets: &Assets) -> Result<RobotModel> {
+pub(super) fn load(reference: &str, assets: &Assets, notes: &mut Notes) -> Result<RobotModel> {
     let root = Element::load(reference, assets)?;
     if root.tag != "robot" {
         return Err(root.error("is not a URDF file: expected <robot>"));
@@ -46,26 +46,35 @@ pub(super) fn load(reference: &str, assets: &Assets) -> Result<RobotModel> {
         base: assets.normalise(reference)?,
         materials: BTreeMap::new(),
         frictions: BTreeMap::new(),
-        notes: Notes::default(),
+        notes,
         files: Vec::new(),
     };
     reader.file(&reader.base.clone());
     for material in root.children("material") {
-        let look = reader.look(material)?;
-        reader.materials.insert(material.required("name")?.to_owned(), look);
+        let read = reader.material(material);
+        reader.notes.keep(read);
     }
     for child in &root.children {
         match child.tag.as_str() {
             "link" | "joint" | "material" | "transmission" => {}
-            "gazebo" => reader.gazebo(child)?,
+            "gazebo" => {
+                let read = reader.gazebo(child);
+                reader.notes.keep(read);
+            }
+            // What a macro would have made is missing everywhere else.
             tag if tag.starts_with("xacro:") => {
                 return Err(child.error("is a xacro macro: expand the file with xacro first"));
             }
             tag => reader.notes.at(child, format!("<{tag}> is not read")),
         }
     }
-    let tree = Tree::new(&root)?;
-    reader.model(&root, &tree)
+    match Tree::new(&root, reader.notes) {
+        Ok(tree) => reader.model(&root, &tree),
+        Err(error) => {
+            reader.alone(&root);
+            Err(error)
+        }
+    }
 }
 
 /// Colour and picture of a material.
@@ -84,11 +93,12 @@ struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    fn new(root: &'a Element) -> Result<Self> {
+    fn new(root: &'a Element, notes: &mut Notes) -> Result<Self> {
         let mut by_name = BTreeMap::new();
         for link in root.children("link") {
-            if by_name.insert(link.required("name")?, link).is_some() {
-                return Err(link.error("another link has this name"));
+            let Some(name) = notes.keep(link.required("name")) else { continue };
+            if by_name.insert(name, link).is_some() {
+                notes.mistake(link.error("another link has this name"));
             }
         }
         if by_name.is_empty() {
@@ -98,8 +108,9 @@ impl<'a> Tree<'a> {
         let mut children: BTreeMap<&str, Vec<(&str, &Element)>> = BTreeMap::new();
         let mut names = std::collections::BTreeSet::new();
         for joint in root.children("joint") {
-            if !names.insert(joint.required("name")?) {
-                return Err(joint.error("another joint has this name"));
+            let Some(name) = notes.keep(joint.required("name")) else { continue };
+            if !names.insert(name) {
+                notes.mistake(joint.error("another joint has this name"));
             }
             let end = |tag: &str| -> Result<&'a str> {
                 let end = joint.child(tag).ok_or_else(|| joint.error(format!("has no <{tag}>")))?;
@@ -109,12 +120,15 @@ impl<'a> Tree<'a> {
                     false => Err(joint.error(format!("its {tag} link `{name}` does not exist"))),
                 }
             };
-            let (parent, child) = (end("parent")?, end("child")?);
+            let ends = (notes.keep(end("parent")), notes.keep(end("child")));
+            let (Some(parent), Some(child)) = ends else { continue };
             if let Some(other) = holder.insert(child, joint) {
-                return Err(joint.error(format!("link `{child}` already hangs from {}", other.label())));
+                notes.mistake(joint.error(format!("link `{child}` already hangs from {}", other.label())));
             }
             children.entry(parent).or_default().push((child, joint));
         }
+        // Who hangs from whom makes no sense without all names.
+        notes.refuse()?;
         let roots: Vec<&Element> = root
             .children("link")
             .filter(|link| !link.get("name").is_some_and(|name| holder.contains_key(name)))
@@ -152,11 +166,30 @@ struct Reader<'a> {
     materials: BTreeMap<String, Look>,
     /// Friction that `<gazebo reference>` blocks give to links.
     frictions: BTreeMap<String, f32>,
-    notes: Notes,
+    notes: &'a mut Notes,
     files: Vec<String>,
 }
 
 impl Reader<'_> {
+    fn material(&mut self, material: &Element) -> Result<()> {
+        let look = self.look(material)?;
+        self.materials.insert(material.required("name")?.to_owned(), look);
+        Ok(())
+    }
+
+    /// Notes the mistakes of each link and joint by itself, for a file whose links make no tree.
+    fn alone(&mut self, root: &Element) {
+        for link in root.children("link").filter(|link| link.get("name").is_some()) {
+            let read = self.link(link);
+            self.notes.keep(read);
+        }
+        for joint in root.children("joint").filter(|joint| joint.get("name").is_some()) {
+            self.notes.keep(origin(joint));
+            let read = self.joint(joint);
+            self.notes.keep(read);
+        }
+    }
+
     fn model(mut self, root: &Element, tree: &Tree<'_>) -> Result<RobotModel> {
         let mut model = RobotModel {
             name: root.get("name").unwrap_or("robot").to_owned(),
@@ -177,8 +210,9 @@ impl Reader<'_> {
             let mut link = self.link(element)?;
             if let Some((joint, parent)) = tree.held_by[i].filter(|_| i > from) {
                 link.parent = Some(parent - from);
-                link.parent_from_link = to_pose(origin(joint)?);
-                for degree in self.joint(joint)? {
+                link.parent_from_link = to_pose(self.notes.keep(origin(joint)).unwrap_or(DPose3::IDENTITY));
+                let degrees = self.joint(joint);
+                for degree in self.notes.keep(degrees).unwrap_or_default() {
                     link.joints.push(model.joints.len());
                     model.joints.push(degree);
                     places.push(joint);
@@ -186,10 +220,12 @@ impl Reader<'_> {
             }
             model.links.push(link);
         }
-        self.mimics(&mut model, &places)?;
-        self.transmissions(root, &mut model)?;
-        let mut model = finish(model, &tree.links[from..], &places, &mut self.notes)?;
-        model.skipped = self.notes.into_lines();
+        self.notes.refuse()?;
+        self.mimics(&mut model, &places);
+        self.transmissions(root, &mut model);
+        self.notes.refuse()?;
+        let mut model = finish(model, &tree.links[from..], &places, self.notes)?;
+        model.skipped = self.notes.take_lines();
         model.files = self.files;
         Ok(model)
     }
@@ -215,12 +251,14 @@ impl Reader<'_> {
             colliders: Vec::new(),
             visuals: Vec::new(),
         };
-        let friction = self.friction(element)?;
+        let friction = self.friction(element);
+        let friction = self.notes.keep(friction).flatten();
         let mut solids = Vec::new();
         for child in &element.children {
             match child.tag.as_str() {
                 "collision" => {
-                    let Some((geometry, pose)) = self.shape(child)? else { continue };
+                    let read = self.shape(child);
+                    let Some(Some((geometry, pose))) = self.notes.keep(read) else { continue };
                     solids.extend(geometry.solid(MeshMethod::Exact).map(|solid| solid.placed(pose)));
                     let colliders = geometry.colliders(false);
                     if colliders.is_empty() {
@@ -234,16 +272,20 @@ impl Reader<'_> {
                         conaffinity: 1,
                     }));
                 }
-                "visual" => self.visual(child, &mut link)?,
+                "visual" => {
+                    let read = self.visual(child, &mut link);
+                    self.notes.keep(read);
+                }
                 "inertial" | "contact" => {}
                 tag if tag.starts_with("xacro:") => {
-                    return Err(child.error("is a xacro macro: expand the file with xacro first"));
+                    self.notes.mistake(child.error("is a xacro macro: expand the file with xacro first"));
                 }
                 tag => self.notes.at(element, format!("<{tag}> of a link is not read")),
             }
         }
         let shape = solids.into_iter().reduce(Inertia::plus);
-        let body = self.inertia(element, shape)?;
+        let body = self.inertia(element, shape);
+        let body = self.notes.keep(body).unwrap_or(Inertia::ZERO);
         (link.mass_kg, link.centre_of_mass, link.inertia) =
             (body.mass as f32, body.centre.as_vec3(), body.tensor_f32());
         Ok(link)

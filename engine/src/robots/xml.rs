@@ -204,10 +204,18 @@ fn convert(node: roxmltree::Node<'_, '_>, file: &Arc<str>, line_starts: &[usize]
     }
 }
 
-/// What a reader could not represent. The same thing said twice is one line, which counts it or
-/// lists the elements that it was said of.
+/// What a reader could not represent, and what it refuses.
+///
+/// A reader goes on past a mistake, with nothing in its place, to the end of the step that it is in:
+/// the next step would only complain about what the mistake has left out.
 #[derive(Default)]
-pub(super) struct Notes(Vec<Note>);
+pub(super) struct Notes {
+    lines: Vec<Note>,
+    mistakes: Vec<Error>,
+}
+
+/// Mistakes of one file that are kept; a generated file may repeat one on each of its elements.
+const MOST_MISTAKES: usize = 100;
 
 struct Note {
     text: String,
@@ -217,6 +225,39 @@ struct Note {
 }
 
 impl Notes {
+    /// The value, or `None` after noting the mistake.
+    pub(super) fn keep<T>(&mut self, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.mistake(error)).ok()
+    }
+
+    /// Notes a mistake. What several elements run into (a mesh that cannot be read) is one.
+    pub(super) fn mistake(&mut self, error: Error) {
+        let text = error.to_string();
+        if self.mistakes.len() < MOST_MISTAKES && !self.mistakes.iter().any(|known| known.to_string() == text) {
+            self.mistakes.push(error);
+        }
+    }
+
+    /// Ends a step: the first mistake, if there is one. The others stay.
+    pub(super) fn refuse(&mut self) -> Result<()> {
+        if self.mistakes.is_empty() { Ok(()) } else { Err(self.mistakes.remove(0)) }
+    }
+
+    /// The mistakes that [`Notes::refuse`] has left.
+    pub(super) fn into_mistakes(self) -> Vec<Error> {
+        self.mistakes
+    }
+
+    /// The lines about what was not represented, which are then forgotten.
+    pub(super) fn take_lines(&mut self) -> Vec<String> {
+        let line = |Note { text, count, places }| match (count, places.is_empty()) {
+            (_, false) => format!("{text}: {}", places.join(", ")),
+            (1, true) => text,
+            (n, true) => format!("{text} (×{n})"),
+        };
+        std::mem::take(&mut self.lines).into_iter().map(line).collect()
+    }
+
     /// About the whole file, or about what `line` names itself.
     pub(super) fn add(&mut self, line: impl Into<String>) {
         self.note(line.into()).count += 1;
@@ -233,19 +274,10 @@ impl Notes {
     }
 
     fn note(&mut self, text: String) -> &mut Note {
-        let at = self.0.iter().position(|known| known.text == text).unwrap_or_else(|| {
-            self.0.push(Note { text, count: 0, places: Vec::new() });
-            self.0.len() - 1
+        let at = self.lines.iter().position(|known| known.text == text).unwrap_or_else(|| {
+            self.lines.push(Note { text, count: 0, places: Vec::new() });
+            self.lines.len() - 1
         });
-        &mut self.0[at]
-    }
-
-    pub(super) fn into_lines(self) -> Vec<String> {
-        let line = |Note { text, count, places }| match (count, places.is_empty()) {
-            (_, false) => format!("{text}: {}", places.join(", ")),
-            (1, true) => text,
-            (n, true) => format!("{text} (×{n})"),
-        };
-        self.0.into_iter().map(line).collect()
+        &mut self.lines[at]
     }
 }

@@ -6,6 +6,7 @@
 
 mod activation;
 mod attention;
+mod carry;
 mod check;
 mod conv;
 mod group_norm;
@@ -14,4 +15,6 @@ mod math;
 mod memory;
 mod norm;
 mod optim;
+mod query_loss;
 mod reduce;
+mod warp;

@@ -33,6 +33,13 @@ fn pictures(name: &str, windows: usize, frames: usize) -> Tensor {
     noise::normal(1, name, 0, (windows, frames, 3, 8, 8), DType::F64, &Device::Cpu).unwrap()
 }
 
+/// The frames before those of `clean` as they are, and their levels.
+fn before(clean: &Tensor) -> (Tensor, Tensor) {
+    let (windows, frames, ..) = clean.dims5().unwrap();
+    let ones = Tensor::ones((windows, frames), DType::F64, &Device::Cpu).unwrap();
+    (shifted(clean).unwrap(), shifted(&ones).unwrap())
+}
+
 #[test]
 fn levels_are_on_the_grid_of_a_sampler_and_every_window_has_a_target() {
     let shortcut = ShortcutConfig { clean: 0.9, ..ShortcutConfig::default() };
@@ -46,6 +53,9 @@ fn levels_are_on_the_grid_of_a_sampler_and_every_window_has_a_target() {
         assert!(levels.weight[range.clone()].contains(&1.0), "window {window} has no target");
         for i in range {
             let (tau, level, weight) = (levels.tau[i], levels.level[i], levels.weight[i]);
+            let first = i % frames == 0;
+            assert!(if first { levels.before[i] == 0.0 } else { (0.8..=1.0).contains(&levels.before[i]) });
+            assert!(!first || weight == 0.0, "window {window} has a target without a past");
             if weight == 0.0 {
                 assert_eq!((tau, level), (1.0, 0));
                 continue;
@@ -66,12 +76,15 @@ fn a_coarse_target_is_where_two_half_steps_lead() {
     let level = Tensor::new(&[[0u32, 2]], &Device::Cpu).unwrap();
     let noisy = mix(&noise, &clean, &tau).unwrap();
     let conditions = Conditions::default();
-    let found = target(&model, &clean, &noisy, &tau, &level, 0, &conditions).unwrap();
+    let past = before(&clean);
+    let found = target(&model, &clean, &noisy, &tau, &level, &past, 0, &conditions).unwrap();
 
     let finer = Tensor::new(&[[0u32, 1]], &Device::Cpu).unwrap();
     let frame = |x: &Tensor, t: usize| x.narrow(1, t, 1).unwrap();
-    let model_at =
-        |frames: &Tensor, tau: &Tensor| frame(&model.forward(&conditions.inputs(frames, tau, &finer)).unwrap(), 1);
+    let model_at = |frames: &Tensor, tau: &Tensor| {
+        let inputs = Inputs { before: Some((&past.0, &past.1)), ..conditions.inputs(frames, tau, &finer) };
+        frame(&model.forward(&inputs).unwrap().frames, 1)
+    };
     let x = frame(&noisy, 1);
     let v1 = ((model_at(&noisy, &tau) - &x).unwrap() / 0.5).unwrap();
     let x_half = (&x + (&v1 * 0.25).unwrap()).unwrap();
@@ -95,15 +108,23 @@ fn the_loss_counts_noisy_frames_alone() {
         tau: vec![1.0, 0.25, 1.0, 0.0, 1.0, 0.5],
         level: vec![0; 6],
         weight: vec![0.0, 1.0, 0.0, 1.0, 0.0, 1.0],
+        before: vec![0.0, 0.9, 1.0, 0.0, 1.0, 0.8],
         coarse_from: 2,
     };
     let conditions = Conditions::default();
-    let found: f64 = loss_of(&model, &clean, &noise, &levels, &conditions).unwrap().to_scalar().unwrap();
+    let past_noise = pictures("noise of the past", 2, 3);
+    let found: f64 =
+        loss_of(&model, &clean, &noise, &past_noise, &levels, &conditions).unwrap().pixels.to_scalar().unwrap();
 
     let tau = Tensor::from_slice(&levels.tau, (2, 3), &Device::Cpu).unwrap();
     let level = Tensor::zeros((2, 3), DType::U32, &Device::Cpu).unwrap();
     let noisy = mix(&noise, &clean, &tau).unwrap();
-    let predicted = model.forward(&conditions.inputs(&noisy, &tau, &level)).unwrap();
+    let tau_before = Tensor::from_slice(&levels.before, (2, 3), &Device::Cpu).unwrap();
+    let (frames_before, is_there) = before(&clean);
+    let carried = mix(&past_noise, &frames_before, &tau_before).unwrap();
+    let carried = carried.broadcast_mul(&per_frame(&is_there).unwrap()).unwrap();
+    let inputs = Inputs { before: Some((&carried, &tau_before)), ..conditions.inputs(&noisy, &tau, &level) };
+    let predicted = model.forward(&inputs).unwrap().frames;
     let error = (predicted - &clean).unwrap().sqr().unwrap().mean((2, 3, 4)).unwrap();
     let error: Vec<f64> = error.flatten_all().unwrap().to_vec1().unwrap();
     let expected = (error[1] + error[3] + error[5]) / 3.0;
@@ -117,7 +138,7 @@ fn no_gradient_flows_into_a_coarse_target() {
     let tau = Tensor::new(&[[1.0f64, 0.0]], &Device::Cpu).unwrap();
     let level = Tensor::new(&[[0u32, 3]], &Device::Cpu).unwrap();
     let noisy = mix(&noise, &clean, &tau).unwrap();
-    let target = target(&model, &clean, &noisy, &tau, &level, 0, &Conditions::default()).unwrap();
+    let target = target(&model, &clean, &noisy, &tau, &level, &before(&clean), 0, &Conditions::default()).unwrap();
     assert!(!target.track_op());
 }
 

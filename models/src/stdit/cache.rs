@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::block::Memory;
-use super::{Inputs, StDit, patchify, rotary, shape};
+use super::{Inputs, Past, Prediction, StDit, rotary, shape};
 use crate::error::Result;
 
 /// The past of a rollout: at most `context − 1` frames.
@@ -11,8 +11,8 @@ use crate::error::Result;
 pub struct Cache {
     /// By block that attends over time.
     memories: Vec<Option<Memory>>,
-    /// Patches `[B, 1, N, C·p·p]` and noise level `[B, 1]` of the last frame.
-    last: Option<(Tensor, Tensor)>,
+    /// The last two frames and the noise level of the last.
+    last: Option<Past>,
     /// Frames since the start.
     position: u64,
 }
@@ -30,46 +30,49 @@ impl StDit {
         Cache { memories: vec![None; self.config.depth], last: None, position: 0 }
     }
 
-    /// x̂₁ of the frame that follows the past of `cache`; all inputs with T = 1. The past stays as it was.
+    /// The frame that follows the past of `cache`; all inputs with T = 1. The past stays as it was.
     ///
     /// # Errors
     /// As [`StDit::forward`], and if the batch is not that of the past.
-    pub fn predict(&self, inputs: &Inputs, cache: &Cache) -> Result<Tensor> {
-        self.decode(inputs, cache).map(|(clean, _)| clean)
+    pub fn predict(&self, inputs: &Inputs, cache: &Cache) -> Result<Prediction> {
+        self.decode(inputs, cache).map(|(found, _)| found)
     }
 
-    /// Takes a frame into the past, at the noise level that `inputs` gives it; all inputs with T = 1.
+    /// Takes a frame into the past, at the noise level that `inputs` gives it; all inputs with T = 1. Gives what the model
+    /// makes of it.
     ///
     /// # Errors
     /// As [`StDit::predict`]; the past is then as it was.
-    pub fn take(&self, inputs: &Inputs, cache: &mut Cache) -> Result<()> {
-        let (_, next) = self.decode(inputs, cache)?;
+    pub fn take(&self, inputs: &Inputs, cache: &mut Cache) -> Result<Prediction> {
+        let (found, next) = self.decode(inputs, cache)?;
         *cache = next;
-        Ok(())
+        Ok(found)
     }
 
-    fn decode(&self, inputs: &Inputs, cache: &Cache) -> Result<(Tensor, Cache)> {
+    fn decode(&self, inputs: &Inputs, cache: &Cache) -> Result<(Prediction, Cache)> {
         let (batch, frames) = self.check(inputs)?;
         if frames != 1 {
             return Err(shape("frames", "one frame, [B, 1, ..]".to_owned(), inputs.frames));
         }
-        let patches = patchify(inputs.frames, self.config.patch)?;
-        let (before, tau_before) = match &cache.last {
-            Some((patches, _)) if patches.dim(0)? != batch => {
-                return Err(shape("frames", format!("the {} rollouts of the past", patches.dim(0)?), inputs.frames));
+        let past = match &cache.last {
+            Some(past) if past.before.dim(0)? != batch => {
+                return Err(shape("frames", format!("the {} rollouts of the past", past.before.dim(0)?), inputs.frames));
             }
-            Some(last) => last.clone(),
-            None => (patches.zeros_like()?, inputs.tau.zeros_like()?),
+            Some(past) => past.clone(),
+            None => {
+                let nothing = inputs.frames.zeros_like()?;
+                Past { earlier: nothing.clone(), before: nothing, tau: inputs.tau.zeros_like()? }
+            }
         };
         let rope = rotary::tables(cache.position, 1, self.config.head_dim(), self.dtype, &self.device)?;
         let mut memories = vec![None; self.config.depth];
-        let clean = self.compute(inputs, &patches, &before, &tau_before, |index, attention, x| {
+        let found = self.compute(inputs, &past, |index, attention, x| {
             let (x, memory) = attention.decode(x, cache.memories[index].as_ref(), &rope)?;
             memories[index] = self.forget(memory)?;
             Ok(x)
         })?;
-        let last = Some((patches, inputs.tau.clone()));
-        Ok((clean, Cache { memories, last, position: cache.position + 1 }))
+        let last = Some(Past { earlier: past.before, before: inputs.frames.clone(), tau: inputs.tau.clone() });
+        Ok((found, Cache { memories, last, position: cache.position + 1 }))
     }
 
     /// Leaves out what the next frame does not see.

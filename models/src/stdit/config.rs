@@ -32,10 +32,17 @@ pub struct StDitConfig {
     pub parameters: usize,
     /// Channels of the G-buffer of the frame to come; 0 for a model that can't be told. Default 0.
     pub gbuffer: usize,
+    /// Channel of the G-buffer that holds the horizontal motion to the frame before, in units of 8 pixels; the vertical one
+    /// follows it. None if it holds no motion. Default none.
+    pub gbuffer_motion: Option<usize>,
+    /// The model predicts the motion of every pixel, and carries on the frame before along it. Default true.
+    pub motion: bool,
     /// Step sizes of the shortcut sampler: 2^(levels − 1) steps down to one. Default 4: 8, 4, 2 or 1 steps.
     pub levels: usize,
 }
 
+/// Pixels that a predicted or given motion of 1 stands for.
+pub const MOTION_UNIT: f64 = 8.0;
 /// Colour channels of a picture.
 pub const CHANNELS: usize = 3;
 
@@ -55,6 +62,8 @@ impl Default for StDitConfig {
             action: 0,
             parameters: 0,
             gbuffer: 0,
+            gbuffer_motion: None,
+            motion: true,
             levels: 4,
         }
     }
@@ -111,6 +120,10 @@ impl StDitConfig {
         if self.time_every > self.depth {
             let expected = format!("it must be at most depth = {}, or no block attends over time", self.depth);
             return wrong("time_every", self.time_every, expected);
+        }
+        if self.gbuffer_motion.is_some_and(|channel| channel + 2 > self.gbuffer) {
+            let expected = format!("it and the next one must be channels of the G-buffer, which has {}", self.gbuffer);
+            return wrong("gbuffer_motion", self.gbuffer_motion.unwrap_or(0), expected);
         }
         if self.levels > 16 {
             return wrong("levels", self.levels, "it must be at most 16".to_owned());

@@ -13,13 +13,14 @@
 //! | τ | noise level of a frame in [0, 1]: 0 is noise alone, 1 is clean |
 //! | level | index of a sampler's step size d = 2^(level) · 2^−(levels − 1) |
 //!
-//! Data path: `[B, T, C, H, W]` → patches of a frame beside those of the frame before → tokens plus a
-//! learned place → blocks under the frame's condition → per pixel a gate and a change:
+//! Data path: `[B, T, C, H, W]` → patches of a frame beside those of the two before, which show what moves → tokens plus a
+//! learned place → blocks under the frame's condition → per pixel a motion u, a gate g and a change Δ:
 //!
-//! x̂₁(t) = (1 + g) ⊙ x_τ(t − 1) + Δ
+//! x̂₁(t) = (1 + g) ⊙ warp(x_τ(t − 1), u) + Δ
 //!
-//! so that what stands still is carried on at the full detail of the pixels, which a narrow token could
-//! not hold (transformation rather than generation of pixels: Finn et al. 2016). g and Δ start at 0. The
+//! so that what stands still or moves as it is is carried on at the full detail of the pixels, which a narrow token
+//! could not hold (transformation rather than generation of pixels: Finn et al. 2016). u, g and Δ start at 0. Where the
+//! G-buffer gives the true motion, the frame before is carried along that first, and u is what is left. The
 //! condition is adaLN (Peebles & Xie 2023) with one shared projection (Chen et al. 2023): τ of this
 //! frame and of the one before, the step size, the action that led to the frame, and the scenario's
 //! declared parameters. The G-buffer of the frame, where given, is added to the tokens through weights
@@ -37,7 +38,7 @@ use candle_core::{D, DType, Device, Tensor};
 use worldloom_kernels::{self as kernels, Activation, Axis, Mask, Rope};
 
 pub use cache::Cache;
-pub use config::{CHANNELS, StDitConfig};
+pub use config::{CHANNELS, MOTION_UNIT, StDitConfig};
 pub use patches::{patchify, unpatchify};
 
 use crate::error::{Error, Result};
@@ -63,13 +64,39 @@ pub struct Inputs<'a> {
     pub parameters: Option<&'a Tensor>,
     /// Encoded G-buffer of each frame, `[B, T, G, H, W]`; zeros where it is not known.
     pub gbuffer: Option<&'a Tensor>,
+    /// The frame before each, `[B, T, C, H, W]`, and its τ, `[B, T]`, where that is not simply the frame before in `frames`:
+    /// in training it is cleaner, as it will be in a rollout. Unused in a rollout.
+    pub before: Option<(&'a Tensor, &'a Tensor)>,
+}
+
+/// The pixels before each frame of a window.
+#[derive(Clone, Debug)]
+struct Past {
+    /// One frame before, `[B, T, C, H, W]`.
+    before: Tensor,
+    /// Two frames before, `[B, T, C, H, W]`.
+    earlier: Tensor,
+    /// τ of `before`, `[B, T]`.
+    tau: Tensor,
+}
+
+/// What the model makes of a window.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// x̂₁, `[B, T, C, H, W]`.
+    pub frames: Tensor,
+    /// u with what was given, pixels to the right and down to where each point was in the frame before, `[B, T, 2, H, W]`;
+    /// none for a model that neither predicts nor is given it.
+    pub motion: Option<Tensor>,
+    /// The tokens that all is read from, `[B, T, N, D]`.
+    pub tokens: Tensor,
 }
 
 /// The transformer. See the module.
 #[derive(Clone, Debug)]
 pub struct StDit {
     config: StDitConfig,
-    /// Patches of a frame and of the one before → token.
+    /// Patches of a frame and of the two before → token.
     embed: Linear,
     /// `[N·D]`.
     place: Tensor,
@@ -85,6 +112,8 @@ pub struct StDit {
     last_modulation: Linear,
     /// Token → Δ and g of its pixels.
     out: Linear,
+    /// Token → u of its pixels.
+    motion: Option<Linear>,
     dtype: DType,
     device: Device,
 }
@@ -108,7 +137,7 @@ impl StDit {
         };
         Ok(Self {
             config: config.clone(),
-            embed: Linear::new(scope, "embed", 2 * numbers, dim)?,
+            embed: Linear::new(scope, "embed", 3 * numbers, dim)?,
             place: scope.vector("place", config.tokens() * dim, Init::Normal { std: 0.02 })?,
             gbuffer,
             tau: Embedder::new(scope, "tau", LEVEL_FEATURES, dim)?,
@@ -122,6 +151,7 @@ impl StDit {
                 .collect::<Result<_>>()?,
             last_modulation: Linear::zero(scope, "last_modulation", dim, 2 * dim)?,
             out: Linear::zero(scope, "out", dim, 2 * numbers)?,
+            motion: if config.motion { Some(Linear::zero(scope, "motion", dim, 2 * patch * patch)?) } else { None },
             dtype,
             device,
         })
@@ -132,18 +162,20 @@ impl StDit {
         &self.config
     }
 
-    /// x̂₁, `[B, T, C, H, W]`: the clean frames behind the noisy ones of a window.
+    /// The clean frames behind the noisy ones of a window, and what the model found on the way.
     ///
     /// # Errors
     /// [`Error::Shape`] for an input that does not fit the configuration.
-    pub fn forward(&self, inputs: &Inputs) -> Result<Tensor> {
+    pub fn forward(&self, inputs: &Inputs) -> Result<Prediction> {
         let (_, frames) = self.check(inputs)?;
-        let patches = patchify(inputs.frames, self.config.patch)?;
-        let before = shifted(&patches)?;
-        let tau_before = shifted(inputs.tau)?;
+        let (before, tau_before) = match inputs.before {
+            Some((before, tau)) => (before.clone(), tau.clone()),
+            None => (shifted(inputs.frames)?, shifted(inputs.tau)?),
+        };
+        let past = Past { earlier: shifted(&before)?, before, tau: tau_before };
         let rope = rotary::tables(0, frames, self.config.head_dim(), self.dtype, &self.device)?;
         let mask = if frames > self.config.context { Mask::Window { size: self.config.context } } else { Mask::Causal };
-        self.compute(inputs, &patches, &before, &tau_before, |_, attention, x| {
+        self.compute(inputs, &past, |_, attention, x| {
             attention.forward(x, Axis::Time, mask, Some(Rope { cos: &rope.0, sin: &rope.1 }))
         })
     }
@@ -152,30 +184,57 @@ impl StDit {
     fn compute(
         &self,
         inputs: &Inputs,
-        patches: &Tensor,
-        before: &Tensor,
-        tau_before: &Tensor,
+        past: &Past,
         mut over_time: impl FnMut(usize, &block::Attention, &Tensor) -> Result<Tensor>,
-    ) -> Result<Tensor> {
-        let (batch, frames, tokens, numbers) = patches.dims4()?;
-        let dim = self.config.dim;
-        let mut x = self.embed.forward(&Tensor::cat(&[patches, before], D::Minus1)?)?;
+    ) -> Result<Prediction> {
+        let config = &self.config;
+        let (patch, dim) = (config.patch, config.dim);
+        let (batch, frames, _, height, width) = inputs.frames.dims5()?;
+        let tokens = config.tokens();
+        let given = self.given_motion(inputs)?;
+        let carried = match &given {
+            Some(motion) => warp(&past.before, motion)?,
+            None => past.before.clone(),
+        };
+        let seen = [inputs.frames, &carried, &past.earlier].map(|frames| patchify(frames, patch));
+        let [frames_now, frames_before, frames_earlier] = seen;
+        let seen = Tensor::cat(&[frames_now?, frames_before?, frames_earlier?], D::Minus1)?;
+        let mut x = self.embed.forward(&seen)?;
         if let (Some(linear), Some(gbuffer)) = (&self.gbuffer, inputs.gbuffer) {
-            x = (x + linear.forward(&patchify(gbuffer, self.config.patch)?)?)?;
+            x = (x + linear.forward(&patchify(gbuffer, patch)?)?)?;
         }
         x = kernels::bias_activation(&x.reshape((batch * frames, tokens * dim))?, &self.place, Activation::Identity)?
             .reshape((batch, frames, tokens, dim))?;
-        let condition = kernels::silu(&self.condition(inputs, tau_before)?)?;
+        let condition = kernels::silu(&self.condition(inputs, &past.tau)?)?;
         let shared = self.modulation.forward(&condition)?;
         for (index, block) in self.blocks.iter().enumerate() {
             x = block.forward(&x, &shared, |attention, x| over_time(index, attention, x))?;
         }
         let last = self.last_modulation.forward(&condition)?;
         let (shift, scale) = (last.narrow(D::Minus1, 0, dim)?, last.narrow(D::Minus1, dim, dim)?);
-        let out = self.out.forward(&kernels::layer_norm_modulated(&x, &shift, &scale, EPS)?)?;
-        let (change, gate) = (out.narrow(D::Minus1, 0, numbers)?, out.narrow(D::Minus1, numbers, numbers)?);
-        let clean = ((before + (gate * before)?)? + change)?;
-        unpatchify(&clean, self.config.patch, self.config.image_height, self.config.image_width)
+        let tokens = kernels::layer_norm_modulated(&x, &shift, &scale, EPS)?;
+        let (mut carried, mut motion) = (carried, given);
+        if let Some(linear) = &self.motion {
+            let left = (unpatchify(&linear.forward(&tokens)?, patch, height, width)? * MOTION_UNIT)?;
+            carried = warp(&carried, &left)?;
+            motion = Some(match motion {
+                Some(given) => (given + left)?,
+                None => left,
+            });
+        }
+        // Δ, then g.
+        let out = unpatchify(&self.out.forward(&tokens)?, patch, height, width)?;
+        let (change, gate) = (out.narrow(2, 0, CHANNELS)?, out.narrow(2, CHANNELS, CHANNELS)?);
+        let frames = ((&carried + (gate * &carried)?)? + change)?;
+        Ok(Prediction { frames, motion, tokens })
+    }
+
+    /// Motion to the frame before as the G-buffer gives it, pixels, `[B, T, 2, H, W]`; 0 where it does not.
+    fn given_motion(&self, inputs: &Inputs) -> Result<Option<Tensor>> {
+        match (self.config.gbuffer_motion, inputs.gbuffer) {
+            (Some(channel), Some(gbuffer)) => Ok(Some((gbuffer.narrow(2, channel, 2)? * MOTION_UNIT)?)),
+            _ => Ok(None),
+        }
     }
 
     /// `[B, T, D]`.
@@ -212,6 +271,11 @@ impl StDit {
             ("parameters", inputs.parameters, vec![batch, config.parameters + 1], config.parameters > 0),
             ("gbuffer", inputs.gbuffer, vec![batch, frames, config.gbuffer, height, width], config.gbuffer > 0),
         ];
+        let (before, tau_before) = inputs.before.unzip();
+        let wanted = wanted.into_iter().chain([
+            ("before", before, inputs.frames.dims().to_vec(), true),
+            ("tau_before", tau_before, vec![batch, frames], true),
+        ]);
         for (what, tensor, dims, taken) in wanted {
             match tensor {
                 Some(tensor) if !taken => return Err(shape(what, "none: this model takes none".to_owned(), tensor)),
@@ -227,8 +291,15 @@ fn shape(what: &'static str, expected: String, found: &Tensor) -> Error {
     Error::Shape { what, expected, found: found.dims().to_vec() }
 }
 
+/// [`kernels::warp`] of `[B, T, C, H, W]` by `[B, T, 2, H, W]`.
+fn warp(frames: &Tensor, motion: &Tensor) -> Result<Tensor> {
+    let (b, t, c, h, w) = frames.dims5()?;
+    let flat = |x: &Tensor, channels: usize| x.reshape((b * t, channels, h, w));
+    Ok(kernels::warp(&flat(frames, c)?, &flat(motion, 2)?)?.reshape((b, t, c, h, w))?)
+}
+
 /// `x` `[B, T, ..]` one frame later: zeros first, the last frame left out.
-fn shifted(x: &Tensor) -> Result<Tensor> {
+pub(crate) fn shifted(x: &Tensor) -> Result<Tensor> {
     let frames = x.dim(1)?;
     let first = x.narrow(1, 0, 1)?.zeros_like()?;
     if frames == 1 {

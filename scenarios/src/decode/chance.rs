@@ -67,7 +67,7 @@ impl Decoder<'_> {
         } else {
             self.any(node, &path).map(Rule::Value)
         };
-        let dimension = self.dimension.take();
+        let dimension = self.dimension.take().flatten();
         if let Some(rule) = rule {
             self.params.define(index, rule, dimension);
         }

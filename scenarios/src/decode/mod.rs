@@ -23,6 +23,9 @@ use crate::yaml::{self, Key, Node, Span, Value};
 /// Help for a signal where only values may stand.
 const SIGNALS_STAND: &str = "signals (`dist`, `height`, `t`, …) may stand in `require`, `events`, `success`, `reward`, `terminate` and `observation`";
 
+/// Help for quantities that do not go together.
+const ONE_UNIT: &str = "bring both to one unit; a product with a bare number (`0.1 * t`) goes with anything";
+
 /// Longest name, characters: what is named becomes columns and, with a suffix, folders of a dataset.
 const LONGEST_NAME: usize = 64;
 
@@ -33,6 +36,8 @@ pub enum Element {
     Number(&'static Quantity),
     /// So many numbers; two or three if 0.
     Vector(usize, &'static Quantity),
+    /// A colour.
+    Colour,
     /// Text.
     Text,
     /// A number of any unit, a text, or a vector.
@@ -66,8 +71,10 @@ pub struct Decoder<'a> {
     /// Index and number of the copy being decoded.
     copy: Option<(usize, usize)>,
     element: Element,
-    /// Dimension seen while a parameter was decoded.
-    dimension: Option<Dimension>,
+    /// Where an expression begins that a comma has cut, and the column after its end.
+    cut: Option<(Span, u32)>,
+    /// Dimension seen while a parameter was decoded; `Some(None)` after two that differ.
+    dimension: Option<Option<Dimension>>,
 }
 
 impl<'a> Decoder<'a> {
@@ -82,6 +89,7 @@ impl<'a> Decoder<'a> {
             spawned: Vec::new(),
             copy: None,
             element: Element::Any,
+            cut: None,
             dimension: None,
         }
     }
@@ -104,6 +112,12 @@ impl<'a> Decoder<'a> {
 
     /// Reports a problem.
     pub fn report(&mut self, span: Span, path: &str, message: impl Into<String>, help: impl Into<String>) {
+        let rest = |(start, end): (Span, u32)| {
+            (span.source, span.line) == (start.source, start.line) && span.column > start.column && span.column < end
+        };
+        if self.cut.is_some_and(rest) {
+            return;
+        }
         self.problems.push((span, self.text.sources.diagnostic(span, path, message.into(), help.into())));
     }
 
@@ -168,6 +182,7 @@ impl<'a> Decoder<'a> {
                 Element::Number(quantity) | Element::Vector(_, quantity) => {
                     self.number(node, unbounded(quantity), path)
                 }
+                Element::Colour => self.number(node, unbounded(&language::UNIT), path),
                 Element::Any | Element::Text => self.number(node, &language::ANY, path),
             },
             Type::Frame => self.frame(node, path),
@@ -320,7 +335,10 @@ impl<'a> Decoder<'a> {
         let mut trees = Vec::new();
         // Without a part that it needs there is nothing to go on with; without another there is.
         let mut whole = true;
-        for (key, node) in entries {
+        // Parameters first, wherever they stand: their units are known when they are used.
+        let (first, rest): (Vec<_>, Vec<_>) =
+            entries.iter().partition(|(key, _)| path.is_empty() && key.text == "params");
+        for (key, node) in first.into_iter().chain(rest) {
             let inner = if path.is_empty() { key.text.clone() } else { format!("{path}.{}", key.text) };
             let Some(field) = record.field(&key.text) else {
                 self.unknown_key(key, record, path);

@@ -2,10 +2,10 @@
 
 use worldloom_engine::Error;
 use worldloom_engine::expr::units::{self, Dimension};
-use worldloom_engine::expr::{Expr, Signal, Value as Constant, near};
+use worldloom_engine::expr::{Expr, Measured, Mismatch, Signal, Value as Constant, near};
 
 use super::words::{constant, distribution, join, listed, suits, unbounded, wanted};
-use super::{Decoder, Element, NameUse, SIGNALS_STAND};
+use super::{Decoder, Element, NameUse, ONE_UNIT, SIGNALS_STAND};
 use crate::language::{self, DISTRIBUTION, colours};
 use crate::table::{Quantity, Refers, Type};
 use crate::tree::{Plain, Shape, Slot, Source, Tree};
@@ -72,7 +72,7 @@ impl Decoder<'_> {
             Value::Bool(value) => return Some(Tree::Expr(Box::new(Expr::Bool(*value)))),
             _ => return self.wrong(node, "an expression such as `dist(a, b) < 5 cm`", path),
         };
-        let expr = self.parse(node, &text, path)?;
+        let (expr, _) = self.parse(node, &text, path)?;
         self.signal_names(&expr, node.span, path);
         Some(Tree::Expr(Box::new(expr)))
     }
@@ -95,22 +95,29 @@ impl Decoder<'_> {
         self.names.extend(uses.into_iter().map(|(name, refers)| NameUse { name, refers, path: path.to_owned(), span }));
     }
 
-    /// Parses an expression, checks its parameters, and fills `$index` and `$count` in.
-    pub(super) fn parse(&mut self, node: &Node, text: &str, path: &str) -> Option<Expr> {
-        let expr = match Expr::parse(text) {
-            Ok(expr) => expr,
+    /// Parses an expression, checks its parameters and units, and fills `$index` and `$count` in.
+    pub(super) fn parse(&mut self, node: &Node, text: &str, path: &str) -> Option<(Expr, Option<Dimension>)> {
+        let params = &self.params;
+        let dimension = |name: &str| params.find(name).and_then(|index| params.get(index).dimension);
+        let Measured { expr, dimension, mismatches } = match Expr::parse_measured(text, &dimension) {
+            Ok(measured) => measured,
             Err(error) => {
                 let (message, offset) = match error {
                     Error::Expression { problem, offset, .. } => (problem, offset),
                     other => (other.to_string(), 0),
                 };
                 let span = self.inside(node.span, text, offset);
-                let open = text.matches(['(', '[']).count() > text.matches([')', ']']).count();
-                let help = if open { "in a list in brackets a comma ends an entry: quote the expression" } else { "" };
+                let help = self.cut_at_comma(node).unwrap_or_default();
                 self.report(span, path, message, help);
                 return None;
             }
         };
+        for Mismatch { offset, length, problem } in &mismatches {
+            let characters = text.get(*offset..offset + length).map_or(1, |part| part.chars().count()) as u32;
+            let at = self.inside(node.span, text, *offset);
+            let length = if at == node.span { at.length } else { characters };
+            self.report(Span { length, ..at }, path, problem.as_str(), ONE_UNIT);
+        }
         let copy = self.copy;
         let expr = expr.substitute(&|name| match (name, copy) {
             ("index", Some((index, _))) => Some(Expr::Number(index as f64)),
@@ -131,7 +138,40 @@ impl Decoder<'_> {
             };
             self.report(node.span, path, format!("unknown parameter `${name}`"), help);
         }
-        unknown.is_empty().then_some(expr)
+        (unknown.is_empty() && mismatches.is_empty()).then_some((expr, dimension))
+    }
+
+    /// Help for a text that a comma of its own has cut, as in `[dist(a, b)]`. What YAML made of the rest is
+    /// not judged.
+    pub(super) fn cut_at_comma(&mut self, node: &Node) -> Option<String> {
+        let Value::Text(text) = &node.value else { return None };
+        let span = node.span;
+        if text.matches(['(', '[']).count() <= text.matches([')', ']']).count()
+            || span.length as usize > text.chars().count()
+        {
+            return None;
+        }
+        let line = self.text.sources.line(span);
+        let mut depth = 0i32;
+        let (mut whole, mut comma) = (String::new(), false);
+        for c in line.chars().skip(span.column as usize) {
+            match c {
+                '(' | '[' => depth += 1,
+                ')' | ']' | '}' | ',' if depth == 0 => break,
+                ')' | ']' => depth -= 1,
+                ',' => comma = true,
+                _ => {}
+            }
+            whole.push(c);
+        }
+        let whole = whole.trim_end();
+        if depth != 0 || !comma {
+            return None;
+        }
+        let end = span.column + whole.chars().count() as u32;
+        self.cut = Some((span, end));
+        let quote = if whole.contains('"') { '\'' } else { '"' };
+        Some(format!("in brackets and braces a comma ends an entry: quote the expression: {quote}{whole}{quote}"))
     }
 
     /// The place of a byte of a scalar's text, if the scalar stands on one line.
@@ -144,7 +184,7 @@ impl Decoder<'_> {
 
     /// A text with `$` in it where a value is wanted.
     pub(super) fn formula(&mut self, node: &Node, text: &str, shape: Shape, path: &str) -> Option<Tree> {
-        let expr = self.parse(node, text, path)?;
+        let (expr, dimension) = self.parse(node, text, path)?;
         if expr.has_signals() {
             self.report(node.span, path, "a value of the scene cannot depend on a signal", SIGNALS_STAND);
             return None;
@@ -153,11 +193,13 @@ impl Decoder<'_> {
             Expr::Param(name) => match self.params.find(name) {
                 Some(index) => {
                     self.same_dimension(node, name, index, shape, path);
+                    self.note_dimension(dimension);
                     Source::Param(index)
                 }
                 None => return None,
             },
             _ => {
+                self.measures(node, text, dimension, shape, path)?;
                 if let Some(value) = expr.constant() {
                     let plain = match value {
                         Constant::Scalar(x) => Plain::Number(x),
@@ -178,12 +220,35 @@ impl Decoder<'_> {
 
     /// `mass: $angle` is a mistake that units can tell.
     pub(super) fn same_dimension(&mut self, node: &Node, name: &str, index: usize, shape: Shape, path: &str) {
-        let (Shape::Number(quantity) | Shape::Vector(_, quantity)) = shape else { return };
+        let Some(quantity) = shape.quantity() else { return };
         let (Some(wanted), Some(found)) = (quantity.dimension, self.params.get(index).dimension) else { return };
         if !suits(wanted, found) {
             let message = format!("expected {}, but `${name}` is in {found}", quantity.what);
             self.report(node.span, path, message, "");
         }
+    }
+
+    /// `mass: $width + 20 cm` is one too.
+    fn measures(&mut self, node: &Node, text: &str, found: Option<Dimension>, shape: Shape, path: &str) -> Option<()> {
+        self.note_dimension(found);
+        let Some(quantity) = shape.quantity() else { return Some(()) };
+        let (Some(wanted), Some(found)) = (quantity.dimension, found) else { return Some(()) };
+        if found == Dimension::NONE || wanted.matches(found) {
+            return Some(());
+        }
+        let unit = if wanted == Dimension::NONE { String::new() } else { format!(" in {wanted}") };
+        self.report(node.span, path, format!("expected {}{unit}, but `{text}` is in {found}", quantity.what), "");
+        None
+    }
+
+    /// Notes a dimension that was met while a parameter is decoded.
+    fn note_dimension(&mut self, found: Option<Dimension>) {
+        let Some(found) = found.filter(|found| *found != Dimension::NONE) else { return };
+        self.dimension = Some(match self.dimension {
+            None => Some(found),
+            // Metres and kilograms in one vector: it has no one dimension.
+            Some(known) => known.filter(|known| *known == found),
+        });
     }
 
     pub(super) fn number(&mut self, node: &Node, quantity: &'static Quantity, path: &str) -> Option<Tree> {
@@ -237,9 +302,7 @@ impl Decoder<'_> {
     pub(super) fn literal(&mut self, node: &Node, text: &str, quantity: &'static Quantity, path: &str) -> Option<f64> {
         match units::parse_quantity(text) {
             Ok((value, dimension)) => {
-                if dimension != Dimension::NONE {
-                    self.dimension = Some(dimension);
-                }
+                self.note_dimension(Some(dimension));
                 if let Some(needed) = quantity.dimension.filter(|needed| !suits(*needed, dimension)) {
                     let unit = if needed == Dimension::NONE { String::new() } else { format!(" in {needed}") };
                     let message = format!("expected {}{unit}, found `{text}`, which is in {dimension}", quantity.what);
@@ -251,13 +314,17 @@ impl Decoder<'_> {
             Err(error) => {
                 let expr = Expr::parse(text).ok();
                 if let Some(Constant::Scalar(value)) = expr.as_ref().and_then(Expr::constant) {
+                    let (_, dimension) = self.parse(node, text, path)?;
+                    self.measures(node, text, dimension, Shape::Number(quantity), path)?;
                     return Some(value);
                 }
                 if expr.is_some_and(|expr| expr.has_signals()) {
                     self.report(node.span, path, "a value of the scene cannot depend on a signal", SIGNALS_STAND);
                     return None;
                 }
+                let cut = self.cut_at_comma(node);
                 let help = match error {
+                    _ if cut.is_some() => cut.unwrap_or_default(),
                     Error::Expression { problem, .. } if problem.contains("unit") => problem,
                     _ if text.chars().all(|c| c.is_alphanumeric() || c == '_') && self.params.find(text).is_some() => {
                         format!("write `${text}` for the parameter")
@@ -282,30 +349,42 @@ impl Decoder<'_> {
             Value::Map(_) if distribution(node) => self.inline(node, Element::Vector(n, quantity), shape, path),
             _ => {
                 let count = if n == 0 { "2 or 3".to_owned() } else { n.to_string() };
-                self.wrong(node, &format!("a list of {count} numbers ({} each)", quantity.what), path)
+                let items: &[Node] = if let Value::List(items) = &node.value { items } else { &[] };
+                let help = items.iter().find_map(|item| self.cut_at_comma(item)).unwrap_or_default();
+                self.wrong_with(node, &format!("a list of {count} numbers ({} each)", quantity.what), &help, path)
             }
         }
     }
 
     pub(super) fn colour(&mut self, node: &Node, path: &str) -> Option<Tree> {
-        let Value::Text(text) = &node.value else { return self.vector(node, 3, &language::UNIT, path) };
-        let of_bytes =
-            |rgb: [u8; 3]| Some(Tree::Plain(Plain::List(rgb.map(|c| Plain::Number(f64::from(c) / 255.0)).to_vec())));
-        let Some(digits) = text.strip_prefix('#') else {
-            if text.contains('$') {
-                return self.vector(node, 3, &language::UNIT, path);
-            }
-            if let Some(rgb) = colours::named(text) {
-                return of_bytes(rgb);
-            }
-            let expected = "a colour: `[r, g, b]` from 0 to 1, `\"#rrggbb\"`, or a name";
-            return self.wrong_with(node, expected, &colours::hint(text), path);
+        let text = match &node.value {
+            Value::Text(text) => text,
+            Value::Map(_) if distribution(node) => return self.inline(node, Element::Colour, Shape::Colour, path),
+            _ => return self.vector(node, 3, &language::UNIT, path),
         };
-        let channel = |i: usize| digits.get(i..i + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match (digits.len(), channel(0), channel(2), channel(4)) {
-            (6, Some(r), Some(g), Some(b)) => of_bytes([r, g, b]),
-            _ => self.wrong(node, "six hexadecimal digits after `#`", path),
+        if text.contains('$') {
+            // A parameter may be a word; in episode 0 it may be the one that is a colour.
+            let words = text.strip_prefix('$').and_then(|name| self.params.find(name));
+            let words = words.map(|index| self.params.get(index).words()).unwrap_or_default();
+            if let Some(word) = words.iter().find(|word| colours::parse(word).is_none()) {
+                self.report(
+                    node.span,
+                    path,
+                    format!("`{text}` may be `{word}`, which is no colour"),
+                    colours::hint(word),
+                );
+                return None;
+            }
+            return self.formula(node, text, Shape::Colour, path);
         }
+        if let Some(rgb) = colours::parse(text) {
+            return Some(Tree::Plain(Plain::List(rgb.map(Plain::Number).to_vec())));
+        }
+        if text.starts_with('#') {
+            return self.wrong(node, "six hexadecimal digits after `#`", path);
+        }
+        let expected = "a colour: `[r, g, b]` from 0 to 1, `\"#rrggbb\"`, or a name";
+        self.wrong_with(node, expected, &colours::hint(text), path)
     }
 
     pub(super) fn element(&mut self, node: &Node, path: &str) -> Option<Tree> {
@@ -316,6 +395,11 @@ impl Decoder<'_> {
                 self.number(node, unbounded(quantity), path)
             }
             Element::Vector(n, quantity) => self.vector(node, n, unbounded(quantity), path),
+            Element::Colour => match &node.value {
+                Value::Number(_) => self.number(node, unbounded(&language::UNIT), path),
+                Value::List(_) => self.vector(node, 3, unbounded(&language::UNIT), path),
+                _ => self.colour(node, path),
+            },
             Element::Text => self.text(node, path),
             Element::Any => self.any(node, path),
         }

@@ -32,8 +32,21 @@ pub const NAMED: [(&str, [u8; 3]); 24] = [
 ];
 
 /// The value of a name.
-pub fn named(name: &str) -> Option<[u8; 3]> {
+fn named(name: &str) -> Option<[u8; 3]> {
     NAMED.iter().find(|(known, _)| *known == name).map(|(_, rgb)| *rgb)
+}
+
+/// The value of a name or of `#rrggbb`, in sRGB from 0 to 1.
+pub fn parse(text: &str) -> Option<[f64; 3]> {
+    let rgb = match text.strip_prefix('#') {
+        None => named(text)?,
+        Some(digits) if digits.len() == 6 => {
+            let channel = |i: usize| digits.get(i..i + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+            [channel(0)?, channel(2)?, channel(4)?]
+        }
+        Some(_) => return None,
+    };
+    Some(rgb.map(|c| f64::from(c) / 255.0))
 }
 
 /// What to write in place of an unknown name.

@@ -37,6 +37,12 @@ fn mistakes_are_refused_with_a_reason() {
         ("objects: {ball: {sphere: 1, fixed: true, kinematic: true}}\n", &["exclude each other"]),
         ("objects: {a: {sphere: 1}}\nobservation: [dist(a, a)]\n", &["found the end", "quote the expression"]),
         ("objects: {ball: {sphere: 1, colour: whit}}\n", &["a colour", "did you mean white?"]),
+        ("objects: {ball: {sphere: 1, colour: {choice: [red, bleu]}}}\n", &["colour.choice.1", "did you mean blue?"]),
+        ("objects: {ball: {sphere: 1, colour: {choice: [red, \"#12\"]}}}\n", &["colour.choice.1", "six hexadecimal"]),
+        (
+            "params: {c: {choice: [red, bleu]}}\nobjects: {ball: {sphere: 1, colour: $c}}\n",
+            &["4:37", "`$c` may be `bleu`, which is no colour", "did you mean blue?"],
+        ),
         ("objects: {ball: {sphere: 1, rotation: [0, 0, 0]}}\n", &["4 numbers"]),
         ("objects: {\"1x\": {sphere: 1}}\n", &["`1x` is not a name"]),
         ("objects: {ball: {sphere: 1, count: 0}}\n", &["objects.ball", "at least 1"]),
@@ -144,6 +150,33 @@ fn a_message_shows_the_line_with_a_caret_and_a_suggestion() {
 fn the_caret_points_into_an_expression() {
     let found = problems("success: \"1 + (2 * ) > 3\"\n");
     assert!(found[0].starts_with("3:20 success:"), "{found:?}");
+}
+
+#[test]
+fn an_expression_cut_at_its_comma_is_one_problem_that_shows_what_to_quote() {
+    let world = "objects: {a: {sphere: 1}, b: {sphere: 1}}\nparams: {w: 1}\n";
+    for (line, quoted) in [
+        ("observation: [t, dist(a, b) - 2, speed(a)]\n", "\"dist(a, b) - 2\""),
+        ("observation: [{name: d, expr: dist(a, b)}]\n", "\"dist(a, b)\""),
+        ("events: [{when: min(dist(a, b), 3) < 1, do: terminate}]\n", "\"min(dist(a, b), 3) < 1\""),
+        ("observation: [force(\"a\", b)]\n", "'force(\"a\", b)'"),
+        ("cameras: {c: {at: [0, max($w, 1), 2]}}\n", "\"max($w, 1)\""),
+        ("cameras: {c: {fov: max(1, 2)}}\n", "\"max(1, 2)\""),
+    ] {
+        let found = problems(&format!("{world}{line}"));
+        assert_eq!(found.len(), 1, "{line}{found:#?}");
+        assert!(found[0].ends_with(&format!("quote the expression: {quoted})")), "{line}{found:#?}");
+    }
+    let found = problems(&format!("{world}observation: [\"dist(a, b\"]\n"));
+    assert!(!found[0].contains("quote the expression"), "a bracket may just be missing: {found:?}");
+}
+
+#[test]
+fn a_problem_in_an_event_says_its_name() {
+    let text = file("events: [{name: kick, at: -1 s, do: terminate}, {at: -1 s, do: terminate}]\n");
+    let found = Scenario::parse(&text, "demo.yaml", &[]).expect_err("a time below 0").to_string();
+    assert!(found.contains("error: events.0.at (event `kick`): "), "{found}");
+    assert!(found.contains("error: events.1.at: "), "{found}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod params;
 mod placement;
 mod places;
 mod scenes;
+mod units;
 
 /// A file with a header, so that tests show only what they are about.
 fn file(body: &str) -> String {

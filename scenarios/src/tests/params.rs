@@ -184,6 +184,47 @@ fn overrides_change_values_and_say_where_they_are_wrong() {
 }
 
 #[test]
+fn an_override_calls_the_entry_of_a_list_by_its_index_or_its_name() {
+    let text = file(
+        "events:\n  - {name: kick, at: 1 s, do: terminate}\n  - {at: 2 s, do: terminate}\nobservation: [{name: time, expr: t}]\n",
+    );
+    let with = |path: &str, value: &str| {
+        let set = Override { path: path.to_owned(), value: value.to_owned() };
+        Scenario::parse(&text, "test.yaml", &[set])
+    };
+    let times = |path: &str| {
+        let scene = with(path, "3").expect("legal").sample(0, 0, &assets()).expect("legal").scene;
+        let time = |event: &worldloom_engine::scene::Event| match event.trigger {
+            worldloom_engine::scene::Trigger::At(time) => time,
+            _ => f64::NAN,
+        };
+        scene.events.iter().map(time).collect::<Vec<_>>()
+    };
+    for (path, expected) in [
+        ("events.kick.at", [3.0, 2.0]),
+        ("events.0.at", [3.0, 2.0]),
+        ("events.event1.at", [1.0, 3.0]),
+        ("events.1.at", [1.0, 3.0]),
+    ] {
+        assert_eq!(times(path), expected, "{path}");
+    }
+    with("observation.time.expr", "2 * t").expect("legal");
+    for (path, words) in [
+        ("events.kik.at", &["`events` is a list of 2; `kik` is no index or name in it", "did you mean kick?"][..]),
+        ("events.2.at", &["`2` is no index or name in it", "there are: kick, event1"]),
+        ("observation.0.expr.x", &["single value"]),
+    ] {
+        let found = with(path, "3").expect_err(path).to_string();
+        assert!(words.iter().all(|word| found.contains(word)), "{path}: expected {words:?} in {found}");
+    }
+    let found = with("events.kick.at", "-1").expect_err("a time below 0").to_string();
+    assert!(
+        found.contains("error: events.0.at (event `kick`): ") && found.contains("--set events.kick.at:1:1"),
+        "{found}"
+    );
+}
+
+#[test]
 fn requirements_reject_and_are_counted() {
     let body = "params: {x: {uniform: [0, 1]}}\nobjects: {ball: {sphere: 0.1, at: [$x, 0, 1]}}\nrequire: [pos(ball).x > 0.75]\n";
     let scenario = parse(body);

@@ -17,9 +17,18 @@ const INVERTED: &str = "<robot name=\"bad\">
 </robot>
 ";
 
+/// Two mistakes, on lines 2 and 3.
+const TWICE: &str = "<robot name=\"two\">
+  <link name=\"base\"><inertial><mass value=\"-1\"/></inertial></link>
+  <link name=\"tip\"><visual><geometry><sphere/></geometry></visual></link>
+  <joint name=\"elbow\" type=\"continuous\"><parent link=\"base\"/><child link=\"tip\"/></joint>
+</robot>
+";
+
 fn assets() -> Arc<Assets> {
     let mut files = crate::library::assets();
     files.insert("bad.urdf".to_owned(), INVERTED.as_bytes());
+    files.insert("twice.urdf".to_owned(), TWICE.as_bytes());
     files.insert("flat.obj".to_owned(), b"v 0 0 0\nv 1 0 0\nf 1 2 9\n");
     Arc::new(Assets::new(files, Vec::new()))
 }
@@ -220,6 +229,14 @@ observation: [pos(hull), pos(cup)]
         "test.yaml:23:30",
     ];
     assert_eq!(places, expected, "found:\n{}", listed(&found));
+}
+
+#[test]
+fn every_mistake_of_a_robots_file_comes_with_the_others() {
+    let found = all("robots: {two: {urdf: twice.urdf}}\nobjects: {a: {sphere: -1}}\nsuccess: joint(two.elbow) > 1\n");
+    let places: Vec<String> = found.iter().map(|p| format!("{}:{}", p.origin, p.line)).collect();
+    assert_eq!(places, ["twice.urdf:2", "twice.urdf:3", "test.yaml:4"], "found:\n{}", listed(&found));
+    assert!(found[..2].iter().all(|p| p.help.contains("test.yaml:3:22")), "found:\n{}", listed(&found));
 }
 
 #[test]

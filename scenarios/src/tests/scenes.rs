@@ -153,6 +153,32 @@ fn a_fault_calls_an_observation_by_its_name_or_by_its_text() {
 }
 
 #[test]
+fn chance_chooses_among_names_of_colours() {
+    let body = "params: {c: {choice: [red, \"#0000ff\"]}, w: {weighted: [{value: white, weight: 1}]}}
+objects:
+  inline: {sphere: 1, colour: {choice: [red, \"#0000ff\", [0, 1, 0]]}}
+  named: {sphere: 1, at: [3, 0], colour: $c}
+  worded: {sphere: 1, at: [6, 0], material: {colour: $w}}
+lights: {sun: {direction: [0, 0, -1], colour: {weighted: [{value: gold, weight: 2}, {value: [1, 1, 1], weight: 0}]}}}
+";
+    let (mut inline, mut named) = (Vec::new(), Vec::new());
+    for index in 0..40 {
+        let scene = sample(body, index).scene;
+        let look = |name: &str| scene.objects[name].material.colour;
+        inline.push(look("inline"));
+        named.push(look("named"));
+        assert_eq!(look("worded"), [1.0; 3]);
+    }
+    for (found, expected) in [
+        (&inline, &[[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]][..]),
+        (&named, &[[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]),
+    ] {
+        assert!(expected.iter().all(|colour| found.contains(colour)), "expected {expected:?} in {found:?}");
+        assert!(found.iter().all(|colour| expected.contains(colour)), "expected only {expected:?} in {found:?}");
+    }
+}
+
+#[test]
 fn a_colour_has_a_name_or_three_numbers_and_a_plane_without_one_is_not_like_the_objects_on_it() {
     let scene = sample(
         "objects:\n  floor: {plane: 4}\n  painted: {plane: 4, colour: white}\n  plain: {sphere: 1}\n  named: {sphere: 1, colour: green}\n  hexadecimal: {sphere: 1, colour: \"#008000\"}\n",

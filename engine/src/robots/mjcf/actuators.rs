@@ -43,33 +43,33 @@ pub(super) fn read(
     model: &mut RobotModel,
     written: &Written,
     notes: &mut Notes,
-) -> Result<()> {
-    let tendons = tendons(root, model, notes)?;
+) {
+    let tendons = tendons(root, model, notes);
     for element in root.children("actuator").flat_map(|block| &block.children) {
-        actuator(element, document, model, written, &tendons, notes)?;
+        let read = actuator(element, document, model, written, &tendons, notes);
+        notes.keep(read);
     }
-    Ok(())
 }
 
 /// Fixed tendons: the joints that each one pulls.
-fn tendons(root: &Element, model: &RobotModel, notes: &mut Notes) -> Result<BTreeMap<String, Vec<Pull>>> {
+fn tendons(root: &Element, model: &RobotModel, notes: &mut Notes) -> BTreeMap<String, Vec<Pull>> {
     let mut out = BTreeMap::new();
     for element in root.children("tendon").flat_map(|block| &block.children) {
         if element.tag != "fixed" {
             notes.at(element, format!("<tendon><{}> is not read", element.tag));
             continue;
         }
-        let mut joints = Vec::new();
-        for joint in element.children("joint") {
+        let pull = |joint: &Element| -> Result<Pull> {
             let name = joint.required("joint")?;
             let index = model.joint(name).ok_or_else(|| joint.error(format!("there is no joint `{name}`")))?;
-            joints.push(Pull { joint: index, coefficient: joint.own().number("coef")?.unwrap_or(1.0), offset: 0.0 });
-        }
+            Ok(Pull { joint: index, coefficient: joint.own().number("coef")?.unwrap_or(1.0), offset: 0.0 })
+        };
+        let joints = element.children("joint").filter_map(|joint| notes.keep(pull(joint))).collect();
         if let Some(name) = element.get("name") {
             out.insert(name.to_owned(), joints);
         }
     }
-    Ok(out)
+    out
 }
 
 /// The same pull on joints that lead themselves: one for each of them.

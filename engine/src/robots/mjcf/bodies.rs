@@ -50,7 +50,7 @@ struct Scope<'a> {
 
 /// All bodies of the file, parents before children, in MuJoCo's order (depth first).
 pub(super) fn read<'a>(root: &'a Element, document: &mut Document<'_>, notes: &mut Notes) -> Result<Vec<Body<'a>>> {
-    let library = Library::read(root, document, notes)?;
+    let library = Library::read(root, document, notes);
     let world = Body {
         element: root.child("worldbody").unwrap_or(root),
         name: "world".to_owned(),
@@ -67,9 +67,11 @@ pub(super) fn read<'a>(root: &'a Element, document: &mut Document<'_>, notes: &m
     let mut reader = Reader { document, library, notes, bodies: vec![world], explicit: vec![true], shapes: vec![None] };
     for world in root.children("worldbody") {
         let child_class = world.get("childclass");
-        reader.children(world, Scope { body: 0, frame: DPose3::IDENTITY, child_class })?;
+        reader.children(world, Scope { body: 0, frame: DPose3::IDENTITY, child_class });
     }
-    reader.settle_masses()?;
+    reader.notes.refuse()?;
+    reader.settle_masses();
+    reader.notes.refuse()?;
     let (bodies, files) = (reader.bodies, reader.library.files);
     for file in files {
         document.note_file(&file);
@@ -92,31 +94,33 @@ struct Reader<'r, 'a, 'd> {
 }
 
 impl<'a> Reader<'_, 'a, '_> {
-    fn children(&mut self, element: &'a Element, scope: Scope<'a>) -> Result<()> {
+    fn children(&mut self, element: &'a Element, scope: Scope<'a>) {
         for child in &element.children {
-            match child.tag.as_str() {
-                "body" => self.body(child, scope)?,
-                "frame" => {
-                    let pose = self.document.pose(&child.own())?;
-                    let child_class = child.get("childclass").or(scope.child_class);
-                    self.children(child, Scope { frame: scope.frame * pose, child_class, ..scope })?;
-                }
-                "geom" => self.geom(child, scope)?,
-                "site" => {
-                    let pose =
-                        scope.frame * self.document.pose(&self.document.attributes(child, scope.child_class)?)?;
-                    if let Some(name) = child.get("name") {
-                        self.bodies[scope.body].sites.push((name.to_owned(), pose));
-                    }
-                }
-                "joint" => self.joint(child, scope)?,
-                "freejoint" => self.free_joint(child, scope)?,
-                "inertial" => self.inertial(child, scope)?,
-                "camera" | "light" => {
-                    self.notes.at(child, format!("<{}> is not read (the scene has its own)", child.tag))
-                }
-                tag => self.notes.at(child, format!("<{tag}> in a body is not read")),
+            let read = self.child(child, scope);
+            self.notes.keep(read);
+        }
+    }
+
+    fn child(&mut self, child: &'a Element, scope: Scope<'a>) -> Result<()> {
+        match child.tag.as_str() {
+            "body" => self.body(child, scope)?,
+            "frame" => {
+                let pose = self.notes.keep(self.document.pose(&child.own())).unwrap_or(DPose3::IDENTITY);
+                let child_class = child.get("childclass").or(scope.child_class);
+                self.children(child, Scope { frame: scope.frame * pose, child_class, ..scope });
             }
+            "geom" => self.geom(child, scope)?,
+            "site" => {
+                let pose = scope.frame * self.document.pose(&self.document.attributes(child, scope.child_class)?)?;
+                if let Some(name) = child.get("name") {
+                    self.bodies[scope.body].sites.push((name.to_owned(), pose));
+                }
+            }
+            "joint" => self.joint(child, scope)?,
+            "freejoint" => self.free_joint(child, scope)?,
+            "inertial" => self.inertial(child, scope)?,
+            "camera" | "light" => self.notes.at(child, format!("<{}> is not read (the scene has its own)", child.tag)),
+            tag => self.notes.at(child, format!("<{tag}> in a body is not read")),
         }
         Ok(())
     }
@@ -125,12 +129,13 @@ impl<'a> Reader<'_, 'a, '_> {
         let index = self.bodies.len();
         let name = element.get("name").map_or_else(|| format!("body{index}"), str::to_owned);
         if self.bodies.iter().any(|body| body.name == name) {
-            return Err(element.error("another body has this name"));
+            self.notes.mistake(element.error("another body has this name"));
         }
         if element.get("mocap") == Some("true") {
             self.notes.at(element, "a mocap body stands still");
         }
-        let pose = scope.frame * self.document.pose(&element.own())?;
+        let pose = self.notes.keep(self.document.pose(&element.own())).unwrap_or(DPose3::IDENTITY);
+        let pose = scope.frame * pose;
         self.bodies.push(Body {
             element,
             name,
@@ -147,7 +152,8 @@ impl<'a> Reader<'_, 'a, '_> {
         self.explicit.push(false);
         self.shapes.push(None);
         let child_class = element.get("childclass").or(scope.child_class);
-        self.children(element, Scope { body: index, frame: DPose3::IDENTITY, child_class })
+        self.children(element, Scope { body: index, frame: DPose3::IDENTITY, child_class });
+        Ok(())
     }
 
     fn geom(&mut self, element: &'a Element, scope: Scope<'a>) -> Result<()> {
@@ -288,7 +294,7 @@ impl<'a> Reader<'_, 'a, '_> {
     }
 
     /// What each body weighs, after all compiler settings, and which of its geoms are drawn.
-    fn settle_masses(&mut self) -> Result<()> {
+    fn settle_masses(&mut self) {
         let compiler = &self.document.compiler;
         let mut free = Vec::new();
         for (i, body) in self.bodies.iter_mut().enumerate().skip(1) {
@@ -306,7 +312,7 @@ impl<'a> Reader<'_, 'a, '_> {
                 body.inertia.tensor = axes * DMat3::from_diagonal(moments) * axes.transpose();
             }
             if body.free && !body.degrees.is_empty() {
-                return Err(body.element.error("it is free and has other joints"));
+                self.notes.mistake(body.element.error("it is free and has other joints"));
             }
             free.push(body.free.then_some(i));
         }
@@ -320,7 +326,6 @@ impl<'a> Reader<'_, 'a, '_> {
         }
         self.free_bodies_beside_the_base();
         self.library.keep_drawn(&mut self.bodies);
-        Ok(())
     }
 
     /// Only a single moving body of the world can be a floating base; others get joints.

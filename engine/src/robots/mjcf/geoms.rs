@@ -69,7 +69,7 @@ pub(super) struct Library {
 }
 
 impl Library {
-    pub(super) fn read(root: &Element, document: &Document<'_>, notes: &mut Notes) -> Result<Self> {
+    pub(super) fn read(root: &Element, document: &Document<'_>, notes: &mut Notes) -> Self {
         let mut out = Self {
             meshes: BTreeMap::new(),
             loaded: BTreeMap::new(),
@@ -80,47 +80,56 @@ impl Library {
             drawn: Vec::new(),
         };
         for element in root.children("asset").flat_map(|assets| &assets.children) {
-            let attributes = document.attributes(element, None)?;
-            match element.tag.as_str() {
-                "mesh" => {
-                    let name = match (element.get("name"), element.get("file")) {
-                        (Some(name), _) => name.to_owned(),
-                        (None, Some(file)) => stem(file),
-                        (None, None) => return Err(element.error("has neither name nor file")),
-                    };
-                    out.meshes.insert(name, element.clone());
-                }
-                "material" => {
-                    let name = element.required("name")?.to_owned();
-                    let texture = attributes.get("texture").map(str::to_owned);
-                    let layer = element.children("layer").find(|layer| layer.get("role") == Some("rgb"));
-                    let texture = texture.or_else(|| layer?.get("texture").map(str::to_owned));
-                    out.materials.insert(name, Look { rgba: rgba(&attributes)?, texture });
-                }
-                "texture" => {
-                    let name = match (element.get("name"), element.get("file")) {
-                        (Some(name), _) => name.to_owned(),
-                        (None, Some(file)) => stem(file),
-                        (None, None) => continue,
-                    };
-                    match (attributes.get("type"), element.get("file")) {
-                        (Some("skybox"), _) => {
-                            notes.at(element, "a skybox texture is not read (the scene has its own sky)")
-                        }
-                        (Some("2d"), Some(file)) => {
-                            out.textures.insert(name, file.to_owned());
-                        }
-                        (_, Some(_)) => notes.at(element, "a cube texture is not read"),
-                        (_, None) => {
-                            let first = attributes.vector("rgb1")?.unwrap_or(DVec3::splat(0.8)).as_vec3();
-                            out.plain.insert(name, [first.x, first.y, first.z, 1.0]);
-                        }
+            let read = out.asset(element, document, notes);
+            notes.keep(read);
+        }
+        out
+    }
+
+    fn asset(&mut self, element: &Element, document: &Document<'_>, notes: &mut Notes) -> Result<()> {
+        // What names a wrong asset is not wrong itself.
+        match (element.tag.as_str(), element.get("name")) {
+            ("mesh", Some(name)) => drop(self.meshes.insert(name.to_owned(), element.clone())),
+            ("material", Some(name)) => drop(self.materials.insert(name.to_owned(), Look::default())),
+            _ => {}
+        }
+        let attributes = document.attributes(element, None)?;
+        match element.tag.as_str() {
+            "mesh" => match (element.get("name"), element.get("file")) {
+                (Some(_), _) => {}
+                (None, Some(file)) => drop(self.meshes.insert(stem(file), element.clone())),
+                (None, None) => return Err(element.error("has neither name nor file")),
+            },
+            "material" => {
+                let name = element.required("name")?.to_owned();
+                let texture = attributes.get("texture").map(str::to_owned);
+                let layer = element.children("layer").find(|layer| layer.get("role") == Some("rgb"));
+                let texture = texture.or_else(|| layer?.get("texture").map(str::to_owned));
+                self.materials.insert(name, Look { rgba: rgba(&attributes)?, texture });
+            }
+            "texture" => {
+                let name = match (element.get("name"), element.get("file")) {
+                    (Some(name), _) => name.to_owned(),
+                    (None, Some(file)) => stem(file),
+                    (None, None) => return Ok(()),
+                };
+                match (attributes.get("type"), element.get("file")) {
+                    (Some("skybox"), _) => {
+                        notes.at(element, "a skybox texture is not read (the scene has its own sky)")
+                    }
+                    (Some("2d"), Some(file)) => {
+                        self.textures.insert(name, file.to_owned());
+                    }
+                    (_, Some(_)) => notes.at(element, "a cube texture is not read"),
+                    (_, None) => {
+                        let first = attributes.vector("rgb1")?.unwrap_or(DVec3::splat(0.8)).as_vec3();
+                        self.plain.insert(name, [first.x, first.y, first.z, 1.0]);
                     }
                 }
-                tag => notes.at(element, format!("<{tag}> assets are not read")),
             }
+            tag => notes.at(element, format!("<{tag}> assets are not read")),
         }
-        Ok(out)
+        Ok(())
     }
 
     /// Reads a `<geom>`; `None` if it is of a kind that is not read.

@@ -37,12 +37,11 @@ use crate::maths::Mat3;
 use bodies::{Body, Degree};
 use document::Document;
 
-pub(super) fn load(reference: &str, assets: &Assets) -> Result<RobotModel> {
-    let mut notes = Notes::default();
-    let mut document = Document::load(reference, assets, &mut notes)?;
+pub(super) fn load(reference: &str, assets: &Assets, notes: &mut Notes) -> Result<RobotModel> {
+    let mut document = Document::load(reference, assets, notes)?;
     let root = std::mem::replace(&mut document.root, Element::empty());
-    unread::list(&root, &mut notes);
-    let bodies = bodies::read(&root, &mut document, &mut notes)?;
+    unread::list(&root, notes);
+    let bodies = bodies::read(&root, &mut document, notes)?;
     let (order, base_is_world, has_world) = arrange(&bodies);
     let mut model = RobotModel {
         name: root.get("model").unwrap_or("robot").to_owned(),
@@ -100,9 +99,10 @@ pub(super) fn load(reference: &str, assets: &Assets) -> Result<RobotModel> {
     }
     let free_joints = bodies.iter().filter_map(|body| body.free_joint.clone()).collect();
     let written = relations::Written { references, free_joints };
-    relations::read(&root, &mut document, &mut model, &written, &mut notes)?;
-    let mut model = finish(model, &link_places, &joint_places, &mut notes)?;
-    model.skipped = notes.into_lines();
+    relations::read(&root, &document, &mut model, &written, notes);
+    notes.refuse()?;
+    let mut model = finish(model, &link_places, &joint_places, notes)?;
+    model.skipped = notes.take_lines();
     model.files = document.files;
     Ok(model)
 }

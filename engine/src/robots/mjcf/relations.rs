@@ -24,27 +24,30 @@ impl Written {
 
 pub(super) fn read(
     root: &Element,
-    document: &mut Document<'_>,
+    document: &Document<'_>,
     model: &mut RobotModel,
     written: &Written,
     notes: &mut Notes,
-) -> Result<()> {
+) {
     for element in root.children("equality").flat_map(|block| &block.children) {
-        equality(element, document, model, written, notes)?;
+        let read = equality(element, document, model, written, notes);
+        notes.keep(read);
     }
-    actuators::read(root, document, model, written, notes)?;
+    actuators::read(root, document, model, written, notes);
     for element in root.children("contact").flat_map(|block| &block.children) {
         match element.tag.as_str() {
-            "exclude" => exclude(element, model)?,
+            "exclude" => {
+                notes.keep(exclude(element, model));
+            }
             tag => notes.at(element, format!("<contact><{tag}> is not read")),
         }
     }
     for element in root.children("keyframe").flat_map(|block| &block.children) {
         if element.get("name") == Some("home") {
-            home(element, document, model, notes)?;
+            let read = home(element, document, model, notes);
+            notes.keep(read);
         }
     }
-    Ok(())
 }
 
 fn equality(

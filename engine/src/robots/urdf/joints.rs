@@ -129,22 +129,23 @@ impl Reader<'_> {
         Ok(limits)
     }
 
-    pub(super) fn mimics(&mut self, model: &mut RobotModel, places: &[&Element]) -> Result<()> {
+    pub(super) fn mimics(&mut self, model: &mut RobotModel, places: &[&Element]) {
         for (i, place) in places.iter().enumerate() {
-            let Some(mimic) = place.child("mimic") else { continue };
-            let leader = mimic.required("joint")?;
-            let Some(joint) = model.joint(leader) else {
-                return Err(place.error(format!("it mimics joint `{leader}`, which does not exist or does not move")));
-            };
-            let own = mimic.own();
-            model.joints[i].mimic = Some(Mimic {
-                joint,
-                multiplier: own.number("multiplier")?.unwrap_or(1.0) as f32,
-                offset: own.number("offset")?.unwrap_or(0.0) as f32,
-            });
+            let Some(element) = place.child("mimic") else { continue };
+            model.joints[i].mimic = self.notes.keep(mimic(element, place, model));
         }
-        Ok(())
     }
+}
+
+fn mimic(mimic: &Element, joint: &Element, model: &RobotModel) -> Result<Mimic> {
+    let leader = mimic.required("joint")?;
+    let missing = || joint.error(format!("it mimics joint `{leader}`, which does not exist or does not move"));
+    let own = mimic.own();
+    Ok(Mimic {
+        joint: model.joint(leader).ok_or_else(missing)?,
+        multiplier: own.number("multiplier")?.unwrap_or(1.0) as f32,
+        offset: own.number("offset")?.unwrap_or(0.0) as f32,
+    })
 }
 
 /// Limits of a joint, infinite where there are none.

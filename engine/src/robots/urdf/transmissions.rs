@@ -8,7 +8,7 @@ use crate::scene::Control;
 
 impl Reader<'_> {
     /// Gives joints the control that the hardware interface of their transmission names.
-    pub(super) fn transmissions(&mut self, root: &Element, model: &mut RobotModel) -> Result<()> {
+    pub(super) fn transmissions(&mut self, root: &Element, model: &mut RobotModel) {
         for element in root.children("transmission") {
             let kind = element.child("type").map_or_else(|| element.get("type").unwrap_or_default(), |kind| &kind.text);
             if !(kind.is_empty() || kind.ends_with("SimpleTransmission")) {
@@ -19,10 +19,10 @@ impl Reader<'_> {
                 self.notes.at(element, "<transmission> without a joint is not read");
             }
             for joint in element.children("joint") {
-                self.transmission(element, joint, model)?;
+                let read = self.transmission(element, joint, model);
+                self.notes.keep(read);
             }
         }
-        Ok(())
     }
 
     fn transmission(&mut self, element: &Element, joint: &Element, model: &mut RobotModel) -> Result<()> {

@@ -1,0 +1,276 @@
+//! `worldloom eval`: how good a world model is on a dataset's episodes, as text, JSON, and a page with curves and clips.
+
+pub mod page;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use worldloom_datasets::Dataset;
+use worldloom_models::data::Episodes;
+use worldloom_models::data::episodes::has_gbuffer;
+use worldloom_models::evaluate::{self, EvalOptions, Evaluation, Scores};
+use worldloom_models::{Checkpoint, compute, train};
+
+use crate::failure::{Failure, Outcome};
+use crate::model_args::EvalArgs;
+use crate::terminal::{self, Progress};
+
+/// Output of `eval --json`. PSNR is in dB, distances in pixels of the model; null where there is nothing to measure.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluated {
+    /// Version of this format.
+    pub format_version: u32,
+    /// Checkpoint folder.
+    pub checkpoint: String,
+    /// Dataset.
+    pub data: String,
+    /// What it is a model of.
+    pub world: String,
+    /// True if the model has not seen these episodes: those held out of its training, or another dataset.
+    pub held_out: bool,
+    /// Episodes that windows were cut from.
+    pub episodes: Vec<u64>,
+    /// Windows.
+    pub windows: u64,
+    /// True frames before each dream.
+    pub context: u64,
+    /// Frames dreamed in each window.
+    pub frames: u64,
+    /// Frames a second of the model.
+    pub fps: f64,
+    /// Pixels of the model's picture, across and down.
+    pub size: [u64; 2],
+    /// Denoising steps of a frame.
+    pub steps: u64,
+    /// Every frame from a true past.
+    pub next: Measures,
+    /// Dreams of the model alone.
+    pub free: Measures,
+    /// Dreams under the G-buffers of physics.
+    pub condition: Option<Measures>,
+    /// Error of the centroids that the model finds in true frames: the ruler's own.
+    pub true_centroid_error: Option<f64>,
+    /// Clips written beside it; none without --out.
+    pub clips: Vec<ClipFile>,
+}
+
+/// Truth, dream and difference side by side.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClipFile {
+    /// Its name in the folder.
+    pub file: String,
+    /// What it shows.
+    pub caption: String,
+}
+
+/// What was measured over all windows. A curve has a value for each frame after the context.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Measures {
+    /// Over all pixels.
+    pub psnr: Option<f64>,
+    /// Over pixels that move.
+    pub psnr_moving: Option<f64>,
+    /// Copying the last known frame, over all pixels.
+    pub copy_psnr: Option<f64>,
+    /// Copying the last known frame, over pixels that move.
+    pub copy_psnr_moving: Option<f64>,
+    /// Structural similarity.
+    pub ssim: Option<f64>,
+    /// Structural similarity of the changes from frame to frame.
+    pub temporal_ssim: Option<f64>,
+    /// Energy of second differences in time beyond the truth's.
+    pub flicker: f64,
+    /// Variance of the Laplacian beside the truth's.
+    pub sharpness: Option<f64>,
+    /// Change of the PSNR a frame.
+    pub psnr_drift: Option<f64>,
+    /// Distance of moving objects from where they are in truth.
+    pub centroid_error: Option<f64>,
+    /// The same for objects that stay where they were.
+    pub copy_centroid_error: Option<f64>,
+    /// Share of the moving objects in the truth that are also in the dream.
+    pub permanence: Option<f64>,
+    /// Mean absolute error of the normalised reward.
+    pub reward_mae: Option<f64>,
+    /// Curve of `psnr`.
+    pub psnr_curve: Vec<Option<f64>>,
+    /// Curve of `psnr_moving`.
+    pub psnr_moving_curve: Vec<Option<f64>>,
+    /// Curve of `copy_psnr_moving`.
+    pub copy_psnr_moving_curve: Vec<Option<f64>>,
+    /// Curve of `centroid_error`.
+    pub centroid_curve: Vec<Option<f64>>,
+    /// Curve of `copy_centroid_error`.
+    pub copy_centroid_curve: Vec<Option<f64>>,
+}
+
+const FORMAT_VERSION: u32 = 1;
+/// Most episodes where the user does not say which.
+const EPISODES: usize = 20;
+
+/// Runs the command.
+pub fn run(args: &EvalArgs) -> Outcome {
+    let device = compute::device(&args.device)?;
+    let checkpoint = Checkpoint::open(&args.checkpoint)?;
+    let model = checkpoint.load(&device)?;
+    let dataset = Dataset::open(&args.data)?;
+    let plan = &checkpoint.config().plan;
+    let own = train::digest(dataset.root())? == plan.data_digest;
+    let count = dataset.episodes().len() as u64;
+    let (episodes, held_out) = match (&args.episodes[..], own) {
+        ([], true) if !plan.held_out.is_empty() => (plan.held_out.clone(), true),
+        ([], _) => ((0..count).take(EPISODES).collect(), !own),
+        (given, _) => (given.to_vec(), !own || given.iter().all(|episode| plan.held_out.contains(episode))),
+    };
+    if let Some(episode) = episodes.iter().find(|episode| **episode >= count) {
+        return Err(Failure::bad_input(format!("--episodes {episode}: {} has {count}", args.data.display()), ""));
+    }
+    if !held_out {
+        terminal::note("note: the model has learned from these episodes, so it knows more of them than of the world");
+    }
+    let map: BTreeMap<String, String> = args.camera_map.iter().cloned().collect();
+    let spec = model.spec().fit(&dataset, &map)?;
+    let labelled = has_gbuffer(&dataset);
+    let episodes_of = Episodes::new(dataset, spec, labelled)?;
+    let options = EvalOptions {
+        episodes: episodes.clone(),
+        context: args.context.unwrap_or(plan.config.window as u64) as usize,
+        frames: args.frames as usize,
+        steps: args.steps as usize,
+        seed: args.seed,
+    };
+    let progress = Progress::new(0, "windows");
+    let found = compute::run(args.threads as usize, || {
+        evaluate::evaluate(&model, &episodes_of, &options, |done, all| progress.at(done as u64, all as u64))
+    });
+    progress.clear();
+    let found: Evaluation = found??;
+    let spec = episodes_of.spec();
+    let mut report = Evaluated {
+        format_version: FORMAT_VERSION,
+        checkpoint: args.checkpoint.display().to_string(),
+        data: args.data.display().to_string(),
+        world: model.spec().source.clone(),
+        held_out,
+        episodes,
+        windows: found.windows as u64,
+        context: options.context as u64,
+        frames: options.frames as u64,
+        fps: spec.rate(),
+        size: [spec.width as u64, spec.picture_height() as u64],
+        steps: args.steps.into(),
+        next: found.next.into(),
+        free: found.free.into(),
+        condition: found.condition.map(Measures::from),
+        true_centroid_error: found.true_centroid_error,
+        clips: Vec::new(),
+    };
+    if let Some(folder) = &args.out {
+        page::write(folder, &mut report, &model, &episodes_of, &options, args.threads as usize)?;
+    }
+    if args.json { terminal::print_json(&report) } else { terminal::print(&summary(&report)) }
+}
+
+impl From<Scores> for Measures {
+    fn from(scores: Scores) -> Self {
+        Self {
+            psnr: finite(scores.psnr),
+            psnr_moving: finite(scores.psnr_moving),
+            copy_psnr: finite(scores.copy_psnr),
+            copy_psnr_moving: finite(scores.copy_psnr_moving),
+            ssim: scores.ssim,
+            temporal_ssim: scores.temporal_ssim,
+            flicker: scores.flicker,
+            sharpness: scores.sharpness,
+            psnr_drift: scores.psnr_drift,
+            centroid_error: scores.centroid_error,
+            copy_centroid_error: scores.copy_centroid_error,
+            permanence: scores.permanence,
+            reward_mae: scores.reward_mae,
+            psnr_curve: scores.psnr_curve.into_iter().map(finite).collect(),
+            psnr_moving_curve: scores.psnr_moving_curve.into_iter().map(finite).collect(),
+            copy_psnr_moving_curve: scores.copy_psnr_moving_curve.into_iter().map(finite).collect(),
+            centroid_curve: scores.centroid_curve,
+            copy_centroid_curve: scores.copy_centroid_curve,
+        }
+    }
+}
+
+/// JSON has no infinity, and equal pictures have an infinite PSNR.
+fn finite(value: Option<f64>) -> Option<f64> {
+    value.filter(|value| value.is_finite())
+}
+
+/// A number with two decimals, or a dash.
+fn shown(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"))
+}
+
+fn summary(report: &Evaluated) -> String {
+    let mut rows = vec![
+        ["", "PSNR", "moving", "copy", "copy moving", "SSIM", "sharpness", "centroid", "staying", "permanence"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    let named = [
+        ("next frame", Some(&report.next)),
+        ("free dream", Some(&report.free)),
+        ("conditioned", report.condition.as_ref()),
+    ];
+    for (name, found) in named {
+        let Some(found) = found else { continue };
+        let mut row = vec![name.to_owned()];
+        row.extend(
+            [
+                found.psnr,
+                found.psnr_moving,
+                found.copy_psnr,
+                found.copy_psnr_moving,
+                found.ssim,
+                found.sharpness,
+                found.centroid_error,
+                found.copy_centroid_error,
+                found.permanence,
+            ]
+            .map(shown),
+        );
+        rows.push(row);
+    }
+    let at = |curve: &[Option<f64>], t: usize| shown(curve.get(t - 1).copied().flatten());
+    let mut text = format!(
+        "{} windows of {} true and {} dreamed frames at {} Hz, {}×{}, {} steps a frame, {}\n{}",
+        report.windows,
+        report.context,
+        report.frames,
+        report.fps,
+        report.size[0],
+        report.size[1],
+        report.steps,
+        if report.held_out { "held out" } else { "seen in training" },
+        terminal::table(&rows, &[1, 2, 3, 4, 5, 6, 7, 8, 9])
+    );
+    let mut curve = vec![
+        ["frame", "free PSNR moving", "copy", "free centroid", "staying", "conditioned centroid"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for t in [1, 2, 4, 8, 16, 32, 64].into_iter().filter(|t| *t <= report.frames as usize) {
+        curve.push(vec![
+            t.to_string(),
+            at(&report.free.psnr_moving_curve, t),
+            at(&report.free.copy_psnr_moving_curve, t),
+            at(&report.free.centroid_curve, t),
+            at(&report.free.copy_centroid_curve, t),
+            report.condition.as_ref().map_or_else(|| "–".to_owned(), |found| at(&found.centroid_curve, t)),
+        ]);
+    }
+    text += &terminal::table(&curve, &[0, 1, 2, 3, 4, 5]);
+    if let Some(error) = report.true_centroid_error {
+        text += &format!("centroids in true frames are found within {error:.2} px\n");
+    }
+    text
+}

@@ -1,0 +1,193 @@
+//! The evaluation for people: the table, curves over the horizon, clips of truth and dream.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use worldloom_models::VideoModel;
+use worldloom_models::compute;
+use worldloom_models::data::Episodes;
+use worldloom_models::dream::{DreamOptions, dream};
+use worldloom_models::evaluate::EvalOptions;
+use worldloom_models::train::write_clip;
+
+use super::{ClipFile, Evaluated, Measures, shown};
+use crate::failure::{Failure, Outcome};
+use crate::report::{self, Line, TimeAxis, chart, data_uri, escape};
+
+/// Episodes shown as clips.
+const CLIPS: usize = 3;
+/// The evaluation in its folder.
+pub const FILE: &str = "evaluation.json";
+
+/// Writes `evaluation.json`, its clips and `index.html` to `folder`.
+pub fn write(
+    folder: &Path,
+    report: &mut Evaluated,
+    model: &VideoModel,
+    episodes: &Episodes,
+    options: &EvalOptions,
+    threads: usize,
+) -> Outcome {
+    std::fs::create_dir_all(folder).map_err(|error| Failure::io("creating", folder, &error))?;
+    clips(folder, report, model, episodes, options, threads)?;
+    let put = |name: &str, text: String| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(|error| Failure::io("writing", &path, &error))
+    };
+    put(FILE, crate::terminal::json_line(report)?)?;
+    let section = section(folder, report)?;
+    put("index.html", report::plain_page(&format!("World model of {}", report.world), &section))
+}
+
+/// The evaluation in `folder`, if there is one.
+pub fn read(folder: &Path) -> Outcome<Option<Evaluated>> {
+    let path = folder.join(FILE);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path).map_err(|error| Failure::io("reading", &path, &error))?;
+    let wrong = |error: serde_json::Error| Failure::bad_input(format!("{}: {error}", path.display()), "");
+    serde_json::from_str(&text).map(Some).map_err(wrong)
+}
+
+/// The evaluation as a section of a page, its clips from `folder` inside it.
+pub fn section(folder: &Path, report: &Evaluated) -> Outcome<String> {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    let _ = write!(
+        out,
+        "<section id=\"world-model\"><h2>World model of {}</h2><p>{} windows of {} true and {} dreamed frames at {} Hz, {}×{} \
+         pixels, {} denoising steps a frame; {}. Moving pixels change by more than 12 of 255 from one true frame to the \
+         next; objects are those that travel at least 2 pixels within a window.</p>",
+        escape(&report.world),
+        report.windows,
+        report.context,
+        report.frames,
+        report.fps,
+        report.size[0],
+        report.size[1],
+        report.steps,
+        if report.held_out { "none of it was seen in training" } else { "seen in training" }
+    );
+    for clip in &report.clips {
+        let file = folder.join(&clip.file);
+        let bytes = std::fs::read(&file).map_err(|error| Failure::io("reading", &file, &error))?;
+        let _ = write!(
+            out,
+            "<figure><video src=\"{}\" autoplay loop muted controls playsinline></video><figcaption>{}</figcaption></figure>",
+            data_uri("video/mp4", &bytes),
+            escape(&clip.caption)
+        );
+    }
+    table(&mut out, report);
+    curves(&mut out, report);
+    out.push_str("</section>");
+    Ok(out)
+}
+
+fn modes(report: &Evaluated) -> impl Iterator<Item = (&'static str, &Measures)> {
+    let all = [
+        ("next frame from a true past", Some(&report.next)),
+        ("free dream", Some(&report.free)),
+        ("dream under the G-buffers of physics", report.condition.as_ref()),
+    ];
+    all.into_iter().filter_map(|(name, found)| Some((name, found?)))
+}
+
+fn table(out: &mut String, report: &Evaluated) {
+    out.push_str(
+        "<table><thead><tr><th></th><th>PSNR, dB</th><th>moving</th><th>copying</th><th>copying, moving</th><th>SSIM</th>\
+         <th>temporal SSIM</th><th>sharpness</th><th>flicker</th><th>centroid, px</th><th>staying, px</th><th>permanence</th>\
+         </tr></thead><tbody>",
+    );
+    for (name, found) in modes(report) {
+        let _ = write!(out, "<tr><th>{name}</th>");
+        for value in [
+            found.psnr,
+            found.psnr_moving,
+            found.copy_psnr,
+            found.copy_psnr_moving,
+            found.ssim,
+            found.temporal_ssim,
+            found.sharpness,
+            Some(found.flicker),
+            found.centroid_error,
+            found.copy_centroid_error,
+            found.permanence,
+        ] {
+            let _ = write!(out, "<td>{}</td>", shown(value));
+        }
+        out.push_str("</tr>");
+    }
+    out.push_str("</tbody></table>");
+    if let Some(error) = report.true_centroid_error {
+        let _ = write!(out, "<p>Centroids in true frames are found within {error:.2} pixels.</p>");
+    }
+}
+
+fn curves(out: &mut String, report: &Evaluated) {
+    let line = |name: &str, curve: &[Option<f64>]| Line {
+        name: name.to_owned(),
+        values: curve.iter().map(|value| value.map_or(f32::NAN, |value| value as f32)).collect(),
+    };
+    let told = report.condition.as_ref();
+    let both = |name: &str, pick: fn(&Measures) -> &[Option<f64>], copy: fn(&Measures) -> &[Option<f64>]| {
+        let mut lines = vec![line("free", pick(&report.free))];
+        lines.extend(told.map(|found| line("under G-buffers", pick(found))));
+        lines.push(line(name, copy(&report.free)));
+        lines
+    };
+    let end_secs = (report.frames.saturating_sub(1)) as f64 / report.fps;
+    let time = TimeAxis { end_secs, frames: report.frames, events: Vec::new() };
+    for (title, lines) in [
+        ("PSNR over moving pixels, dB", both("copying", |m| &m.psnr_moving_curve, |m| &m.copy_psnr_moving_curve)),
+        (
+            "distance of moving objects from the truth, pixels",
+            both("staying", |m| &m.centroid_curve, |m| &m.copy_centroid_curve),
+        ),
+    ] {
+        if lines.iter().any(|line| line.values.iter().any(|value| value.is_finite())) {
+            out.push_str(&chart(title, &lines, &time));
+        }
+    }
+}
+
+fn clips(
+    folder: &Path,
+    report: &mut Evaluated,
+    model: &VideoModel,
+    episodes: &Episodes,
+    options: &EvalOptions,
+    threads: usize,
+) -> Outcome {
+    let spec = episodes.spec();
+    let span = (options.context + options.frames - 1) * spec.frame_skip + 1;
+    let long = options.episodes.iter().filter(|episode| episodes.frames(**episode) >= span).take(CLIPS);
+    let modes: &[(&str, &str, bool)] = if report.condition.is_some() {
+        &[("free", "the model alone", false), ("condition", "told the G-buffers of physics", true)]
+    } else {
+        &[("free", "the model alone", false)]
+    };
+    for &episode in long {
+        let clip = episodes.clip(episode)?;
+        for (name, words, gbuffer) in modes {
+            let options = DreamOptions {
+                context: options.context,
+                frames: options.frames,
+                steps: options.steps,
+                seed: options.seed,
+                gbuffer: *gbuffer,
+            };
+            let dreamed = compute::run(threads, || dream(model, spec, std::slice::from_ref(&clip), &[(0, 0)], &options))??;
+            let Some(window) = dreamed.first() else { continue };
+            let file = format!("{name}-{episode}.mp4");
+            write_clip(&folder.join(&file), window, spec.picture_height(), spec.width, spec.rate(), true)?;
+            let caption = format!(
+                "episode {episode}: truth, dream, difference; {} true frames, then {words}",
+                options.context
+            );
+            report.clips.push(ClipFile { file, caption });
+        }
+    }
+    Ok(())
+}

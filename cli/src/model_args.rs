@@ -1,0 +1,212 @@
+//! What can be typed about world models: `train`, `dream`, `eval`.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, ValueEnum};
+
+use crate::args::parse_seed;
+
+/// Arguments of `train`.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("length").required(false).args(["minutes", "steps"]))]
+pub struct TrainArgs {
+    /// What to train.
+    #[arg(value_enum, value_name = "MODEL")]
+    pub kind: TrainKind,
+    /// Dataset to learn from: any LeRobot v3 dataset, Worldloom's or another's.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Checkpoint folder to write; must be new or empty unless --resume.
+    #[arg(long, value_name = "CKPT")]
+    pub out: PathBuf,
+    /// Sizes and rates to start from.
+    #[arg(long, value_enum, default_value_t = PresetArg::Cpu)]
+    pub preset: PresetArg,
+    /// Train for so many minutes: the first steps are timed, and the number of steps that this comes to is kept with the
+    /// run. 10 if neither this nor --steps is given.
+    #[arg(long, value_name = "M", value_parser = parse_minutes)]
+    pub minutes: Option<f64>,
+    /// Train for so many optimiser steps.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub steps: Option<u64>,
+    /// Seed of the weights and of everything that chance decides in training.
+    #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_seed)]
+    pub seed: u64,
+    /// Go on with an interrupted run in --out, from its last save, to the same bytes as an uninterrupted one. Its own
+    /// settings are used: --preset, --set, --seed, --minutes and --steps are not given again.
+    #[arg(long, conflicts_with_all = ["length", "set"])]
+    pub resume: bool,
+    /// Set a field of the configuration, e.g. `--set learning_rate=3e-4`, `--set model.depth=8`, `--set 'cameras=["front"]'`.
+    #[arg(long = "set", value_name = "FIELD=VALUE")]
+    pub set: Vec<String>,
+    /// Where to compute: cpu, cuda, or cuda:N.
+    #[arg(long, value_name = "D", default_value = "cpu")]
+    pub device: String,
+    /// Threads; all of the machine if 0.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1024))]
+    pub threads: u32,
+    /// Print a JSON summary on stdout instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What can be trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TrainKind {
+    /// A video world model: the next frame from the frames before it and the actions.
+    Video,
+}
+
+/// Sizes and rates that are known to work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PresetArg {
+    /// 64 pixels, minutes on two cores.
+    Cpu,
+    /// 96 pixels, about an hour on eight cores.
+    Laptop,
+    /// 256 pixels, for a large GPU.
+    Hopper,
+}
+
+fn parse_minutes(text: &str) -> Result<f64, String> {
+    let minutes: f64 = text.parse().map_err(|_| "a number of minutes, for example 10 or 0.5".to_string())?;
+    if !(minutes.is_finite() && (0.05..=1e6).contains(&minutes)) {
+        return Err("it must be from 0.05 to 1,000,000 minutes".into());
+    }
+    Ok(minutes)
+}
+
+/// Arguments of `dream`.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("start").required(true).args(["data", "scenario"]))]
+pub struct DreamArgs {
+    /// Checkpoint folder.
+    #[arg(value_name = "CKPT")]
+    pub checkpoint: PathBuf,
+    /// Dataset whose episode gives the first frames and the actions.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Episode of --data, by its index in the dataset; 0 if absent.
+    #[arg(long, value_name = "K")]
+    pub episode: Option<u64>,
+    /// Scenario that physics plays to give the first frames and the actions: a file, or a name that ships.
+    #[arg(long, value_name = "SCENARIO")]
+    pub scenario: Option<String>,
+    /// Override a field of the scenario, as in `generate`.
+    #[arg(long = "set", value_name = "PATH=VALUE", requires = "scenario")]
+    pub set: Vec<String>,
+    /// Another folder in which the scenario's files are looked up.
+    #[arg(long, value_name = "DIR", requires = "scenario")]
+    pub assets: Vec<PathBuf>,
+    /// Run the programs that the scenario's `process` drivers name.
+    #[arg(long, requires = "scenario")]
+    pub allow_process: bool,
+    /// Seed of the noise, and with --scenario of the scene.
+    #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_seed)]
+    pub seed: u64,
+    /// Frames to dream.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub frames: u64,
+    /// True frames before the dream; the length of a training window if absent.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub context: Option<u64>,
+    /// Folder to write the dreamed dataset to; must be new or empty.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Actions of one's own, one for each dreamed frame: lines of numbers, or a JSON list of lists, in the dataset's units.
+    #[arg(long, value_name = "FILE")]
+    pub actions: Option<PathBuf>,
+    /// What physics tells the model: nothing, or the G-buffer of every frame to come.
+    #[arg(long, value_enum, default_value_t = DreamMode::Free)]
+    pub mode: DreamMode,
+    /// Denoising steps of a frame.
+    #[arg(long, value_name = "1|2|4|8", default_value_t = 4, value_parser = parse_steps)]
+    pub steps: u32,
+    /// A camera THEIRS of the data is the model's camera MODEL.
+    #[arg(long, value_name = "THEIRS=MODEL", value_parser = parse_pair)]
+    pub camera_map: Vec<(String, String)>,
+    /// Where to compute: cpu, cuda, or cuda:N.
+    #[arg(long, value_name = "D", default_value = "cpu")]
+    pub device: String,
+    /// Threads; all of the machine if 0.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1024))]
+    pub threads: u32,
+    /// Print JSON on stdout instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What physics tells the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DreamMode {
+    /// Nothing: the model alone.
+    Free,
+    /// Its G-buffer of every frame to come.
+    Condition,
+}
+
+impl DreamMode {
+    /// As it is typed and recorded.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Condition => "condition",
+        }
+    }
+}
+
+fn parse_steps(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(steps) if [1, 2, 4, 8].contains(&steps) => Ok(steps),
+        _ => Err("1, 2, 4 or 8".into()),
+    }
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((theirs, ours)) if !theirs.is_empty() && !ours.is_empty() => Ok((theirs.to_owned(), ours.to_owned())),
+        _ => Err("written THEIRS=MODEL, for example wrist=hand".into()),
+    }
+}
+
+/// Arguments of `eval`.
+#[derive(Args, Debug)]
+pub struct EvalArgs {
+    /// Checkpoint folder.
+    #[arg(value_name = "CKPT")]
+    pub checkpoint: PathBuf,
+    /// Dataset to evaluate on: that of its training (then on the episodes that were held out), or another of the same world.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Episodes, by their index in the dataset.
+    #[arg(long, value_name = "K,…", value_delimiter = ',')]
+    pub episodes: Vec<u64>,
+    /// Frames to dream in each window.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub frames: u64,
+    /// True frames before each dream; the length of a training window if absent.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub context: Option<u64>,
+    /// Denoising steps of a frame.
+    #[arg(long, value_name = "1|2|4|8", default_value_t = 4, value_parser = parse_steps)]
+    pub steps: u32,
+    /// Seed of the noise.
+    #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_seed)]
+    pub seed: u64,
+    /// Also write evaluation.json, clips, and one self-contained page with curves to this folder; `worldloom report` takes
+    /// it too.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// A camera THEIRS of the data is the model's camera MODEL.
+    #[arg(long, value_name = "THEIRS=MODEL", value_parser = parse_pair)]
+    pub camera_map: Vec<(String, String)>,
+    /// Where to compute: cpu, cuda, or cuda:N.
+    #[arg(long, value_name = "D", default_value = "cpu")]
+    pub device: String,
+    /// Threads; all of the machine if 0.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1024))]
+    pub threads: u32,
+    /// Print JSON on stdout instead of text.
+    #[arg(long)]
+    pub json: bool,
+}

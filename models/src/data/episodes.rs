@@ -1,0 +1,285 @@
+//! Episodes of a dataset, decoded for a model: small pictures, normalised numbers, packed G-buffers.
+
+use std::path::Path;
+
+use worldloom_datasets::Dataset;
+use worldloom_engine::frame::Frame;
+use worldloom_engine::scene::Label;
+
+use super::gbuffer::{self, GPixel};
+use super::resize::shrink;
+use super::spec::{Channel, WorldSpec, parameter_column};
+use crate::error::{Error, Result};
+
+/// A dataset as a model sees it.
+#[derive(Debug)]
+pub struct Episodes {
+    dataset: Dataset,
+    spec: WorldSpec,
+    gbuffer: bool,
+}
+
+/// An episode in memory.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Clip {
+    /// LeRobot's episode index.
+    pub episode: u64,
+    /// Frames, T.
+    pub frames: usize,
+    /// `[T, 3, H, W]`, sRGB; cameras one below the other.
+    pub pictures: Vec<u8>,
+    /// `[T, A]`, normalised: what was done at each frame.
+    pub action: Vec<f32>,
+    /// `[T]`, normalised: reward of the step from each frame.
+    pub reward: Vec<f32>,
+    /// `[T]`: the step from this frame ended the episode.
+    pub done: Vec<bool>,
+    /// `[P]`, normalised.
+    pub parameters: Vec<f32>,
+    /// `[T, H, W]`; empty if there is none.
+    pub gbuffer: Vec<GPixel>,
+}
+
+impl Clip {
+    /// The clip of frames that a world gave, with the cameras of its scene named `cameras` in its order, and their
+    /// G-buffers if all were drawn. `action` is what led from each frame to the next, `parameters` by name.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for actions of another size, [`Error::Camera`] for a camera that is not there.
+    pub fn of_frames(
+        spec: &WorldSpec,
+        frames: &[Frame],
+        cameras: &[&str],
+        parameters: &[(String, f64)],
+    ) -> Result<Self> {
+        let (plane, rows) = (spec.height * spec.width, spec.picture_height() * spec.width);
+        let mut clip = Self { frames: frames.len(), pictures: vec![0; frames.len() * 3 * rows], ..Self::default() };
+        let mut small = vec![0; 3 * plane];
+        let mut whole = true;
+        for (t, frame) in frames.iter().enumerate() {
+            for (index, camera) in spec.cameras.iter().enumerate() {
+                let place = cameras.iter().position(|name| *name == camera.name);
+                let view = place.and_then(|place| frame.views.get(place)).ok_or_else(|| Error::Camera {
+                    name: camera.name.clone(),
+                    problem: format!("the world has no such camera; it has {}", cameras.join(", ")),
+                })?;
+                let size = (view.pixels.height as usize, view.pixels.width as usize);
+                shrink(&view.pixels.colour, size, (spec.height, spec.width), &mut small);
+                for channel in 0..3 {
+                    let start = (t * 3 + channel) * rows + index * plane;
+                    clip.pictures[start..start + plane].copy_from_slice(&small[channel * plane..(channel + 1) * plane]);
+                }
+                whole &= !view.pixels.depth_m.is_empty() && !view.pixels.instance.is_empty();
+                if whole {
+                    gbuffer::pack(&view.pixels, spec.height, spec.width, &mut clip.gbuffer);
+                }
+            }
+            if frame.action.len() != spec.action.len() {
+                let expected = format!("[{}]", spec.action.len());
+                return Err(Error::Shape { what: "action", expected, found: vec![frame.action.len()] });
+            }
+            clip.action.extend(frame.action.iter().zip(&spec.action).map(|(value, channel)| channel.normalise(*value)));
+            clip.reward.push(spec.reward.normalise(frame.reward));
+            clip.done.push(frame.terminated || frame.truncated);
+        }
+        if !whole {
+            clip.gbuffer.clear();
+        }
+        for channel in &spec.parameters {
+            let value = parameters.iter().find(|(name, _)| *name == channel.name);
+            clip.parameters.push(value.map_or(0.0, |(_, value)| channel.normalise(*value as f32)));
+        }
+        Ok(clip)
+    }
+
+    /// What was done at frame `t`, in the dataset's units; the last frame has no action after it, and gets zeros.
+    pub fn action_at(&self, spec: &WorldSpec, t: usize) -> Vec<f32> {
+        let count = spec.action.len();
+        let values = self.action.get(t * count..(t + 1) * count);
+        let back = |(value, channel): (&f32, &Channel)| (f64::from(*value) * channel.std + channel.mean) as f32;
+        values.map_or_else(|| vec![0.0; count], |values| values.iter().zip(&spec.action).map(back).collect())
+    }
+
+    /// Puts actions of one's own, in the dataset's units, in place of what leads to the frames of the model from
+    /// `context` on, and cuts or repeats the pictures to as many: there is no truth under them.
+    pub fn act(&mut self, spec: &WorldSpec, context: usize, actions: &[Vec<f32>]) {
+        let (skip, rows) = (spec.frame_skip, 3 * spec.picture_height() * spec.width);
+        let frames = (context + actions.len() - 1) * skip + 1;
+        let last = (self.frames.min((context - 1) * skip + 1) - 1) * rows;
+        let held = self.pictures[last..last + rows].to_vec();
+        self.pictures.truncate(last + rows);
+        while self.pictures.len() < frames * rows {
+            self.pictures.extend_from_slice(&held);
+        }
+        let count = spec.action.len();
+        self.action.truncate((context - 1) * skip * count);
+        for action in actions {
+            for _ in 0..skip {
+                self.action.extend(action.iter().zip(&spec.action).map(|(value, channel)| channel.normalise(*value)));
+            }
+        }
+        self.action.resize(frames * count, 0.0);
+        self.reward.resize(frames, 0.0);
+        self.done.resize(frames, false);
+        self.gbuffer.clear();
+        self.frames = frames;
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        self.pictures.len()
+            + size_of::<GPixel>() * self.gbuffer.len()
+            + size_of::<f32>() * (self.action.len() + self.reward.len() + self.parameters.len())
+            + self.done.len()
+    }
+}
+
+impl Episodes {
+    /// Opens a dataset for a model of `spec` (see [`WorldSpec::fit`]). `gbuffer`: read its labels too.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if the labels are wanted and the dataset has none.
+    pub fn new(dataset: Dataset, spec: WorldSpec, gbuffer: bool) -> Result<Self> {
+        if gbuffer && !has_gbuffer(&dataset) {
+            return Err(Error::data(
+                dataset.root(),
+                "it holds no depth, normals, instances and flow to condition on; generate it with `--labels all`, \
+                 or leave the G-buffer out with `--set gbuffer=false`",
+            ));
+        }
+        Ok(Self { dataset, spec, gbuffer })
+    }
+
+    /// What the model is a model of, with this dataset's cameras.
+    pub fn spec(&self) -> &WorldSpec {
+        &self.spec
+    }
+
+    /// The dataset.
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// Its folder.
+    pub fn root(&self) -> &Path {
+        self.dataset.root()
+    }
+
+    /// Episodes.
+    pub fn len(&self) -> u64 {
+        self.dataset.episodes().len() as u64
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.dataset.episodes().is_empty()
+    }
+
+    /// Frames of an episode; 0 if there is no such episode.
+    pub fn frames(&self, episode: u64) -> usize {
+        self.dataset.episodes().get(episode as usize).map_or(0, |entry| entry.length as usize)
+    }
+
+    /// True if clips have G-buffers.
+    pub fn has_gbuffer(&self) -> bool {
+        self.gbuffer
+    }
+
+    /// Bytes that an episode's clip will take.
+    pub fn clip_bytes(&self, episode: u64) -> usize {
+        let pixels = self.spec.picture_height() * self.spec.width;
+        let frame = 3 * pixels + if self.gbuffer { size_of::<GPixel>() * pixels } else { 0 };
+        self.frames(episode) * (frame + size_of::<f32>() * (self.spec.action.len() + 1) + 1)
+    }
+
+    /// Decodes an episode.
+    ///
+    /// # Errors
+    /// What the dataset says, and [`Error::Data`] for numbers that are not finite or pictures that change their size.
+    pub fn clip(&self, episode: u64) -> Result<Clip> {
+        let spec = &self.spec;
+        let keys: Vec<&str> = spec.cameras.iter().map(|camera| camera.key.as_str()).collect();
+        let frames = self.frames(episode);
+        let (height, width) = (spec.height, spec.width);
+        let plane = height * width;
+        let rows = spec.picture_height() * width;
+        let mut clip = Clip { episode, frames, pictures: vec![0; frames * 3 * rows], ..Clip::default() };
+        let mut small = vec![0; 3 * plane];
+        let problem = |frame: usize, what: String| {
+            Error::data(self.dataset.root(), format!("episode {episode}, frame {frame}: {what}"))
+        };
+        for (t, row) in self.dataset.frames_with(episode, &keys)?.enumerate() {
+            let row = row?;
+            for (index, picture) in row.pictures.iter().enumerate() {
+                let size = (picture.height as usize, picture.width as usize);
+                if size != (spec.cameras[index].height, spec.cameras[index].width) {
+                    let expected = (spec.cameras[index].width, spec.cameras[index].height);
+                    return Err(problem(t, format!("{} is {size:?}, expected {expected:?}", keys[index])));
+                }
+                shrink(&picture.rgb, size, (height, width), &mut small);
+                for channel in 0..3 {
+                    let start = (t * 3 + channel) * rows + index * plane;
+                    clip.pictures[start..start + plane].copy_from_slice(&small[channel * plane..(channel + 1) * plane]);
+                }
+            }
+            if row.action.len() != spec.action.len() {
+                return Err(problem(t, format!("{} action numbers, not {}", row.action.len(), spec.action.len())));
+            }
+            for (value, channel) in row.action.iter().zip(&spec.action) {
+                if !value.is_finite() {
+                    return Err(problem(t, format!("action `{}` is {value}", channel.name)));
+                }
+                clip.action.push(channel.normalise(*value));
+            }
+            if !row.reward.is_finite() {
+                return Err(problem(t, format!("the reward is {}", row.reward)));
+            }
+            clip.reward.push(spec.reward.normalise(row.reward));
+            clip.done.push(row.done);
+            if t == 0 {
+                for channel in &spec.parameters {
+                    let value = row.others.get(&parameter_column(&channel.name)).and_then(|values| values.first());
+                    // Not said, or drawn in no scene: the mean.
+                    let value = value.filter(|value| value.is_finite());
+                    clip.parameters.push(value.map_or(0.0, |value| channel.normalise(*value)));
+                }
+            }
+        }
+        if self.gbuffer {
+            clip.gbuffer = self.gbuffers(episode, frames)?;
+        }
+        Ok(clip)
+    }
+
+    fn gbuffers(&self, episode: u64, frames: usize) -> Result<Vec<GPixel>> {
+        let spec = &self.spec;
+        let plane = spec.height * spec.width;
+        let mut all = vec![GPixel::default(); frames * plane * spec.cameras.len()];
+        let mut packed = Vec::with_capacity(plane);
+        for (index, camera) in spec.cameras.iter().enumerate() {
+            let mut count = 0;
+            for row in self.dataset.labels(episode, &camera.name)? {
+                let row = row?;
+                packed.clear();
+                let start = (count * spec.cameras.len() + index) * plane;
+                if gbuffer::pack(&row.pixels, spec.height, spec.width, &mut packed).is_some()
+                    && let Some(place) = all.get_mut(start..start + plane)
+                {
+                    place.copy_from_slice(&packed);
+                }
+                count += 1;
+            }
+            if count != frames {
+                let problem = format!("episode {episode} has {frames} frames and labels of {count} of {}", camera.name);
+                return Err(Error::data(self.dataset.root(), problem));
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// True if the labels that make a G-buffer were recorded.
+pub fn has_gbuffer(dataset: &Dataset) -> bool {
+    let wanted = [Label::Depth, Label::Normals, Label::Instances, Label::Flow];
+    dataset.manifest().is_some_and(|manifest| wanted.iter().all(|label| manifest.plan.has(*label)))
+}

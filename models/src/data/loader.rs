@@ -1,0 +1,390 @@
+//! Batches of windows: a working set of episodes in memory, and a thread that cuts windows from it ahead of time.
+//!
+//! A dataset that fits in the cache is decoded once. A larger one is read in working sets of half the cache each: every
+//! epoch shuffles the episodes and packs them into sets, a set serves one batch for each `batch` windows that it
+//! holds, and the next one is decoded meanwhile. Windows of a batch are drawn uniformly from the set.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
+use worldloom_engine::stream::Stream;
+
+use super::episodes::{Clip, Episodes};
+use super::gbuffer::{self, GBUFFER_CHANNELS};
+use super::spec::WorldSpec;
+use crate::error::{Error, Result};
+use crate::heads::objects::{Objects, describe, targets};
+use crate::shortcut::Conditions;
+
+/// Batches made ahead of the one in use.
+const AHEAD: usize = 2;
+
+/// Which windows a loader cuts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Windows {
+    /// Episodes to cut from; those shorter than a window give none.
+    pub episodes: Vec<u64>,
+    /// Windows in a batch, B.
+    pub batch: usize,
+    /// Frames of a window, T.
+    pub frames: usize,
+    /// Seed of all draws.
+    pub seed: u64,
+    /// Bytes of decoded episodes to hold.
+    pub cache_bytes: usize,
+    /// How often the model is not told the action, the parameters, the G-buffer of a window.
+    pub hide: Hide,
+    /// Side of a token's patch, if objects are to be found in it.
+    pub objects: Option<usize>,
+}
+
+/// Probabilities that a window's condition is hidden, so that the model also works without it (Ho & Salimans 2022).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Hide {
+    /// Of the actions.
+    pub action: f64,
+    /// Of the scenario's parameters.
+    pub parameters: f64,
+    /// Of the G-buffers.
+    pub gbuffer: f64,
+}
+
+/// A batch of windows as tensors on the CPU.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Step that it is for.
+    pub step: u64,
+    /// `[B]`: episode and first frame.
+    pub starts: Vec<(u64, usize)>,
+    /// `[B, T, 3, H, W]` in [−1, 1].
+    pub frames: Tensor,
+    /// What the model is told.
+    pub conditions: Conditions,
+    /// True motion to the frame before in pixels and, third, 1 where it is known and seen: `[B, T, 3, H, W]`; only with G-buffers.
+    pub flow: Option<Tensor>,
+    /// Objects to find; only with instance ids.
+    pub objects: Option<Objects>,
+    /// Normalised reward of the step that led to each frame, and 1 where the window knows it, `[B, T, 2]`.
+    pub reward: Tensor,
+    /// 1 where the step that led to this frame ended the episode, `[B, T]`.
+    pub done: Tensor,
+}
+
+/// Batches in order, prepared on a thread. See the module.
+pub struct Loader {
+    batches: Option<Receiver<Result<Batch>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Loader {
+    /// Starts to prepare the batches from `first_step` on.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if no episode is as long as a window.
+    pub fn start(episodes: Arc<Episodes>, windows: Windows, first_step: u64) -> Result<Self> {
+        let schedule = Schedule::new(&episodes, &windows)?;
+        let (sender, receiver) = sync_channel(AHEAD);
+        let work = move || {
+            if let Err(error) = serve(&episodes, &windows, schedule, first_step, &sender) {
+                // Nobody may be left to hear it.
+                let _ = sender.send(Err(error));
+            }
+        };
+        let thread = std::thread::Builder::new().name("loader".to_owned()).spawn(work);
+        let thread = thread.map_err(|source| Error::Thread { source })?;
+        Ok(Self { batches: Some(receiver), thread: Some(thread) })
+    }
+
+    /// The batch of the next step.
+    ///
+    /// # Errors
+    /// What reading its episodes failed with.
+    pub fn next_batch(&mut self) -> Result<Batch> {
+        match self.batches.as_ref().map(Receiver::recv) {
+            Some(Ok(batch)) => batch,
+            _ => Err(Error::Thread { source: std::io::Error::other("the loader's thread has ended") }),
+        }
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        // Closes the channel: the thread ends at its next batch.
+        self.batches = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(
+    episodes: &Arc<Episodes>,
+    windows: &Windows,
+    schedule: Schedule,
+    first_step: u64,
+    sender: &SyncSender<Result<Batch>>,
+) -> Result<()> {
+    let mut sets = schedule.from(first_step).peekable();
+    let mut step = first_step;
+    let Some(first) = sets.next() else { return Ok(()) };
+    let mut clips: Vec<Clip> =
+        first.episodes.par_iter().map(|episode| episodes.clip(*episode)).collect::<Result<_>>()?;
+    let mut end = first.end;
+    loop {
+        let next = (end < u64::MAX).then(|| sets.next()).flatten();
+        let preload = next.map(|next| {
+            let episodes = episodes.clone();
+            let decode = move || -> Result<(Vec<Clip>, u64)> {
+                let clips = next.episodes.iter().map(|episode| episodes.clip(*episode)).collect::<Result<_>>()?;
+                Ok((clips, next.end))
+            };
+            std::thread::Builder::new().name("decoder".to_owned()).spawn(decode)
+        });
+        let set = Set::new(&clips, windows.frames, episodes.spec().frame_skip);
+        while step < end {
+            let starts = set.draw(windows, step);
+            if sender.send(cut(episodes.spec(), &clips, &starts, windows, step)).is_err() {
+                return Ok(());
+            }
+            step += 1;
+        }
+        let Some(preload) = preload else { return Ok(()) };
+        let joined = preload.map_err(|source| Error::Thread { source })?.join();
+        let decoded = joined.map_err(|_| Error::Thread { source: std::io::Error::other("a decoder panicked") })?;
+        (clips, end) = decoded?;
+    }
+}
+
+/// Frames of the dataset that a window covers.
+fn span(frames: usize, skip: usize) -> usize {
+    (frames - 1) * skip + 1
+}
+
+/// Windows of some clips.
+struct Set {
+    /// Windows of the clips up to and including each.
+    total: Vec<u64>,
+}
+
+impl Set {
+    fn new(clips: &[Clip], frames: usize, skip: usize) -> Self {
+        let mut sum = 0;
+        let total = clips.iter().map(|clip| {
+            sum += (clip.frames + 1).saturating_sub(span(frames, skip)) as u64;
+            sum
+        });
+        Self { total: total.collect() }
+    }
+
+    /// Index of a clip and first frame, for each window of step `step`.
+    fn draw(&self, windows: &Windows, step: u64) -> Vec<(usize, usize)> {
+        let mut stream = Stream::new(windows.seed, "windows", step, 0);
+        let all = self.total.last().copied().unwrap_or(0).max(1);
+        let mut one = || {
+            let place = stream.below(all);
+            let clip = self.total.partition_point(|total| *total <= place);
+            let before = if clip == 0 { 0 } else { self.total[clip - 1] };
+            (clip, (place - before) as usize)
+        };
+        (0..windows.batch).map(|_| one()).collect()
+    }
+}
+
+/// Episodes that are in memory together, for the steps before `end`.
+#[derive(Clone, Debug, PartialEq)]
+struct WorkingSet {
+    episodes: Vec<u64>,
+    end: u64,
+}
+
+/// Which working set serves which steps.
+struct Schedule {
+    /// Episode, bytes, windows.
+    usable: Vec<(u64, usize, u64)>,
+    seed: u64,
+    batch: u64,
+    cache_bytes: usize,
+}
+
+impl Schedule {
+    fn new(episodes: &Episodes, windows: &Windows) -> Result<Self> {
+        let span = span(windows.frames, episodes.spec().frame_skip);
+        let usable: Vec<_> = windows
+            .episodes
+            .iter()
+            .filter(|episode| episodes.frames(**episode) >= span)
+            .map(|episode| {
+                let count = (episodes.frames(*episode) + 1 - span) as u64;
+                (*episode, episodes.clip_bytes(*episode), count)
+            })
+            .collect();
+        if usable.is_empty() {
+            let longest = windows.episodes.iter().map(|episode| episodes.frames(*episode)).max().unwrap_or(0);
+            return Err(Error::data(
+                episodes.root(),
+                format!(
+                    "no episode has the {span} frames of a window; the longest of {} has {longest}: \
+                     make longer ones, or a shorter window with `--set window=…`",
+                    windows.episodes.len()
+                ),
+            ));
+        }
+        Ok(Self { usable, seed: windows.seed, batch: windows.batch as u64, cache_bytes: windows.cache_bytes })
+    }
+
+    /// The sets from the one that serves step `first` on.
+    fn from(self, first: u64) -> impl Iterator<Item = WorkingSet> {
+        let whole: usize = self.usable.iter().map(|(_, bytes, _)| bytes).sum();
+        let all_fit = whole <= self.cache_bytes;
+        let mut epoch = 0;
+        let mut left: Vec<(u64, usize, u64)> = Vec::new();
+        let mut end = 0u64;
+        std::iter::from_fn(move || {
+            if all_fit {
+                let episodes = self.usable.iter().map(|(episode, ..)| *episode).collect();
+                return Some(WorkingSet { episodes, end: u64::MAX });
+            }
+            if left.is_empty() {
+                left = self.usable.clone();
+                let mut stream = Stream::new(self.seed, "episodes", epoch, 0);
+                for i in (1..left.len()).rev() {
+                    left.swap(i, stream.below(i as u64 + 1) as usize);
+                }
+                epoch += 1;
+            }
+            let (mut bytes, mut windows, mut episodes) = (0, 0, Vec::new());
+            while let Some(&(episode, size, count)) = left.last() {
+                if !episodes.is_empty() && bytes + size > self.cache_bytes / 2 {
+                    break;
+                }
+                left.pop();
+                episodes.push(episode);
+                (bytes, windows) = (bytes + size, windows + count);
+            }
+            end += windows.div_ceil(self.batch);
+            Some(WorkingSet { episodes, end })
+        })
+        .skip_while(move |set| set.end <= first)
+    }
+}
+
+/// Makes a batch of windows that begin at (index of a clip, frame).
+///
+/// # Errors
+/// A tensor operation's; none for starts that lie within their clips.
+pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows: &Windows, step: u64) -> Result<Batch> {
+    let (frames, batch) = (windows.frames, starts.len());
+    let (height, width, skip) = (spec.picture_height(), spec.width, spec.frame_skip);
+    let (plane, numbers) = (height * width, spec.action_numbers() + 1);
+    let mut pictures = Vec::with_capacity(batch * frames * 3 * plane);
+    let mut action = vec![0f32; batch * frames * numbers];
+    let mut parameters = Vec::with_capacity(batch * (spec.parameters.len() + 1));
+    let mut reward = vec![0f32; batch * frames * 2];
+    let mut done = vec![0f32; batch * frames];
+    let with_gbuffer = starts.iter().all(|(index, _)| !clips[*index].gbuffer.is_empty());
+    let mut given = vec![0f32; if with_gbuffer { batch * frames * GBUFFER_CHANNELS * plane } else { 0 }];
+    let mut flow = vec![0f32; if with_gbuffer { batch * frames * 3 * plane } else { 0 }];
+    let patch = windows.objects.filter(|_| with_gbuffer);
+    let (mut described, mut belongs) = (Vec::new(), Vec::new());
+    for (b, (index, start)) in starts.iter().enumerate() {
+        let clip = &clips[*index];
+        if let Some(patch) = patch {
+            let shown = shown(windows, step, b, *start);
+            let picture = &clip.pictures[shown * 3 * plane..(shown + 1) * 3 * plane];
+            let objects = describe(picture, &clip.gbuffer[shown * plane..(shown + 1) * plane], height, width);
+            for t in 0..frames {
+                let frame = start + t * skip;
+                targets(&clip.gbuffer[frame * plane..(frame + 1) * plane], &objects, width, patch, &mut belongs);
+            }
+            described.push(objects);
+        }
+        let mut stream = Stream::new(windows.seed, "hidden conditions", step, b as u64);
+        let mut hidden = |probability: f64| stream.unit() < probability;
+        let hide = (hidden(windows.hide.action), hidden(windows.hide.parameters), hidden(windows.hide.gbuffer));
+        for t in 0..frames {
+            let (frame, row) = (start + t * skip, b * frames + t);
+            let picture = &clip.pictures[frame * 3 * plane..(frame + 1) * 3 * plane];
+            pictures.extend(picture.iter().map(|value| to_unit(*value)));
+            // What led here; before the episode's first frame nobody acted.
+            if frame >= skip {
+                if !hide.0 {
+                    let count = spec.action.len();
+                    let done = &clip.action[(frame - skip) * count..frame * count];
+                    let out = &mut action[row * numbers..(row + 1) * numbers];
+                    out[..done.len()].copy_from_slice(done);
+                    out[done.len()] = 1.0;
+                }
+                reward[2 * row] = clip.reward[frame - skip..frame].iter().sum();
+                reward[2 * row + 1] = 1.0;
+                done[row] = f32::from(u8::from(clip.done[frame - skip..frame].iter().any(|done| *done)));
+            }
+            if with_gbuffer {
+                let pixels = &clip.gbuffer[frame * plane..(frame + 1) * plane];
+                if !hide.2 {
+                    gbuffer::encode(pixels, &mut given[row * GBUFFER_CHANNELS * plane..][..GBUFFER_CHANNELS * plane]);
+                }
+                // The recorder's flow goes one frame of the dataset back; the window's first frame has none before it.
+                if skip == 1 && t > 0 {
+                    let out = &mut flow[row * 3 * plane..(row + 1) * 3 * plane];
+                    for (i, pixel) in pixels.iter().enumerate() {
+                        if let Some([dx, dy]) = pixel.flow() {
+                            (out[i], out[plane + i], out[2 * plane + i]) = (dx, dy, 1.0);
+                        }
+                    }
+                }
+            }
+        }
+        let known = !spec.parameters.is_empty() && !hide.1;
+        let zero = vec![0.0; spec.parameters.len()];
+        parameters.extend_from_slice(if known { &clip.parameters } else { &zero });
+        parameters.push(f32::from(u8::from(known)));
+    }
+    let cpu = &Device::Cpu;
+    let objects = match patch {
+        Some(_) => {
+            let cells = belongs.len() / (batch * frames);
+            Some(Objects { described, target: Some(Tensor::from_vec(belongs, (batch, frames, cells), cpu)?) })
+        }
+        None => None,
+    };
+    let optional = |wanted: bool, values: Vec<f32>, shape: &[usize]| -> Result<Option<Tensor>> {
+        if wanted { Ok(Some(Tensor::from_vec(values, shape, cpu)?)) } else { Ok(None) }
+    };
+    Ok(Batch {
+        step,
+        starts: starts.iter().map(|(index, start)| (clips[*index].episode, *start)).collect(),
+        frames: Tensor::from_vec(pictures, (batch, frames, 3, height, width), cpu)?,
+        conditions: Conditions {
+            action: optional(!spec.action.is_empty(), action, &[batch, frames, numbers])?,
+            parameters: optional(!spec.parameters.is_empty(), parameters, &[batch, spec.parameters.len() + 1])?,
+            gbuffer: optional(with_gbuffer, given, &[batch, frames, GBUFFER_CHANNELS, height, width])?,
+        },
+        flow: optional(with_gbuffer, flow, &[batch, frames, 3, height, width])?,
+        objects,
+        reward: Tensor::from_vec(reward, (batch, frames, 2), cpu)?,
+        done: Tensor::from_vec(done, (batch, frames), cpu)?,
+    })
+}
+
+/// The frame in which a window's objects are shown: its first, or in every other window one of some before it, so that
+/// they are also found by what they look like and not by where they were.
+fn shown(windows: &Windows, step: u64, window: usize, start: usize) -> usize {
+    /// Frames of the dataset.
+    const LONG_AGO: u64 = 40;
+    let mut stream = Stream::new(windows.seed, "objects shown", step, window as u64);
+    if stream.unit() < 0.5 { start } else { start.saturating_sub(stream.below(LONG_AGO + 1) as usize) }
+}
+
+/// 0…255 to [−1, 1].
+pub fn to_unit(value: u8) -> f32 {
+    f32::from(value) / 127.5 - 1.0
+}
+
+/// [−1, 1] to 0…255, rounded, cut off beyond.
+pub fn to_byte(value: f32) -> u8 {
+    // A cast saturates, and takes what is not a number to 0.
+    ((value + 1.0) * 127.5 + 0.5) as u8
+}

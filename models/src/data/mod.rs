@@ -1,0 +1,25 @@
+//! What a world model learns from: episodes of any LeRobot v3 dataset, as windows of small pictures.
+//!
+//! ```text
+//! Dataset ─► WorldSpec (what the model is a model of)
+//!    └─► Episodes ─► Clip (an episode in memory, 8 bits a channel) ─► Loader ─► Batch (tensors)
+//! ```
+//!
+//! [`spec`] fixes cameras, rates and normalisation once; it lies in every checkpoint. [`episodes`] decodes an
+//! episode into a [`Clip`]; [`loader`] keeps a working set of clips in memory and cuts batches from it on a thread of
+//! its own. [`gbuffer`] is the one encoding of the simulator's G-buffer, recorded or rendered anew.
+//!
+//! **Invariant:** batch `s` is a function of the dataset, the plan and `s` alone, so that a resumed run reads on
+//! where the interrupted one stopped.
+
+pub mod episodes;
+pub mod gbuffer;
+pub mod loader;
+mod resize;
+pub mod spec;
+
+pub use episodes::{Clip, Episodes};
+pub use gbuffer::{GBUFFER_CHANNELS, GPixel};
+pub use loader::{Batch, Loader, Windows};
+pub use resize::{nearest, shrink};
+pub use spec::{Camera, Channel, SpecOptions, WorldSpec};

@@ -1,0 +1,223 @@
+//! Dreams of recorded windows: a context of true frames, then frames of the model under the recorded actions.
+
+use candle_core::{Device, Tensor};
+
+use crate::data::loader::{Hide, cut, to_byte};
+use crate::data::{Batch, Clip, Windows, WorldSpec};
+use crate::error::Result;
+use crate::heads::objects::{CELL, Description, describe};
+use crate::metrics;
+use crate::metrics::pixels::{pooled, squared_errors};
+use crate::shortcut::Conditions;
+use crate::stdit::Prediction;
+use crate::video::{Rollout, VideoModel};
+
+/// How windows are dreamed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DreamOptions {
+    /// True frames before the dream.
+    pub context: usize,
+    /// Dreamed frames.
+    pub frames: usize,
+    /// Denoising steps of a frame.
+    pub steps: usize,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// Tell the model the G-buffers, if it takes them.
+    pub gbuffer: bool,
+}
+
+/// A window and its dream, 8-bit sRGB, `[T, H, W, 3]` each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dreamed {
+    /// The true frames, context included.
+    pub truth: Vec<u8>,
+    /// The same with the frames after the context dreamed.
+    pub dream: Vec<u8>,
+    /// Instance ids of the true frames, `[T, H, W]`; empty without labels.
+    pub instances: Vec<u16>,
+    /// Instance ids that the model finds in the frames of the dream, `[T, H, W]`; 0 for none of the objects that it was
+    /// shown in the last true frame. Empty for a model or data without instances.
+    pub found: Vec<u16>,
+    /// Normalised reward and probability of an end that the model reads off each frame of the dream.
+    pub outcome: Vec<[f32; 2]>,
+    /// True frames at the beginning of both.
+    pub context: usize,
+}
+
+impl Dreamed {
+    /// PSNR of the dreamed frames against the true ones, dB; none without dreamed frames.
+    ///
+    /// # Errors
+    /// [`crate::Error::Metric`] for pictures of another size.
+    pub fn psnr(&self, height: usize, width: usize) -> Result<Option<f64>> {
+        let frames = self.truth.len() / (height * width * 3);
+        let truth = metrics::Clip::new(&self.truth, frames, height, width)?;
+        let dream = metrics::Clip::new(&self.dream, frames, height, width)?;
+        Ok(pooled(&squared_errors(&truth, &dream)?[self.context..]).psnr())
+    }
+}
+
+/// Rolls out all windows at once, each from its (clip, first frame). `spec` is that of the clips.
+///
+/// # Errors
+/// A tensor operation's; the windows must lie within their clips.
+pub fn dream(
+    model: &VideoModel,
+    spec: &WorldSpec,
+    clips: &[Clip],
+    starts: &[(usize, usize)],
+    options: &DreamOptions,
+) -> Result<Vec<Dreamed>> {
+    let all = options.context + options.frames;
+    let batch = window(spec, clips, starts, all, options.gbuffer)?;
+    let mut rollout = model.rollout(starts.len(), options.seed, options.steps);
+    let mut frames = Vec::with_capacity(all);
+    let mut seen = Seen::new(model, spec, clips, starts, options.context);
+    for t in 0..all {
+        let conditions = at(&batch, t, model)?;
+        let (frame, prediction) = if t < options.context {
+            let frame = batch.frames.narrow(1, t, 1)?;
+            let prediction = rollout.take(&frame, &conditions)?;
+            (frame, prediction)
+        } else {
+            rollout.dream(&conditions)?
+        };
+        seen.look(model, &prediction)?;
+        frames.push(frame);
+    }
+    let (truth, dream) = (pictures(&batch.frames)?, pictures(&Tensor::cat(&frames, 1)?)?);
+    Ok(seen.gather(spec, clips, starts, truth, dream, options.context))
+}
+
+/// What [`dream`] gives, but every frame is dreamed from a past of true frames alone.
+///
+/// # Errors
+/// As [`dream`].
+pub fn next_frames(
+    model: &VideoModel,
+    spec: &WorldSpec,
+    clips: &[Clip],
+    starts: &[(usize, usize)],
+    options: &DreamOptions,
+) -> Result<Vec<Dreamed>> {
+    let all = options.context + options.frames;
+    let batch = window(spec, clips, starts, all, options.gbuffer)?;
+    let mut rollout = model.rollout(starts.len(), options.seed, options.steps);
+    let mut frames = vec![batch.frames.narrow(1, 0, options.context)?];
+    let mut seen = Seen::new(model, spec, clips, starts, options.context);
+    for t in 0..all {
+        let conditions = at(&batch, t, model)?;
+        let frame = batch.frames.narrow(1, t, 1)?;
+        if t >= options.context {
+            let mut guess: Rollout = rollout.clone();
+            let (frame, prediction) = guess.dream(&conditions)?;
+            seen.look(model, &prediction)?;
+            frames.push(frame);
+            rollout.take(&batch.frames.narrow(1, t, 1)?, &conditions)?;
+        } else {
+            seen.look(model, &rollout.take(&frame, &conditions)?)?;
+        }
+    }
+    let (truth, dream) = (pictures(&batch.frames)?, pictures(&Tensor::cat(&frames, 1)?)?);
+    Ok(seen.gather(spec, clips, starts, truth, dream, options.context))
+}
+
+/// The windows as tensors, with nothing hidden but the G-buffer if that is not wanted.
+fn window(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], frames: usize, gbuffer: bool) -> Result<Batch> {
+    let hide = Hide { gbuffer: if gbuffer { 0.0 } else { 1.0 }, ..Hide::default() };
+    let windows =
+        Windows { episodes: Vec::new(), batch: starts.len(), frames, seed: 0, cache_bytes: 0, hide, objects: None };
+    cut(spec, clips, starts, &windows, 0)
+}
+
+/// What the model is told of frame `t`.
+fn at(batch: &Batch, t: usize, model: &VideoModel) -> Result<Conditions> {
+    let device: &Device = model.params().device();
+    let frame = |x: &Option<Tensor>| x.as_ref().map(|x| x.narrow(1, t, 1)?.to_device(device)).transpose();
+    let parameters = batch.conditions.parameters.as_ref().map(|x| x.to_device(device)).transpose()?;
+    // A model without this input may be tried on data that has it.
+    let takes_gbuffer = model.network().config().gbuffer > 0;
+    let gbuffer = if takes_gbuffer { frame(&batch.conditions.gbuffer)? } else { None };
+    Ok(Conditions { action: frame(&batch.conditions.action)?, parameters, gbuffer })
+}
+
+/// `[B, T, 3, H, W]` in [−1, 1] → by window `[T, H, W, 3]`, 8 bits.
+pub fn pictures(frames: &Tensor) -> Result<Vec<Vec<u8>>> {
+    let count = frames.dim(0)?;
+    let frames = frames.to_device(&Device::Cpu)?.permute((0, 1, 3, 4, 2))?;
+    (0..count)
+        .map(|b| {
+            let values: Vec<f32> = frames.get(b)?.flatten_all()?.to_vec1()?;
+            Ok(values.into_iter().map(to_byte).collect())
+        })
+        .collect()
+}
+
+/// What the heads see in the frames of rollouts.
+struct Seen {
+    described: Vec<Vec<Description>>,
+    masks: Vec<Vec<u16>>,
+    outcome: Vec<Vec<[f32; 2]>>,
+    width: usize,
+}
+
+impl Seen {
+    /// Shows the model the objects of each window's last true frame.
+    fn new(model: &VideoModel, spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], context: usize) -> Self {
+        let (height, width) = (spec.picture_height(), spec.width);
+        let plane = height * width;
+        let show = |(index, start): &(usize, usize)| {
+            let (clip, frame) = (&clips[*index], start + (context - 1) * spec.frame_skip);
+            let ids = clip.gbuffer.get(frame * plane..(frame + 1) * plane)?;
+            Some(describe(&clip.pictures[frame * 3 * plane..(frame + 1) * 3 * plane], ids, height, width))
+        };
+        let described = match model.objects() {
+            Some(_) => starts.iter().map(show).collect::<Option<Vec<_>>>().unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let count = starts.len();
+        Self { described, masks: vec![Vec::new(); count], outcome: vec![Vec::new(); count], width }
+    }
+
+    fn look(&mut self, model: &VideoModel, prediction: &Prediction) -> Result<()> {
+        if let (Some(head), false) = (model.objects(), self.described.is_empty()) {
+            let masks = head.masks(&prediction.tokens, &self.described, self.width)?;
+            for (all, mask) in self.masks.iter_mut().zip(masks) {
+                for y in 0..mask.rows * CELL {
+                    let row = &mask.ids[y / CELL * mask.columns..(y / CELL + 1) * mask.columns];
+                    all.extend(row.iter().flat_map(|id| [*id; CELL]));
+                }
+            }
+        }
+        let outcome: Vec<Vec<Vec<f32>>> = model.outcome().forward(&prediction.tokens)?.to_vec3()?;
+        for (all, found) in self.outcome.iter_mut().zip(outcome) {
+            all.extend(found.into_iter().map(|pair| [pair[0], pair[1]]));
+        }
+        Ok(())
+    }
+
+    fn gather(
+        self,
+        spec: &WorldSpec,
+        clips: &[Clip],
+        starts: &[(usize, usize)],
+        truth: Vec<Vec<u8>>,
+        dream: Vec<Vec<u8>>,
+        context: usize,
+    ) -> Vec<Dreamed> {
+        let plane = spec.picture_height() * spec.width;
+        let instances = |(index, start): &(usize, usize), frames: usize| -> Vec<u16> {
+            let labels = &clips[*index].gbuffer;
+            let frames = (0..frames).filter_map(|t| labels.get((start + t * spec.frame_skip) * plane..)?.get(..plane));
+            frames.flatten().map(|pixel| pixel.instance).collect()
+        };
+        let pairs = truth.into_iter().zip(dream).zip(starts).zip(self.masks).zip(self.outcome);
+        pairs
+            .map(|((((truth, dream), start), found), outcome)| {
+                let instances = instances(start, truth.len() / (3 * plane));
+                Dreamed { truth, dream, instances, found, outcome, context }
+            })
+            .collect()
+    }
+}

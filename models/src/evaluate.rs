@@ -1,0 +1,373 @@
+//! How good a video model is on episodes of a dataset, beside copying its last known frame.
+//!
+//! Windows of `context` true frames and `frames` to come are laid end to end over each episode. Each is scored three
+//! times: every frame from a true past (*next*), a dream of the model alone (*free*), and, for a model that takes
+//! G-buffers where the data has them, a dream that is told them (*condition*). Moving pixels are those that change by more than
+//! [`MOVES`] of 255 from one true frame to the next. Objects are those that the truth moves by at least
+//! [`TRAVELS`] pixels within the window: what stands still is easily kept in its place.
+
+use serde::Serialize;
+
+use crate::data::{Clip, Episodes};
+use crate::dream::{DreamOptions, Dreamed, dream, next_frames};
+use crate::error::{Error, Result};
+use crate::metrics::objects::{self, Masks, ObjectFrame, Visibility};
+use crate::metrics::pixels::{SquaredError, moving_squared_errors, pooled, squared_errors};
+use crate::metrics::{self, horizon, sharpness, ssim, steadiness};
+pub use crate::train::MOVES;
+use crate::video::VideoModel;
+
+/// Pixels that an object of the truth travels within a window to be followed.
+pub const TRAVELS: f64 = 2.0;
+/// Pixels that an object needs to be visible in the truth, and to be found in a dream.
+const VISIBLE: Visibility = Visibility { truth_pixels: 12, prediction_pixels: 4 };
+/// Windows that are rolled out at once.
+const AT_ONCE: usize = 8;
+
+/// What is evaluated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvalOptions {
+    /// Episodes, by LeRobot's index.
+    pub episodes: Vec<u64>,
+    /// True frames before each dream.
+    pub context: usize,
+    /// Frames dreamed.
+    pub frames: usize,
+    /// Denoising steps.
+    pub steps: usize,
+    /// Seed of the noise.
+    pub seed: u64,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Windows.
+    pub windows: usize,
+    /// Every frame from a true past.
+    pub next: Scores,
+    /// Dreams of the model alone.
+    pub free: Scores,
+    /// Dreams under the G-buffers; none for a model or data without them.
+    pub condition: Option<Scores>,
+    /// Error of the centroids that the model finds in true frames, pixels: the ruler's own error.
+    pub true_centroid_error: Option<f64>,
+}
+
+/// Scores of all windows together. Curves have a value for each frame after the context.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Scores {
+    /// PSNR over all pixels, dB.
+    pub psnr: Option<f64>,
+    /// PSNR over moving pixels, dB.
+    pub psnr_moving: Option<f64>,
+    /// PSNR of copying: the frame before for *next*, the last frame of the context for a dream.
+    pub copy_psnr: Option<f64>,
+    /// The same over moving pixels.
+    pub copy_psnr_moving: Option<f64>,
+    /// Structural similarity.
+    pub ssim: Option<f64>,
+    /// Structural similarity of the changes from frame to frame.
+    pub temporal_ssim: Option<f64>,
+    /// Energy of second differences in time beyond the truth's, as a part of it.
+    pub flicker: f64,
+    /// Variance of the Laplacian beside the truth's: 1 is as sharp, below is blurred.
+    pub sharpness: Option<f64>,
+    /// Change of the PSNR a frame, dB.
+    pub psnr_drift: Option<f64>,
+    /// Distance of the centroids of moving objects from the true ones, pixels.
+    pub centroid_error: Option<f64>,
+    /// The same for an object that stays where it was in the last frame of the context.
+    pub copy_centroid_error: Option<f64>,
+    /// Share of the moving objects in the truth that are also in the dream.
+    pub permanence: Option<f64>,
+    /// Mean absolute error of the normalised reward.
+    pub reward_mae: Option<f64>,
+    /// By frame: PSNR over all pixels.
+    pub psnr_curve: Vec<Option<f64>>,
+    /// By frame: PSNR over moving pixels.
+    pub psnr_moving_curve: Vec<Option<f64>>,
+    /// By frame: PSNR of copying over moving pixels.
+    pub copy_psnr_moving_curve: Vec<Option<f64>>,
+    /// By frame: centroid error.
+    pub centroid_curve: Vec<Option<f64>>,
+    /// By frame: centroid error of staying.
+    pub copy_centroid_curve: Vec<Option<f64>>,
+}
+
+/// Evaluates `model`. Call it in [`crate::compute::run`]. `each` is told how many windows of how many are done.
+///
+/// # Errors
+/// [`Error::Data`] if no episode is as long as a window.
+pub fn evaluate(
+    model: &VideoModel,
+    episodes: &Episodes,
+    options: &EvalOptions,
+    mut each: impl FnMut(usize, usize),
+) -> Result<Evaluation> {
+    let spec = episodes.spec();
+    let (context, skip) = (options.context, spec.frame_skip);
+    let span = (context + options.frames - 1) * skip + 1;
+    let mut places = Vec::new();
+    for &episode in &options.episodes {
+        let mut start = 0;
+        while start + span <= episodes.frames(episode) {
+            places.push((episode, start));
+            start += options.frames * skip;
+        }
+    }
+    if places.is_empty() {
+        let longest = options.episodes.iter().map(|episode| episodes.frames(*episode)).max().unwrap_or(0);
+        return Err(Error::data(
+            episodes.root(),
+            format!(
+                "no episode has the {span} frames of {context} true and {} dreamed ones; the longest has {longest}",
+                options.frames
+            ),
+        ));
+    }
+    let options_of =
+        |gbuffer| DreamOptions { context, frames: options.frames, steps: options.steps, seed: options.seed, gbuffer };
+    let conditioned = model.network().config().gbuffer > 0 && episodes.has_gbuffer();
+    let size = (spec.picture_height(), spec.width);
+    let mut sums = [Sums::new(true, size), Sums::new(false, size), Sums::new(false, size)];
+    let mut truth = Ruler::default();
+    for (index, group) in places.chunks(AT_ONCE).enumerate() {
+        let mut clips: Vec<Clip> = Vec::new();
+        let mut starts = Vec::new();
+        for &(episode, start) in group {
+            if clips.last().is_none_or(|clip| clip.episode != episode) {
+                clips.push(episodes.clip(episode)?);
+            }
+            starts.push((clips.len() - 1, start));
+        }
+        let next = next_frames(model, spec, &clips, &starts, &options_of(false))?;
+        let free = dream(model, spec, &clips, &starts, &options_of(false))?;
+        let told = if conditioned { dream(model, spec, &clips, &starts, &options_of(true))? } else { Vec::new() };
+        for (sums, windows) in sums.iter_mut().zip([&next, &free, &told]) {
+            for (window, start) in windows.iter().zip(&starts) {
+                sums.add(window)?;
+                sums.add_outcome(window, &clips[start.0], start.1, skip);
+            }
+        }
+        for window in &free {
+            truth.add(window, size)?;
+        }
+        each((index * AT_ONCE + group.len()).min(places.len()), places.len());
+    }
+    let [next, free, condition] = sums.map(Sums::scores);
+    Ok(Evaluation {
+        windows: places.len(),
+        next: next?,
+        free: free?,
+        condition: if conditioned { Some(condition?) } else { None },
+        true_centroid_error: truth.error(),
+    })
+}
+
+/// What windows add up to.
+struct Sums {
+    /// Copying means the frame before, not the last true one.
+    next: bool,
+    height: usize,
+    width: usize,
+    all: Vec<Vec<SquaredError>>,
+    moving: Vec<Vec<SquaredError>>,
+    copied: Vec<Vec<SquaredError>>,
+    copied_moving: Vec<Vec<SquaredError>>,
+    ssim: Vec<f64>,
+    temporal: Vec<f64>,
+    flicker: Vec<f64>,
+    sharpness: Vec<sharpness::Sharpness>,
+    drift: Vec<f64>,
+    centroids: Vec<Vec<Option<f64>>>,
+    copied_centroids: Vec<Vec<Option<f64>>>,
+    followed: usize,
+    found: usize,
+    reward: Vec<f64>,
+}
+
+impl Sums {
+    fn new(next: bool, (height, width): (usize, usize)) -> Self {
+        Self {
+            next,
+            height,
+            width,
+            all: Vec::new(),
+            moving: Vec::new(),
+            copied: Vec::new(),
+            copied_moving: Vec::new(),
+            ssim: Vec::new(),
+            temporal: Vec::new(),
+            flicker: Vec::new(),
+            sharpness: Vec::new(),
+            drift: Vec::new(),
+            centroids: Vec::new(),
+            copied_centroids: Vec::new(),
+            followed: 0,
+            found: 0,
+            reward: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, window: &Dreamed) -> Result<()> {
+        let (height, width, context) = (self.height, self.width, window.context);
+        let frame = height * width * 3;
+        let count = window.truth.len() / frame;
+        let truth = metrics::Clip::new(&window.truth, count, height, width)?;
+        let dream = metrics::Clip::new(&window.dream, count, height, width)?;
+        let copy = if self.next {
+            let before = &window.truth[(context - 1) * frame..window.truth.len() - frame];
+            [&window.truth[..context * frame], before].concat()
+        } else {
+            window.truth[(context - 1) * frame..context * frame].repeat(count)
+        };
+        let copy = metrics::Clip::new(&copy, count, height, width)?;
+        let after = |errors: Vec<SquaredError>| errors[context..].to_vec();
+        self.all.push(after(squared_errors(&truth, &dream)?));
+        self.moving.push(after(moving_squared_errors(&truth, &dream, MOVES)?));
+        self.copied.push(after(squared_errors(&truth, &copy)?));
+        self.copied_moving.push(after(moving_squared_errors(&truth, &copy, MOVES)?));
+        let (truth, dream) = (truth.slice(context - 1, count)?, dream.slice(context - 1, count)?);
+        self.ssim.extend(&ssim::ssim(&truth, &dream)?[1..]);
+        self.temporal.extend(ssim::temporal_ssim(&truth, &dream)?);
+        // Second differences take three frames.
+        if truth.frames() >= 3 {
+            self.flicker.push(steadiness::flicker(&truth, &dream)?.excess());
+        }
+        self.sharpness.extend(sharpness::sharpness(&truth, &dream)?.into_iter().skip(1));
+        let curve: Vec<f64> = self
+            .all
+            .last()
+            .into_iter()
+            .flatten()
+            .filter_map(SquaredError::psnr)
+            .filter(|psnr| psnr.is_finite())
+            .collect();
+        if curve.len() >= 3 {
+            self.drift.push(horizon::drift(&curve)?.slope);
+        }
+        self.add_objects(window, count)
+    }
+
+    fn add_objects(&mut self, window: &Dreamed, count: usize) -> Result<()> {
+        if window.instances.is_empty() || window.found.is_empty() {
+            return Ok(());
+        }
+        let context = window.context;
+        let plane = self.height * self.width;
+        let still = window.instances[(context - 1) * plane..context * plane].repeat(count);
+        let masks = |ids: &'_ [u16]| -> Result<Vec<ObjectFrame>> {
+            let truth = Masks::new(&window.instances, count, self.height, self.width)?;
+            Ok(objects::objects(&truth, &Masks::new(ids, count, self.height, self.width)?, VISIBLE)?.objects)
+        };
+        let (dreamed, stayed) = (masks(&window.found)?, masks(&still)?);
+        // An object that is where it was has not travelled.
+        let travelled: Vec<u16> = stayed
+            .iter()
+            .filter(|object| object.frame >= context && object.truth_pixels >= VISIBLE.truth_pixels)
+            .filter(|object| object.centroid_error.is_some_and(|error| error >= TRAVELS))
+            .map(|object| object.id)
+            .collect();
+        let follow = |frames: &[ObjectFrame]| -> Vec<(usize, Option<f64>)> {
+            frames
+                .iter()
+                .filter(|object| object.frame >= context && travelled.contains(&object.id))
+                .filter(|object| object.truth_pixels >= VISIBLE.truth_pixels)
+                .map(|object| {
+                    let found = object.prediction_pixels >= VISIBLE.prediction_pixels;
+                    (object.frame - context, object.centroid_error.filter(|_| found))
+                })
+                .collect()
+        };
+        let curve = |points: &[(usize, Option<f64>)]| -> Vec<Option<f64>> {
+            let mean = |t: usize| {
+                let errors: Vec<f64> = points.iter().filter(|point| point.0 == t).filter_map(|point| point.1).collect();
+                (!errors.is_empty()).then(|| errors.iter().sum::<f64>() / errors.len() as f64)
+            };
+            (0..count - context).map(mean).collect()
+        };
+        let (dreamed, stayed) = (follow(&dreamed), follow(&stayed));
+        self.followed += dreamed.len();
+        self.found += dreamed.iter().filter(|point| point.1.is_some()).count();
+        self.centroids.push(curve(&dreamed));
+        self.copied_centroids.push(curve(&stayed));
+        Ok(())
+    }
+
+    fn add_outcome(&mut self, window: &Dreamed, clip: &Clip, start: usize, skip: usize) {
+        for t in window.context..window.outcome.len() {
+            let frame = start + t * skip;
+            let truth: f32 = clip.reward[frame - skip..frame].iter().sum();
+            self.reward.push(f64::from((window.outcome[t][0] - truth).abs()));
+        }
+    }
+
+    fn scores(self) -> Result<Scores> {
+        let total = |errors: &[Vec<SquaredError>]| pooled(errors.iter().flatten()).psnr();
+        let curve = |errors: &[Vec<SquaredError>]| -> Vec<Option<f64>> {
+            metrics::pixels::pooled_by_horizon(errors).iter().map(SquaredError::psnr).collect()
+        };
+        let mean = |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
+        let by_frame = |curves: &[Vec<Option<f64>>]| -> Result<Vec<Option<f64>>> {
+            if curves.is_empty() {
+                return Ok(Vec::new());
+            }
+            Ok(horizon::average(curves)?.iter().map(|point| point.mean).collect())
+        };
+        let overall =
+            |curves: &[Vec<Option<f64>>]| mean(&curves.iter().flatten().flatten().copied().collect::<Vec<_>>());
+        Ok(Scores {
+            psnr: total(&self.all),
+            psnr_moving: total(&self.moving),
+            copy_psnr: total(&self.copied),
+            copy_psnr_moving: total(&self.copied_moving),
+            ssim: mean(&self.ssim),
+            temporal_ssim: mean(&self.temporal),
+            flicker: mean(&self.flicker).unwrap_or(0.0),
+            sharpness: sharpness::Sharpness::pooled(&self.sharpness).and_then(|sharpness| sharpness.ratio()),
+            psnr_drift: mean(&self.drift),
+            centroid_error: overall(&self.centroids),
+            copy_centroid_error: overall(&self.copied_centroids),
+            permanence: (self.followed > 0).then(|| self.found as f64 / self.followed as f64),
+            reward_mae: mean(&self.reward),
+            psnr_curve: curve(&self.all),
+            psnr_moving_curve: curve(&self.moving),
+            copy_psnr_moving_curve: curve(&self.copied_moving),
+            centroid_curve: by_frame(&self.centroids)?,
+            copy_centroid_curve: by_frame(&self.copied_centroids)?,
+        })
+    }
+}
+
+/// The error of the centroids that the model finds in the true frames of the context.
+#[derive(Default)]
+struct Ruler {
+    sum: f64,
+    count: usize,
+}
+
+impl Ruler {
+    fn add(&mut self, window: &Dreamed, (height, width): (usize, usize)) -> Result<()> {
+        let plane = height * width;
+        if window.instances.is_empty() || window.found.is_empty() {
+            return Ok(());
+        }
+        // The head needs a few frames to know what it looks at.
+        let frames = window.context.div_ceil(2)..window.context;
+        let part = |ids: &'_ [u16]| ids[frames.start * plane..frames.end * plane].to_vec();
+        let (truth, found) = (part(&window.instances), part(&window.found));
+        let masks = |ids| Masks::new(ids, frames.len(), height, width);
+        for object in objects::objects(&masks(&truth)?, &masks(&found)?, VISIBLE)?.objects {
+            if let (Some(error), true) = (object.centroid_error, object.truth_pixels >= VISIBLE.truth_pixels) {
+                self.sum += error;
+                self.count += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn error(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
+    }
+}

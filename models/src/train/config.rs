@@ -1,0 +1,350 @@
+//! How a model is trained.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::data::SpecOptions;
+use crate::data::loader::Hide;
+use crate::error::{Error, Result};
+use crate::shortcut::ShortcutConfig;
+use crate::stdit::StDitConfig;
+
+/// Everything that a user may set (`--set field=value`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Longer side of a camera's picture, pixels. Cost grows with its square. Default 64.
+    pub image: usize,
+    /// Cameras to learn; all of the dataset if empty.
+    pub cameras: Vec<String>,
+    /// Frames of the dataset to a frame of the model: more is a longer look ahead and larger motions. Default 1.
+    pub frame_skip: usize,
+    /// Frames of a training window, T. Default 8.
+    pub window: usize,
+    /// Windows of a step, B: the smaller, the more steps in the same time. Default 8.
+    pub batch: usize,
+    /// Batches whose gradients are added before a step. Default 1.
+    pub accumulate: usize,
+    /// Largest learning rate. Default 1e-3.
+    pub learning_rate: f64,
+    /// Steps over which the rate rises from zero. Default 50.
+    pub warmup: u64,
+    /// The rate at the end, as a part of the largest; it falls on a half cosine (Loshchilov & Hutter 2017). Default 0.02.
+    pub final_rate: f64,
+    /// Weight decay of matrices. Default 0.01.
+    pub weight_decay: f64,
+    /// Norm of all gradients together beyond which they are scaled down. Default 1.
+    pub clip_norm: f64,
+    /// Part of the average of the weights that a step keeps. Default 0.99.
+    pub ema: f64,
+    /// Part of the episodes that is held out, at least one. Default 0.05.
+    pub validation: f64,
+    /// Held-out episodes are scored every so many steps. Default 200.
+    pub validate_every: u64,
+    /// The run is saved every so many steps. Default 100.
+    pub save_every: u64,
+    /// Tell the model the G-buffer of the frame to come, where the dataset has one. Default true.
+    pub gbuffer: bool,
+    /// Tell the model the scenario's sampled parameters. Default false.
+    pub parameters: bool,
+    /// How often the actions of a window are hidden. Default 0.1.
+    pub hide_action: f64,
+    /// How often the parameters of a window are hidden. Default 0.2.
+    pub hide_parameters: f64,
+    /// How often the G-buffers of a window are hidden: what is left trains free dreams. Default 0.5.
+    pub hide_gbuffer: f64,
+    /// Weight of the error of the predicted motion beside that of the pixels, where the dataset knows the true motion.
+    /// Default 5.
+    pub motion_loss: f64,
+    /// Weight of the cross entropy of the objects' masks, where the dataset has instance ids. Default 0.003.
+    pub object_loss: f64,
+    /// Weight of the error of reward and end. Default 0.001.
+    pub outcome_loss: f64,
+    /// Megabytes of decoded episodes to hold. Default 1500.
+    pub cache_mb: usize,
+    /// Noise levels.
+    pub shortcut: ShortcutConfig,
+    /// Sizes of the network; pictures, actions, parameters and G-buffer follow from the data.
+    pub model: StDitConfig,
+}
+
+/// Sizes that are known to work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Preset {
+    /// 64², minutes on two cores.
+    #[default]
+    Cpu,
+    /// 96², an hour or so on eight cores.
+    Laptop,
+    /// 256², for a GPU of 80 GB.
+    Hopper,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Preset::Cpu.config()
+    }
+}
+
+impl Preset {
+    /// Its configuration. The rates and decays of the small ones were found by trying on two cores; `hopper` has those
+    /// of DiT-B (Peebles & Xie 2023, table 1 and §4).
+    pub fn config(self) -> TrainConfig {
+        let cpu = TrainConfig {
+            image: 64,
+            cameras: Vec::new(),
+            frame_skip: 1,
+            window: 8,
+            batch: 8,
+            accumulate: 1,
+            learning_rate: 1e-3,
+            warmup: 50,
+            final_rate: 0.02,
+            weight_decay: 0.01,
+            clip_norm: 1.0,
+            ema: 0.99,
+            validation: 0.05,
+            validate_every: 200,
+            save_every: 100,
+            gbuffer: true,
+            parameters: false,
+            hide_action: 0.1,
+            hide_parameters: 0.2,
+            hide_gbuffer: 0.5,
+            motion_loss: 5.0,
+            object_loss: 0.003,
+            outcome_loss: 0.001,
+            cache_mb: 1500,
+            shortcut: ShortcutConfig::default(),
+            model: StDitConfig::default(),
+        };
+        match self {
+            Self::Cpu => cpu,
+            Self::Laptop => TrainConfig {
+                image: 96,
+                window: 16,
+                learning_rate: 5e-4,
+                warmup: 200,
+                ema: 0.999,
+                model: StDitConfig { dim: 256, depth: 8, heads: 8, hidden: 512, ..cpu.model.clone() },
+                ..cpu
+            },
+            Self::Hopper => TrainConfig {
+                image: 256,
+                window: 16,
+                batch: 32,
+                learning_rate: 1e-4,
+                warmup: 1000,
+                ema: 0.9999,
+                weight_decay: 0.0,
+                cache_mb: 16_000,
+                model: StDitConfig {
+                    patch: 16,
+                    dim: 768,
+                    depth: 12,
+                    heads: 12,
+                    hidden: 2048,
+                    context: 64,
+                    ..cpu.model.clone()
+                },
+                ..cpu
+            },
+        }
+    }
+}
+
+impl TrainConfig {
+    /// With `path=value` pairs applied: `learning_rate=3e-4`, `model.depth=8`, `cameras=["front"]`. A value is JSON; what
+    /// is no JSON is a word.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] that names the field that does not exist, or what its value should be.
+    pub fn with(&self, settings: &[String]) -> Result<Self> {
+        let failed = |setting: &str, problem: String| Error::Setting { setting: setting.to_owned(), problem };
+        let mut all = serde_json::to_value(self).map_err(|error| failed("", error.to_string()))?;
+        for setting in settings {
+            let Some((path, value)) = setting.split_once('=') else {
+                return Err(failed(setting, "it must be PATH=VALUE, for example learning_rate=3e-4".to_owned()));
+            };
+            let mut place = &mut all;
+            for part in path.trim().split('.') {
+                let names: Vec<String> =
+                    place.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default();
+                place = place
+                    .as_object_mut()
+                    .and_then(|fields| fields.get_mut(part))
+                    .ok_or_else(|| failed(setting, format!("there is no `{part}`; there is {}", names.join(", "))))?;
+            }
+            let value = value.trim();
+            *place = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+            // Each by itself, so that the message is about this one.
+            serde_json::from_value::<Self>(all.clone()).map_err(|error| failed(setting, error.to_string()))?;
+        }
+        let config: Self = serde_json::from_value(all).map_err(|error| failed("", error.to_string()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// # Errors
+    /// [`Error::Config`] for the first field out of its range.
+    pub fn check(&self) -> Result<()> {
+        let wrong =
+            |field, found: String, expected: &str| Err(Error::Config { field, found, expected: expected.to_owned() });
+        for (field, value) in [
+            ("image", self.image),
+            ("frame_skip", self.frame_skip),
+            ("batch", self.batch),
+            ("accumulate", self.accumulate),
+            ("cache_mb", self.cache_mb),
+        ] {
+            if value == 0 || value > 1 << 24 {
+                return wrong(field, value.to_string(), "it must be at least 1, and not beyond all reason");
+            }
+        }
+        if self.window < 2 || self.window > 4096 {
+            return wrong("window", self.window.to_string(), "it must be from 2 to 4096: a past and what follows it");
+        }
+        for (field, value) in [("validate_every", self.validate_every), ("save_every", self.save_every)] {
+            if value == 0 {
+                return wrong(field, value.to_string(), "it must be at least 1");
+            }
+        }
+        for (field, value) in [
+            ("final_rate", self.final_rate),
+            ("hide_action", self.hide_action),
+            ("hide_parameters", self.hide_parameters),
+            ("hide_gbuffer", self.hide_gbuffer),
+        ] {
+            if !(0.0..=1.0).contains(&value) {
+                return wrong(field, value.to_string(), "it must be from 0 to 1");
+            }
+        }
+        if !(0.0..1.0).contains(&self.ema) {
+            return wrong("ema", self.ema.to_string(), "it must be from 0 to below 1");
+        }
+        if !(0.0..=0.9).contains(&self.validation) {
+            return wrong("validation", self.validation.to_string(), "it must be from 0 to 0.9");
+        }
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        if !positive(self.learning_rate) || self.learning_rate > 1.0 {
+            return wrong("learning_rate", self.learning_rate.to_string(), "it must be above 0 and at most 1");
+        }
+        for (field, value) in
+            [("motion_loss", self.motion_loss), ("object_loss", self.object_loss), ("outcome_loss", self.outcome_loss)]
+        {
+            if !(value.is_finite() && value >= 0.0) {
+                return wrong(field, value.to_string(), "it must be at least 0");
+            }
+        }
+        if !positive(self.clip_norm) {
+            return wrong("clip_norm", self.clip_norm.to_string(), "it must be above 0");
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return wrong("weight_decay", self.weight_decay.to_string(), "it must be at least 0");
+        }
+        self.shortcut.check()
+    }
+
+    /// What of a dataset the model shall learn.
+    pub fn spec_options(&self) -> SpecOptions {
+        SpecOptions {
+            cameras: self.cameras.clone(),
+            side: self.image,
+            multiple: self.model.patch,
+            frame_skip: self.frame_skip,
+            parameters: self.parameters,
+        }
+    }
+
+    /// How often conditions are hidden.
+    pub fn hide(&self) -> Hide {
+        Hide { action: self.hide_action, parameters: self.hide_parameters, gbuffer: self.hide_gbuffer }
+    }
+
+    /// Learning rate of step `step` of `steps`, counted from 0.
+    pub fn rate(&self, step: u64, steps: u64) -> f64 {
+        let rise = if self.warmup == 0 { 1.0 } else { ((step + 1) as f64 / self.warmup as f64).min(1.0) };
+        let after = steps.saturating_sub(self.warmup).max(1) as f64;
+        let place = (step.saturating_sub(self.warmup) as f64 / after).min(1.0);
+        let fall = 0.5 * (1.0 + (std::f64::consts::PI * place).cos());
+        self.learning_rate * rise * (self.final_rate + (1.0 - self.final_rate) * fall)
+    }
+}
+
+/// How long to train.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Length {
+    /// Optimiser steps.
+    Steps(u64),
+    /// Minutes: becomes a number of steps once a few have been timed.
+    Minutes(f64),
+}
+
+/// A configuration with what it was applied to: lies in the checkpoint, and a resumed run must have the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Name of the dataset.
+    pub data: String,
+    /// BLAKE3 of the dataset's own description and statistics.
+    pub data_digest: String,
+    /// Episodes that are held out, by LeRobot's index.
+    pub held_out: Vec<u64>,
+    /// Seed of the weights and of all draws.
+    pub seed: u64,
+    /// How long the user asked for.
+    pub length: Length,
+    /// Optimiser steps, once they are known.
+    pub steps: Option<u64>,
+    /// The configuration.
+    pub config: TrainConfig,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_reach_any_field_and_say_what_is_wrong() {
+        let config = TrainConfig::default();
+        let set = |settings: &[&str]| config.with(&settings.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>());
+        let changed =
+            set(&["learning_rate=3e-4", "model.depth=8", "cameras=[\"front\"]", "shortcut.clean=0.4"]).unwrap();
+        assert_eq!((changed.learning_rate, changed.model.depth, changed.shortcut.clean), (3e-4, 8, 0.4));
+        assert_eq!(changed.cameras, ["front"]);
+        for (setting, words) in [
+            ("rate=1", "there is no `rate`; there is"),
+            ("model.width=1", "there is no `width`"),
+            ("batch=many", "batch=many"),
+            ("batch", "PATH=VALUE"),
+            ("batch=0", "batch: 0"),
+            ("window=1", "window: 1"),
+            ("hide_action=1.5", "hide_action: 1.5"),
+            ("learning_rate=NaN", "learning_rate=NaN"),
+        ] {
+            let error = set(&[setting]).expect_err(setting).to_string();
+            assert!(error.contains(words), "{setting}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_rate_rises_then_falls_to_its_end() {
+        let config = TrainConfig { warmup: 10, learning_rate: 1.0, final_rate: 0.1, ..TrainConfig::default() };
+        let rate = |step| config.rate(step, 110);
+        assert!((rate(0) - 0.1).abs() < 1e-12);
+        assert!((rate(9) - 1.0).abs() < 1e-12);
+        assert!((rate(60) - 0.55).abs() < 1e-12, "half way: {}", rate(60));
+        assert!(rate(109) < 0.101 && rate(1000) >= 0.1 - 1e-12);
+    }
+
+    #[test]
+    fn every_preset_is_legal() {
+        for preset in [Preset::Cpu, Preset::Laptop, Preset::Hopper] {
+            let config = preset.config();
+            config.check().unwrap();
+            let side = config.image;
+            StDitConfig { image_width: side, image_height: side, ..config.model }.check().unwrap();
+        }
+    }
+}

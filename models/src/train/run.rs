@@ -1,0 +1,220 @@
+//! A whole run: calibrates, steps, validates, saves, and can be stopped and gone on with.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use candle_core::Device;
+use worldloom_datasets::Dataset;
+use worldloom_engine::stream::Stream;
+
+use super::config::{Length, Plan, TrainConfig};
+use super::trainer::{OPEN_STEPS, StepLosses, Trainer};
+use super::validation::{Score, Validation};
+use crate::card;
+use crate::checkpoint::Checkpoint;
+use crate::data::Episodes;
+use crate::error::{Error, Result};
+use crate::logs::Logs;
+
+/// Steps that are not timed, while threads and memory warm up.
+const WARM_UP: u64 = 3;
+/// Part of `--minutes` that is planned for steps; the rest is for reading, validating and saving.
+const FOR_STEPS: f64 = 0.93;
+/// A loss so many times the running mean, for [`PATIENCE`] steps, is divergence.
+const BLOW_UP: f64 = 30.0;
+/// See [`BLOW_UP`].
+const PATIENCE: u32 = 5;
+/// Part of the running mean that a step keeps.
+const KEEP: f64 = 0.95;
+
+/// What a run is doing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// What the step found.
+    pub losses: StepLosses,
+    /// Running mean of the loss.
+    pub mean_loss: f64,
+    /// Steps of the run, once they are known.
+    pub steps: Option<u64>,
+    /// Seconds that the step took.
+    pub secs: f64,
+}
+
+/// Who looks on.
+pub trait Watch: Send {
+    /// After every step.
+    fn stepped(&mut self, progress: &Progress);
+    /// After every look at held-out episodes.
+    fn validated(&mut self, step: u64, score: &Score);
+    /// True if the run shall save and stop.
+    fn stop(&self) -> bool;
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// Steps taken in all.
+    pub step: u64,
+    /// Steps of the plan, if they are known.
+    pub steps: Option<u64>,
+    /// Loss of the last step, averaged.
+    pub loss: f64,
+    /// The last look at held-out episodes.
+    pub score: Option<Score>,
+}
+
+impl Outcome {
+    /// True if nothing is left to do.
+    pub fn finished(&self) -> bool {
+        self.steps == Some(self.step)
+    }
+}
+
+/// Makes the plan of a new run on `dataset`.
+///
+/// # Errors
+/// [`Error::Data`] for fewer than two episodes where one is to be held out.
+pub fn plan(dataset: &Dataset, config: &TrainConfig, length: Length, seed: u64) -> Result<Plan> {
+    let count = dataset.episodes().len() as u64;
+    if count == 0 {
+        return Err(Error::data(dataset.root(), "it has no episodes"));
+    }
+    let held = if config.validation == 0.0 { 0 } else { ((count as f64 * config.validation).round() as u64).max(1) };
+    if held >= count {
+        return Err(Error::data(
+            dataset.root(),
+            "it has one episode, and one is held out to say how good the model is: \
+             record more, or learn from all with `--set validation=0`",
+        ));
+    }
+    let mut order: Vec<u64> = (0..count).collect();
+    let mut stream = Stream::new(seed, "held out", 0, 0);
+    for i in (1..order.len()).rev() {
+        order.swap(i, stream.below(i as u64 + 1) as usize);
+    }
+    let mut held_out = order[..held as usize].to_vec();
+    held_out.sort_unstable();
+    let steps = match length {
+        Length::Steps(steps) => Some(steps),
+        Length::Minutes(_) => None,
+    };
+    let data = dataset.root().file_name().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned());
+    let data_digest = digest(dataset.root())?;
+    Ok(Plan { data, data_digest, held_out, seed, length, steps, config: config.clone() })
+}
+
+/// BLAKE3 of a dataset's description and statistics: changes with any episode.
+pub fn digest(root: &Path) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for name in ["meta/info.json", "meta/stats.json"] {
+        let path = root.join(name);
+        hasher.update(&std::fs::read(&path).map_err(crate::files::io("reading", &path))?);
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Trains to the end of the checkpoint's plan, or until `watch` says stop. Call it in [`crate::compute::run`].
+///
+/// # Errors
+/// [`Error::Diverged`] if the loss or its gradient stops being finite or grows out of all proportion; what reading and
+/// writing failed with. The last save stands.
+pub fn run(
+    checkpoint: &mut Checkpoint,
+    episodes: &Arc<Episodes>,
+    device: &Device,
+    watch: &mut dyn Watch,
+) -> Result<Outcome> {
+    let mut trainer = Trainer::new(checkpoint, episodes, device)?;
+    let first = trainer.steps();
+    let validation = Validation::new(episodes, trainer.plan())?;
+    let mut columns = vec!["loss", "motion_loss", "object_loss", "outcome_loss", "gradient_norm", "learning_rate"];
+    let score_columns = Score::default().columns();
+    columns.extend(score_columns.iter().map(|(name, _)| *name));
+    // A run killed before its first save begins again, and so do its logs.
+    let resumed = checkpoint.dir().join("metrics.csv").exists().then_some(first);
+    let mut logs = Logs::open(checkpoint.dir(), &columns, resumed)?;
+    let samples = checkpoint.dir().join("samples");
+    std::fs::create_dir_all(&samples).map_err(crate::files::io("making the folder", &samples))?;
+
+    let (mut mean, mut saved, mut wild) = (f64::NAN, first, 0);
+    let (mut times, mut score) = (Vec::new(), None);
+    let begun = Instant::now();
+    loop {
+        let step = trainer.steps();
+        let steps = trainer.plan().steps;
+        let over = steps.is_some_and(|steps| step >= steps);
+        let config = &trainer.plan().config;
+        let due = |every: u64| step > first && step.is_multiple_of(every);
+        let stop = watch.stop();
+        if (over && step > saved) || due(config.save_every) || (stop && step > saved) {
+            logs.sync()?;
+            trainer.save(checkpoint)?;
+            saved = step;
+        }
+        if over || stop {
+            break;
+        }
+        let started = Instant::now();
+        let losses = trainer.step()?;
+        let secs = started.elapsed().as_secs_f64();
+        mean = if mean.is_nan() { losses.loss } else { KEEP * mean + (1.0 - KEEP) * losses.loss };
+        wild = if losses.loss > BLOW_UP * mean { wild + 1 } else { 0 };
+        for (what, value) in [("loss", losses.loss), ("gradient", losses.gradient_norm)] {
+            if !value.is_finite() {
+                return Err(Error::Diverged { step: losses.step, what: format!("the {what} is {value}"), kept: saved });
+            }
+        }
+        if wild >= PATIENCE {
+            let what = format!("the loss, {:.3e}, is {BLOW_UP} times its mean", losses.loss);
+            return Err(Error::Diverged { step: losses.step, what, kept: saved });
+        }
+        if let (Length::Minutes(minutes), None) = (trainer.plan().length, steps) {
+            if losses.step > WARM_UP {
+                times.push(secs);
+            }
+            if losses.step == OPEN_STEPS {
+                let spent = begun.elapsed().as_secs_f64();
+                let plan = calibrated(trainer.plan(), minutes, &mut times, spent);
+                checkpoint.set_plan(plan.clone())?;
+                trainer.set_plan(plan);
+            }
+        }
+        let mut row = vec![
+            ("loss", losses.loss),
+            ("motion_loss", losses.motion),
+            ("object_loss", losses.objects),
+            ("outcome_loss", losses.outcome),
+            ("gradient_norm", losses.gradient_norm),
+            ("learning_rate", losses.rate),
+        ];
+        let last = trainer.plan().steps == Some(losses.step);
+        if let Some(validation) = &validation
+            && (losses.step.is_multiple_of(trainer.plan().config.validate_every) || last)
+        {
+            let sample = samples.join(format!("step-{:06}.mp4", losses.step));
+            let found = trainer.with_average(|model| validation.score(model, episodes, Some(&sample)))?;
+            row.extend(found.columns());
+            watch.validated(losses.step, &found);
+            score = Some(found);
+        }
+        logs.write(losses.step, &row)?;
+        watch.stepped(&Progress { losses, mean_loss: mean, steps: trainer.plan().steps, secs });
+    }
+    let mut outcome = Outcome { step: trainer.steps(), steps: trainer.plan().steps, loss: mean, score };
+    if outcome.finished() && outcome.score.is_none() && let Some(validation) = &validation {
+        // Killed between the last save and here.
+        outcome.score = Some(trainer.with_average(|model| validation.score(model, episodes, None))?);
+    }
+    card::write(checkpoint, &outcome)?;
+    Ok(outcome)
+}
+
+/// The number of steps that `minutes` come to, at the median of `times` seconds a step.
+fn calibrated(plan: &Plan, minutes: f64, times: &mut [f64], spent: f64) -> Plan {
+    times.sort_by(f64::total_cmp);
+    let median = times.get(times.len() / 2).copied().unwrap_or(1.0).max(1e-6);
+    let left = (60.0 * minutes - spent).max(0.0) * FOR_STEPS;
+    let steps = OPEN_STEPS + (left / median) as u64;
+    Plan { steps: Some(steps), ..plan.clone() }
+}

@@ -1,0 +1,171 @@
+//! How good a model is on episodes that it has not seen, beside copying the last frame.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use worldloom_datasets::{Clip as VideoFile, VideoSettings};
+
+use super::config::Plan;
+use crate::data::{Clip, Episodes};
+use crate::dream::{DreamOptions, Dreamed, dream, next_frames};
+use crate::error::Result;
+use crate::metrics;
+use crate::metrics::pixels::{SquaredError, moving_squared_errors, pooled, squared_errors};
+use crate::video::VideoModel;
+
+/// Most held-out episodes that are looked at while training.
+const MOST: usize = 8;
+/// Frames dreamed in a row.
+const HORIZON: usize = 8;
+/// A pixel moves if a channel changes by more than this from one true frame to the next.
+pub const MOVES: u8 = 12;
+/// Denoising steps.
+const STEPS: usize = 4;
+/// Pixels of a sample clip for one of the model.
+const ENLARGE: usize = 4;
+
+/// Held-out windows, ready to be dreamed.
+pub struct Validation {
+    clips: Vec<Clip>,
+    starts: Vec<(usize, usize)>,
+    options: DreamOptions,
+}
+
+/// PSNR in dB over all windows together; over moving pixels beside all. Copying the last known frame is the reference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Score {
+    /// Every frame from a true past.
+    pub next: f64,
+    /// … over moving pixels.
+    pub next_moving: f64,
+    /// Copying the frame before.
+    pub copy: f64,
+    /// … over moving pixels.
+    pub copy_moving: f64,
+    /// The last frame of a dream of 8 frames.
+    pub dream: f64,
+    /// … over moving pixels.
+    pub dream_moving: f64,
+    /// Copying the last frame of the context there.
+    pub still_moving: f64,
+}
+
+impl Score {
+    /// Names and values, for the logs.
+    pub fn columns(&self) -> [(&'static str, f64); 7] {
+        [
+            ("next_psnr", self.next),
+            ("next_psnr_moving", self.next_moving),
+            ("copy_psnr", self.copy),
+            ("copy_psnr_moving", self.copy_moving),
+            ("dream_psnr", self.dream),
+            ("dream_psnr_moving", self.dream_moving),
+            ("still_psnr_moving", self.still_moving),
+        ]
+    }
+}
+
+impl Validation {
+    /// Decodes the held-out episodes of a plan; `None` if none is long enough.
+    pub fn new(episodes: &Episodes, plan: &Plan) -> Result<Option<Self>> {
+        let skip = episodes.spec().frame_skip;
+        let context = plan.config.window;
+        let span = (context + HORIZON - 1) * skip + 1;
+        let long: Vec<u64> =
+            plan.held_out.iter().copied().filter(|episode| episodes.frames(*episode) >= span).take(MOST).collect();
+        if long.is_empty() {
+            return Ok(None);
+        }
+        let clips = long.iter().map(|episode| episodes.clip(*episode)).collect::<Result<Vec<_>>>()?;
+        let count = clips.len();
+        // From the beginning of one to the end of another, so that all phases of an episode are seen.
+        let start = |i: usize| (clips[i].frames - span) * i / count.max(2);
+        let starts = (0..count).map(|i| (i, start(i))).collect();
+        let options = DreamOptions { context, frames: HORIZON, steps: STEPS, seed: plan.seed, gbuffer: false };
+        Ok(Some(Self { clips, starts, options }))
+    }
+
+    /// Dreams the windows, and writes the first ones to `sample` as truth, dream and difference side by side.
+    pub fn score(&self, model: &VideoModel, episodes: &Episodes, sample: Option<&Path>) -> Result<Score> {
+        let next = next_frames(model, episodes.spec(), &self.clips, &self.starts, &self.options)?;
+        let rolled = dream(model, episodes.spec(), &self.clips, &self.starts, &self.options)?;
+        let (height, width) = (episodes.spec().picture_height(), episodes.spec().width);
+        let context = self.options.context;
+        let (mut all, mut moving) = (Vec::new(), Vec::new());
+        let (mut copied, mut copied_moving) = (Vec::new(), Vec::new());
+        for window in &next {
+            let (truth, dream) = views(window, height, width)?;
+            all.extend_from_slice(&squared_errors(&truth, &dream)?[context..]);
+            moving.extend_from_slice(&moving_squared_errors(&truth, &dream, MOVES)?[context..]);
+            let frame = height * width * 3;
+            let before = &window.truth[(context - 1) * frame..window.truth.len() - frame];
+            let shifted = [&window.truth[..context * frame], before].concat();
+            let shifted = metrics::Clip::new(&shifted, truth.frames(), height, width)?;
+            copied.extend_from_slice(&squared_errors(&truth, &shifted)?[context..]);
+            copied_moving.extend_from_slice(&moving_squared_errors(&truth, &shifted, MOVES)?[context..]);
+        }
+        let (mut last, mut last_moving, mut still_moving) = (Vec::new(), Vec::new(), Vec::new());
+        for window in &rolled {
+            let (truth, dream) = views(window, height, width)?;
+            last.extend(squared_errors(&truth, &dream)?.last());
+            last_moving.extend(moving_squared_errors(&truth, &dream, MOVES)?.last());
+            let frame = height * width * 3;
+            let held = window.truth[(context - 1) * frame..context * frame].repeat(truth.frames());
+            let held = metrics::Clip::new(&held, truth.frames(), height, width)?;
+            still_moving.extend(moving_squared_errors(&truth, &held, MOVES)?.last());
+        }
+        if let (Some(path), Some(window)) = (sample, rolled.first()) {
+            write_clip(path, window, height, width, episodes.spec().rate(), true)?;
+        }
+        let psnr = |errors: &[SquaredError]| pooled(errors).psnr().unwrap_or(f64::NAN);
+        Ok(Score {
+            next: psnr(&all),
+            next_moving: psnr(&moving),
+            copy: psnr(&copied),
+            copy_moving: psnr(&copied_moving),
+            dream: psnr(&last),
+            dream_moving: psnr(&last_moving),
+            still_moving: psnr(&still_moving),
+        })
+    }
+}
+
+fn views(window: &Dreamed, height: usize, width: usize) -> Result<(metrics::Clip<'_>, metrics::Clip<'_>)> {
+    let frames = window.truth.len() / (height * width * 3);
+    Ok((
+        metrics::Clip::new(&window.truth, frames, height, width)?,
+        metrics::Clip::new(&window.dream, frames, height, width)?,
+    ))
+}
+
+/// Truth, dream and difference (grey is none) side by side, enlarged; the dream alone if there is no truth.
+///
+/// # Errors
+/// What the encoder or the disk says.
+pub fn write_clip(path: &Path, window: &Dreamed, height: usize, width: usize, rate: f64, truth: bool) -> Result<()> {
+    let frame = height * width * 3;
+    let panels = if truth { 3 } else { 1 };
+    let (wide, tall) = (panels * width * ENLARGE, height * ENLARGE);
+    let fps = rate.round().max(1.0) as u32;
+    let mut file = VideoFile::create(path, &VideoSettings::default(), wide as u32, tall as u32, fps)?;
+    let mut picture = vec![0; wide * tall * 3];
+    for (real, dream) in window.truth.chunks_exact(frame).zip(window.dream.chunks_exact(frame)) {
+        for (y, row) in picture.chunks_exact_mut(wide * 3).enumerate() {
+            for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
+                let (panel, x) = (x / (width * ENLARGE), x % (width * ENLARGE) / ENLARGE);
+                let place = (y / ENLARGE * width + x) * 3;
+                for channel in 0..3 {
+                    let (a, b) = (real[place + channel], dream[place + channel]);
+                    pixel[channel] = match panel {
+                        0 if truth => a,
+                        0 | 1 => b,
+                        _ => (128 + (i16::from(b) - i16::from(a)) / 2).clamp(0, 255) as u8,
+                    };
+                }
+            }
+        }
+        file.push(&picture)?;
+    }
+    Ok(file.finish()?)
+}

@@ -1,0 +1,146 @@
+//! The video world model: [`StDit`] with what it is a model of, and its rollouts.
+
+use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::data::gbuffer::FLOW_CHANNEL;
+use crate::data::{GBUFFER_CHANNELS, WorldSpec};
+use crate::error::Result;
+use crate::heads::{ObjectHead, OutcomeHead};
+use crate::noise;
+use crate::params::Params;
+use crate::shortcut::{self, Conditions};
+use crate::stdit::{Cache, Prediction, StDit, StDitConfig};
+
+/// What a checkpoint's model is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VideoConfig {
+    /// What it is a model of.
+    pub spec: WorldSpec,
+    /// Sizes of the network.
+    pub network: StDitConfig,
+    /// It has learned to find objects (it needs instance ids to learn from, and an even patch).
+    pub objects: bool,
+}
+
+impl VideoConfig {
+    /// The network `sizes` with the pictures, actions and parameters of `spec`, and a G-buffer if there is one.
+    pub fn new(spec: WorldSpec, sizes: &StDitConfig, gbuffer: bool) -> Self {
+        let network = StDitConfig {
+            image_width: spec.width,
+            image_height: spec.picture_height(),
+            action: spec.action_numbers(),
+            parameters: spec.parameters.len(),
+            gbuffer: if gbuffer { GBUFFER_CHANNELS } else { 0 },
+            gbuffer_motion: gbuffer.then_some(FLOW_CHANNEL),
+            ..sizes.clone()
+        };
+        let objects = gbuffer && network.patch.is_multiple_of(2);
+        Self { spec, network, objects }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct VideoModel {
+    spec: WorldSpec,
+    network: StDit,
+    objects: Option<ObjectHead>,
+    outcome: OutcomeHead,
+    params: Params,
+}
+
+impl VideoModel {
+    /// A model that has learned nothing yet; its start is a function of `seed`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`] for sizes that no model can have.
+    pub fn new(config: &VideoConfig, seed: u64, device: &Device) -> Result<Self> {
+        let mut params = Params::new(seed, DType::F32, device);
+        let network = StDit::new(&config.network, &mut params)?;
+        let (dim, patch) = (config.network.dim, config.network.patch);
+        let mut root = params.root();
+        let mut scope = root.at("heads");
+        let objects = if config.objects { Some(ObjectHead::new(&mut scope, dim, patch)?) } else { None };
+        let outcome = OutcomeHead::new(&mut scope, dim)?;
+        Ok(Self { spec: config.spec.clone(), network, objects, outcome, params })
+    }
+
+    /// What it is a model of.
+    pub fn spec(&self) -> &WorldSpec {
+        &self.spec
+    }
+
+    /// The transformer.
+    pub fn network(&self) -> &StDit {
+        &self.network
+    }
+
+    /// Finds objects, if it has learned to.
+    pub fn objects(&self) -> Option<&ObjectHead> {
+        self.objects.as_ref()
+    }
+
+    /// Gives reward and end.
+    pub fn outcome(&self) -> &OutcomeHead {
+        &self.outcome
+    }
+
+    /// Its parameters.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// What a checkpoint says of it.
+    pub fn config(&self) -> VideoConfig {
+        VideoConfig { spec: self.spec.clone(), network: self.network.config().clone(), objects: self.objects.is_some() }
+    }
+
+    /// Rolls out `batch` worlds at once, from no past.
+    pub fn rollout(&self, batch: usize, seed: u64, steps: usize) -> Rollout<'_> {
+        Rollout { model: self, cache: self.network.start(), batch, seed, steps }
+    }
+}
+
+/// Worlds being dreamed side by side.
+#[derive(Clone, Debug)]
+pub struct Rollout<'a> {
+    model: &'a VideoModel,
+    cache: Cache,
+    batch: usize,
+    seed: u64,
+    steps: usize,
+}
+
+impl Rollout<'_> {
+    /// Frames since the start.
+    pub fn position(&self) -> u64 {
+        self.cache.position()
+    }
+
+    /// Takes frames that are known, `[B, 1, 3, H, W]` in [−1, 1], with what led to them.
+    ///
+    /// # Errors
+    /// As [`shortcut::take`].
+    pub fn take(&mut self, frame: &Tensor, conditions: &Conditions) -> Result<Prediction> {
+        shortcut::take(&self.model.network, &mut self.cache, frame, conditions)
+    }
+
+    /// Dreams the next frame of every world, `[B, 1, 3, H, W]` in [−1, 1], and takes it; with what the model then sees in
+    /// it. Noise depends on the seed and
+    /// on the number of the frame, so a rollout is a function of its past.
+    ///
+    /// # Errors
+    /// As [`shortcut::sample`].
+    pub fn dream(&mut self, conditions: &Conditions) -> Result<(Tensor, Prediction)> {
+        let config = self.model.network.config();
+        let shape = (self.batch, 1, 3, config.image_height, config.image_width);
+        let params = &self.model.params;
+        let noise = noise::normal(self.seed, "dream", self.position(), shape, params.dtype(), params.device())?;
+        let frame = shortcut::sample(&self.model.network, &self.cache, &noise, self.steps, conditions)?;
+        let frame = frame.clamp(-1f32, 1f32)?;
+        let seen = self.take(&frame, conditions)?;
+        Ok((frame, seen))
+    }
+}

@@ -1,0 +1,323 @@
+//! World models as a stranger meets them: train, dream, eval; killed, resumed, and given bad input.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use worldloom_datasets::{Dataset, Mode, VideoSettings};
+use worldloom_engine::stream::Stream;
+
+use crate::cli::assert_valid;
+use crate::program::{Run, assert_same_bytes, run, tree, worldloom};
+use crate::synthetic;
+
+/// Two balls in a box, 40 frames at 32 × 32, with an arm's worth of action: a force.
+const SCENARIO: &str = "\
+worldloom: 1
+name: two_balls
+engine: {physics_rate: 200 Hz, control_rate: 20 Hz, duration: 2 s}
+params:
+  size: {uniform: [0.1, 0.2]}
+objects:
+  floor: {plane: 20 m}
+  red: {sphere: $size, at: [-0.4, 0, 0.6], mass: 1 kg, material: {colour: [0.9, 0.1, 0.1]}}
+  blue: {sphere: 0.15, at: [0.4, 0, {uniform: [0.3, 0.9]}], mass: 1 kg, material: {colour: [0.1, 0.1, 0.9]}}
+cameras:
+  front: {resolution: [32, 32], fov: 45 deg, at: [0, -2.5, 0.8], look_at: [0, 0, 0.3]}
+action: [force(red)]
+drivers:
+  - force: {on: red, value: [0, 0, 0]}
+observation: [pos(red), pos(blue)]
+reward: pos(red).z
+";
+
+/// A model that a debug build trains in seconds.
+const SMALL: [&str; 9] = [
+    "image=32",
+    "window=4",
+    "batch=4",
+    "model.dim=32",
+    "model.depth=2",
+    "model.heads=2",
+    "model.hidden=32",
+    "save_every=3",
+    "validate_every=6",
+];
+
+/// Episodes of the dataset.
+const EPISODES: u64 = 6;
+/// Steps of the run that is killed.
+const STEPS: &str = "12";
+
+struct Shop {
+    folder: TempDir,
+}
+
+impl Shop {
+    /// With a dataset.
+    fn new() -> Self {
+        let shop = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        std::fs::write(shop.path("two_balls.yaml"), SCENARIO).expect("written");
+        let (episodes, scenario, data) = (EPISODES.to_string(), shop.path("two_balls.yaml"), shop.path("data"));
+        run(["generate", &scenario, "--episodes", &episodes, "--seed", "3", "--out", &data]).expect(0);
+        shop
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn train_args(&self, out: &str, more: &[&str]) -> Vec<String> {
+        let mut args: Vec<String> = ["train", "video", "--data", &self.path("data"), "--out", &self.path(out), "--threads", "2"]
+            .map(str::to_owned)
+            .to_vec();
+        args.extend(more.iter().map(|word| (*word).to_owned()));
+        if !more.contains(&"--resume") {
+            for setting in SMALL {
+                args.extend(["--set".to_owned(), setting.to_owned()]);
+            }
+        }
+        args
+    }
+
+    fn train(&self, out: &str, more: &[&str]) -> Run {
+        run(self.train_args(out, more))
+    }
+}
+
+/// A dataset and a trained checkpoint that tests only read.
+fn trained() -> &'static (Shop, Value) {
+    static SHOP: OnceLock<(Shop, Value)> = OnceLock::new();
+    SHOP.get_or_init(|| {
+        let shop = Shop::new();
+        let said = shop.train("model", &["--steps", STEPS, "--json"]).expect(0).json();
+        (shop, said)
+    })
+}
+
+/// What a finished run leaves, without the event files, which have the time of day.
+fn lasting(folder: &Path) -> BTreeMap<String, String> {
+    tree(folder).into_iter().filter(|(name, _)| !name.contains("tfevents")).collect()
+}
+
+#[test]
+fn a_model_trains_dreams_and_is_evaluated_and_each_says_so_in_json_that_fits_its_schema() {
+    let (shop, said) = trained();
+    assert_valid("train", said);
+    assert_eq!(said["steps"], 12);
+    assert!(said["held_out"]["next"].as_f64().is_some_and(f64::is_finite), "{said}");
+    let model = shop.path("model");
+    for name in ["config.json", "model.safetensors", "train_state.safetensors", "README.md", "metrics.csv", "metrics.jsonl"] {
+        assert!(Path::new(&model).join(name).is_file(), "{name} is missing");
+    }
+    let (data, out) = (shop.path("data"), shop.path("dreamed"));
+    let dream = ["dream", &model, "--data", &data, "--episode", "1", "--frames", "6", "--out", &out, "--mode", "condition", "--json"];
+    let dreamed = run(dream).expect(0).json();
+    assert_valid("dream", &dreamed);
+    let dataset = Dataset::open(Path::new(&out)).expect("a dataset");
+    let source = dataset.manifest().and_then(|manifest| manifest.plan.dream.clone()).expect("it says that it was dreamed");
+    assert_eq!((source.context, source.mode.as_str()), (4, "condition"));
+    let frames: Vec<_> = dataset.frames(0).expect("frames").collect::<Result<_, _>>().expect("each is read");
+    assert_eq!(frames.len(), 10);
+    assert_eq!(frames[0].action.len(), 3);
+    assert!(Path::new(&out).join("dream.mp4").is_file());
+    let refused = run(["replay", &out, "--episode", "0"]).expect(2);
+    assert!(refused.stderr.contains("was dreamed"), "{}", refused.stderr);
+
+    let (folder, page) = (shop.path("eval"), shop.path("page.html"));
+    let found = run(["eval", &model, "--data", &data, "--frames", "5", "--out", &folder, "--json"]).expect(0).json();
+    assert_valid("eval", &found);
+    assert_eq!(found["held_out"], true);
+    assert_eq!(found["free"]["psnr_curve"].as_array().map(Vec::len), Some(5));
+    assert!(found["condition"]["psnr"].as_f64().is_some(), "{found}");
+    let reported = run(["report", &folder, &data, "--episodes", "1", "--out", &page, "--json"]).expect(0).json();
+    assert_valid("report", &reported);
+    assert_eq!((&reported["evaluations"], &reported["datasets"]), (&Value::from(1), &Value::from(1)));
+    let html = std::fs::read_to_string(page).expect("a page");
+    assert!(html.contains("id=\"world-model\"") && html.contains("data:video/mp4;base64,") && !html.contains("http://"), "the page fetches something");
+}
+
+#[test]
+fn a_dream_repeats_bit_for_bit_and_follows_its_seed_and_actions() {
+    let (shop, _) = trained();
+    let (model, data) = (shop.path("model"), shop.path("data"));
+    let pixels = |out: &str, more: &[&str]| -> Vec<u8> {
+        let out = shop.path(out);
+        let mut args = vec!["dream", &model, "--data", &data, "--episode", "0", "--frames", "5", "--out", &out];
+        args.extend(more);
+        run(args).expect(0);
+        let dataset = Dataset::open(Path::new(&out)).expect("a dataset");
+        dataset.record(0).expect("a record").pixel_digest.to_vec()
+    };
+    let first = pixels("one", &[]);
+    assert_eq!(first, pixels("again", &[]), "the same command");
+    assert_eq!(first, pixels("threads", &["--threads", "1"]), "on one thread");
+    assert_ne!(first, pixels("seed", &["--seed", "4"]), "another seed");
+    let actions = shop.path("actions.txt");
+    std::fs::write(&actions, "30 0 0\n".repeat(5)).expect("written");
+    assert_ne!(first, pixels("pushed", &["--actions", &actions]), "other actions");
+    std::fs::write(&actions, "30 0\n".repeat(5)).expect("written");
+    let out = shop.path("wrong");
+    let refused =
+        run(["dream", &model, "--data", &data, "--frames", "5", "--out", &out, "--actions", &actions]).expect(2);
+    assert!(refused.stderr.contains("3") && refused.stderr.contains("force(red)"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_dream_starts_from_a_scenario_that_physics_plays() {
+    let (shop, _) = trained();
+    let (model, scenario, out) = (shop.path("model"), shop.path("two_balls.yaml"), shop.path("from_scene"));
+    let said = run(["dream", &model, "--scenario", &scenario, "--seed", "9", "--frames", "7", "--out", &out, "--json"]);
+    let said = said.expect(0).json();
+    assert_eq!(said["frames"], 7);
+    assert!(said["psnr"].as_f64().is_some(), "physics knows what really follows: {said}");
+    let other = run(["dream", &model, "--scenario", "cart_pole", "--frames", "7", "--out", &shop.path("x")]).expect(2);
+    assert!(other.stderr.contains("frames a second") || other.stderr.contains("camera"), "{}", other.stderr);
+}
+
+#[test]
+fn killed_at_random_moments_a_resumed_training_run_has_the_bytes_of_an_undisturbed_one() {
+    const KILLS: u32 = 12;
+    let shop = Shop::new();
+    let began = Instant::now();
+    shop.train("whole", &["--steps", STEPS]).expect(0);
+    let whole_run = began.elapsed();
+    let expected = lasting(Path::new(&shop.path("whole")));
+    let mut moments = Stream::new(5, "kill -9 of training", 0, 0);
+    let mut kills = 0;
+    for round in 0.. {
+        if kills >= KILLS {
+            break;
+        }
+        let out = format!("round{round}");
+        loop {
+            // Killed before it made the folder, it is begun again.
+            let begun = Path::new(&shop.path(&out)).join("config.json").is_file();
+            let more: &[&str] = if begun { &["--resume"] } else { &["--steps", STEPS] };
+            let mut child = worldloom(shop.train_args(&out, more));
+            let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("worldloom starts");
+            let (moment, start) = (whole_run.mul_f64(1.2 * moments.unit()), Instant::now());
+            let mut ended = None;
+            while start.elapsed() < moment && ended.is_none() {
+                ended = child.try_wait().expect("a child");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if let Some(status) = ended {
+                assert!(status.success(), "round {round}: a run that was not killed failed: {status}");
+                break;
+            }
+            child.kill().expect("killed");
+            child.wait().expect("gone");
+            kills += 1;
+            if kills >= KILLS {
+                let begun = Path::new(&shop.path(&out)).join("config.json").is_file();
+                shop.train(&out, if begun { &["--resume"] } else { &["--steps", STEPS] }).expect(0);
+                break;
+            }
+        }
+        let found = lasting(Path::new(&shop.path(&out)));
+        assert_same_bytes(&format!("round {round}, after {kills} kills"), &expected, &found);
+    }
+}
+
+#[test]
+fn what_cannot_be_learned_from_is_refused_and_says_what_to_do() {
+    let (shop, _) = trained();
+    let data = shop.path("data");
+    let out = shop.path("refused");
+    let fails = |args: &[&str], words: &[&str]| {
+        let said = run(args).expect(2).stderr;
+        for word in words {
+            assert!(said.contains(word), "{args:?}: expected `{word}` in\n{said}");
+        }
+    };
+    let base = ["train", "video", "--data", &data, "--out", &out];
+    let with = |more: &[&'static str]| [&base[..], more].concat();
+    fails(&with(&["--steps", "1", "--set", "window=100"]), &["no episode has the 100 frames", "window"]);
+    fails(&with(&["--steps", "1", "--set", "modle.dim=3"]), &["there is no `modle`", "model"]);
+    fails(&with(&["--steps", "1", "--set", "model.dim=33"]), &["dim", "33"]);
+    fails(&with(&["--steps", "1", "--set", "cameras=[\"left\"]"]), &["no camera `left`", "front"]);
+    fails(&with(&["--steps", "1", "--set", "frame_skip=3"]), &["frame_skip", "divides"]);
+    fails(&with(&["--steps", "1", "--device", "cuda"]), &["cuda"]);
+    fails(&["train", "video", "--data", &shop.path("nothing"), "--out", &out], &["nothing"]);
+    let model = shop.path("model");
+    fails(&["train", "video", "--data", &data, "--out", &model, "--steps", "1"], &["--resume"]);
+    // One episode: nothing can be held out.
+    let one = shop.path("one_episode");
+    run(["generate", &shop.path("two_balls.yaml"), "--episodes", "1", "--out", &one]).expect(0);
+    fails(&["train", "video", "--data", &one, "--out", &out, "--steps", "1"], &["one episode", "validation=0"]);
+    // Another dataset is not what a run goes on with.
+    fails(&["train", "video", "--data", &one, "--out", &model, "--resume"], &["is not the data"]);
+}
+
+#[test]
+fn two_cameras_of_different_shape_are_learned_and_dreamed_together() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (data, model, out) = (path("data"), path("model"), path("out"));
+    let plan = synthetic::plan(VideoSettings::png());
+    synthetic::write(Path::new(&data), plan, 12, Mode::Create).expect("a dataset");
+    let mut train = vec!["train", "video", "--data", &data, "--out", &model, "--steps", "2", "--threads", "2"];
+    for setting in SMALL.iter().chain(&["window=3", "parameters=true"]) {
+        train.extend(["--set", setting]);
+    }
+    run(train).expect(0);
+    let config: Value =
+        serde_json::from_str(&std::fs::read_to_string(Path::new(&model).join("config.json")).expect("read")).expect("JSON");
+    let network = &config["model"]["network"];
+    assert_eq!(network["image_height"], 2 * config["model"]["spec"]["height"].as_u64().expect("a number"));
+    assert_eq!(config["model"]["spec"]["parameters"][0]["name"], "mass");
+    run(["dream", &model, "--data", &data, "--episode", "2", "--frames", "4", "--out", &out]).expect(0);
+    let dataset = Dataset::open(Path::new(&out)).expect("a dataset");
+    let cameras: Vec<&str> = dataset.info().cameras().collect();
+    assert_eq!(cameras, ["observation.images.front", "observation.images.wrist"]);
+    // One camera under another name.
+    let refused = run(["eval", &model, "--data", &data, "--frames", "3", "--camera-map", "front=other"]).expect(2);
+    assert!(refused.stderr.contains("`front`") && refused.stderr.contains("--camera-map"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_damaged_or_foreign_checkpoint_is_refused_and_no_panic() {
+    let (shop, _) = trained();
+    let data = shop.path("data");
+    let copy = |name: &str| {
+        let folder = shop.path(name);
+        std::fs::create_dir(&folder).expect("a folder");
+        for file in ["config.json", "model.safetensors", "train_state.safetensors"] {
+            std::fs::copy(Path::new(&shop.path("model")).join(file), Path::new(&folder).join(file)).expect("copied");
+        }
+        folder
+    };
+    let fails = |folder: &str, words: &[&str]| {
+        let out = format!("{folder}-dream");
+        let said = run(["dream", folder, "--data", &data, "--frames", "3", "--out", &out]).expect(2).stderr;
+        for word in words {
+            assert!(said.contains(word), "expected `{word}` in\n{said}");
+        }
+    };
+    let truncated = copy("truncated");
+    let weights = Path::new(&truncated).join("model.safetensors");
+    let bytes = std::fs::read(&weights).expect("read");
+    std::fs::write(&weights, &bytes[..bytes.len() / 2]).expect("written");
+    fails(&truncated, &["model.safetensors"]);
+    let other = copy("other");
+    let config = Path::new(&other).join("config.json");
+    let text = std::fs::read_to_string(&config).expect("read");
+    std::fs::write(&config, text.replace("\"dim\": 32", "\"dim\": 64")).expect("written");
+    fails(&other, &["has the shape"]);
+    let newer = copy("newer");
+    let config = Path::new(&newer).join("config.json");
+    let text = std::fs::read_to_string(&config).expect("read");
+    std::fs::write(&config, text.replacen("\"format_version\": 1", "\"format_version\": 9", 1)).expect("written");
+    fails(&newer, &["format version 9"]);
+    fails(&data, &["no checkpoint"]);
+    // A broken state does not pass for a run to go on with.
+    let state = copy("state");
+    std::fs::write(Path::new(&state).join("train_state.safetensors"), b"no state").expect("written");
+    let said = run(["train", "video", "--data", &data, "--out", &state, "--resume"]).expect(2).stderr;
+    assert!(said.contains("train_state.safetensors"), "{said}");
+}
