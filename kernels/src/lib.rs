@@ -9,6 +9,7 @@
 //!   run time; vectorised exp, tanh and erf with stated error bounds.
 //! - [`par`], [`buffer`], [`plumbing`]: splitting rows over threads in blocks that do not depend on
 //!   the number of threads, output memory without zeroing, candle's storage as slices.
+//! - with the feature `cuda`: most of the operations on NVIDIA's GPUs in f32 and bf16; see `kernels/CUDA.md`.
 //! - [`memory`]: keeping freed memory between training steps.
 //!
 //! Every operation gives the same bits for any number of threads. Bits may differ between
