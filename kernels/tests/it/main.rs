@@ -9,6 +9,8 @@ mod attention;
 mod carry;
 mod check;
 mod conv;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod group_norm;
 mod linear;
 mod math;
