@@ -20,6 +20,7 @@
 #![warn(clippy::undocumented_unsafe_blocks)]
 
 pub mod activation;
+pub mod advect;
 mod affine;
 pub mod attention;
 pub mod buffer;
@@ -45,6 +46,7 @@ mod scratch;
 pub mod warp;
 
 pub use activation::{Activation, bias_activation, gelu, gelu_tanh, silu, swiglu};
+pub use advect::advect;
 pub use attention::{Axis, Mask, Rope, attention, attention_packed};
 pub use carry::carry;
 pub use conv::conv2d;

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod activation;
+mod advect;
 mod attention;
 mod carry;
 mod check;
