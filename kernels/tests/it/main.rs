@@ -11,6 +11,7 @@ mod check;
 mod conv;
 mod group_norm;
 mod linear;
+mod linear_pair;
 mod math;
 mod memory;
 mod norm;
