@@ -121,6 +121,7 @@ fn cases() -> Result<Vec<Case>> {
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     // As a trainer does at its start.
+    kernels::candle_threads::keep_candle_on_calling_thread();
     kernels::memory::keep_freed_memory();
     // A trainer works inside the pool as well: handing every operation over to it costs more than a small one takes.
     rayon::scope(|_| {

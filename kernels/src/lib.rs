@@ -10,6 +10,7 @@
 //! - [`par`], [`buffer`], [`plumbing`]: splitting rows over threads in blocks that do not depend on
 //!   the number of threads, output memory without zeroing, candle's storage as slices.
 //! - [`memory`]: keeping freed memory between training steps.
+//! - [`candle_threads`]: keeping candle's own threads out of the way of these.
 //!
 //! Every operation gives the same bits for any number of threads. Bits may differ between
 //! instruction sets, since fused multiply-add and the number of lanes do.
@@ -23,6 +24,7 @@ pub mod activation;
 mod affine;
 pub mod attention;
 pub mod buffer;
+pub mod candle_threads;
 pub mod carry;
 pub mod conv;
 pub mod embedding;

@@ -6,6 +6,7 @@
 
 mod activation;
 mod attention;
+mod candle_threads;
 mod carry;
 mod check;
 mod conv;
