@@ -10,6 +10,7 @@
 //! - [`par`], [`buffer`], [`plumbing`]: splitting rows over threads in blocks that do not depend on
 //!   the number of threads, output memory without zeroing, candle's storage as slices.
 //! - [`memory`]: keeping freed memory between training steps.
+//! - [`candle_threads`]: keeping candle's own threads out of the way of these.
 //!
 //! Every operation gives the same bits for any number of threads. Bits may differ between
 //! instruction sets, since fused multiply-add and the number of lanes do.
@@ -24,6 +25,7 @@ pub mod advect;
 mod affine;
 pub mod attention;
 pub mod buffer;
+pub mod candle_threads;
 pub mod carry;
 pub mod conv;
 pub mod embedding;
@@ -32,6 +34,7 @@ pub mod group_norm;
 mod groups;
 pub mod lanes;
 pub mod linear;
+pub mod linear_pair;
 pub mod math;
 pub mod memory;
 mod micro;
@@ -54,6 +57,7 @@ pub use embedding::embedding;
 pub use error::KernelError;
 pub use group_norm::{group_norm, group_norm_silu};
 pub use linear::{gated_mlp, linear};
+pub use linear_pair::linear_pair;
 pub use norm::{gated_residual, layer_norm, layer_norm_modulated, rms_norm};
 pub use optim::{AdamW, AdamWConfig, AdamWState, StepReport};
 pub use query_loss::query_loss;

@@ -7,11 +7,13 @@
 mod activation;
 mod advect;
 mod attention;
+mod candle_threads;
 mod carry;
 mod check;
 mod conv;
 mod group_norm;
 mod linear;
+mod linear_pair;
 mod math;
 mod memory;
 mod norm;
