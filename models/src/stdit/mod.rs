@@ -240,8 +240,10 @@ impl StDit {
         }
         // Δ, then g.
         let out = unpatchify(&self.out.forward(&tokens)?, patch, height, width)?;
-        let (change, gate) = (out.narrow(2, 0, CHANNELS)?, out.narrow(2, CHANNELS, CHANNELS)?);
-        let frames = ((&carried + (gate * &carried)?)? + change)?;
+        let numbers = CHANNELS * height * width;
+        let flat = |x: &Tensor, numbers: usize| x.reshape((batch * frames, numbers));
+        let frames = kernels::carry(&flat(&carried, numbers)?, &flat(&out, 2 * numbers)?)?;
+        let frames = frames.reshape(carried.shape())?;
         Ok(Prediction { frames, motion, tokens })
     }
 
