@@ -4,7 +4,8 @@
 Runs kernels/benches/ops.rs and the same operations on the same shapes in PyTorch, three rounds by turns, and
 prints medians of wall time with the ratio (below 1: ours is faster). Needs an idle machine: PyTorch's threads spin
 while they wait, so that on a busy one both its times say nothing; there, compare CPU times with `--threads 1`.
-Our program keeps freed memory (`worldloom_kernels::memory`), as our trainers do; PyTorch runs as installed.
+Our program keeps freed memory and candle off the other cores (`worldloom_kernels::memory`, `candle_threads`); PyTorch
+runs as installed. Both make the gradient of the output, ones, in each backward pass: candle's always does.
 
     python benches/peers/kernels.py --program PATH [--threads 2] [--json FILE] [NAME…]
 
@@ -77,6 +78,46 @@ def ids(count, rows):
     return torch.arange(count) * 37 % rows
 
 
+@functools.cache
+def frames(which, *shape):
+    """Data that asks for no gradient; `which` tells two of one shape apart."""
+    import torch
+
+    return torch.randn(shape)
+
+
+def pair(weight, bias):
+    import torch
+    import torch.nn.functional as F
+
+    left, right = (frames(which, 128, 64, weight.shape[1] // 2) for which in "ab")
+    return F.linear(torch.cat([left, right], -1), weight, bias)
+
+
+def carry(out):
+    import torch
+
+    change, gain = out.chunk(2, -1)
+    return torch.addcmul(change, frames("a", *change.shape), 1 + gain)
+
+
+@functools.cache
+def pixels(height, width):
+    import torch
+
+    return torch.stack(torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy"), -1).float()
+
+
+def warp(x, flow):
+    import torch
+    import torch.nn.functional as F
+
+    height, width = x.shape[-2:]
+    size = torch.tensor([width - 1, height - 1])
+    grid = (pixels(height, width) + flow.permute(0, 2, 3, 1)) * (2 / size) - 1
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=True)
+
+
 def operations():
     """What a PyTorch model would call, by the names of ops.rs."""
     import torch
@@ -99,6 +140,10 @@ def operations():
         "swiglu": swiglu,
         "bias_gelu": lambda x, b: F.gelu(x + b),
         "linear": F.linear,
+        "linear_cat": pair,
+        "linear_pair": pair,
+        "carry": carry,
+        "warp": warp,
         "weighted_mse": lambda a, b: ((a - b).square() * weights(a.shape[0])).mean(),
         "mse": F.mse_loss,
         "sum_dim0": lambda x: x.sum(0),
@@ -130,13 +175,13 @@ def measure_torch(op, shapes):
     run = operations()[op]
     with torch.no_grad():
         forward = measure(lambda: run(*inputs))
-        seed = torch.ones_like(run(*inputs))
     tracked = [x.requires_grad_() for x in inputs]
 
     def both():
         for x in tracked:
             x.grad = None
-        run(*tracked).backward(seed)
+        out = run(*tracked)
+        out.backward(torch.ones_like(out))
 
     both = measure(both)
     return {"op": op, "forward_ms": forward[0], "both_ms": both[0], "forward_cpu_ms": forward[1], "both_cpu_ms": both[1]}

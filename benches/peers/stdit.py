@@ -25,20 +25,31 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 PATCH, DIM, DEPTH, HEADS, TIME_EVERY, CONTEXT = 8, 128, 6, 4, 2, 32
-EPS, ROPE_BASE = 1e-6, 1000.0
-NUMBERS = 3 * PATCH * PATCH
+EPS, ROPE_BASE, MOTION_UNIT = 1e-6, 1000.0, 8.0
 
 
 def patchify(x):
     b, t, c, h, w = x.shape
-    x = x.view(b, t, c, h // PATCH, PATCH, w // PATCH, PATCH)
-    return x.permute(0, 1, 3, 5, 2, 4, 6).reshape(b, t, -1, NUMBERS)
+    x = x.reshape(b, t, c, h // PATCH, PATCH, w // PATCH, PATCH)
+    return x.permute(0, 1, 3, 5, 2, 4, 6).reshape(b, t, -1, c * PATCH * PATCH)
 
 
 def unpatchify(x, h=64, w=64):
     b, t = x.shape[:2]
-    x = x.view(b, t, h // PATCH, w // PATCH, 3, PATCH, PATCH)
-    return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(b, t, 3, h, w)
+    c = x.shape[3] // PATCH**2
+    x = x.view(b, t, h // PATCH, w // PATCH, c, PATCH, PATCH)
+    return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(b, t, c, h, w)
+
+
+def warp(frames, motion):
+    """frames [b, t, c, h, w] looked up at positions moved by motion [b, t, 2, h, w] pixels."""
+    b, t, c, h, w = frames.shape
+    y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+    at = torch.stack([x, y]).to(motion.dtype) + motion.reshape(b * t, 2, h, w)
+    size = torch.tensor([w - 1, h - 1], dtype=motion.dtype).view(1, 2, 1, 1)
+    grid = (2 * at / size - 1).permute(0, 2, 3, 1)
+    out = F.grid_sample(frames.reshape(b * t, c, h, w), grid, padding_mode="border", align_corners=True)
+    return out.view(b, t, c, h, w)
 
 
 def level_features(tau):
@@ -113,14 +124,13 @@ class StDit:
         a, b = self.linear(block + ".up", x).chunk(2, -1)
         return self.linear(block + ".down", F.silu(a) * b)
 
-    def forward(self, frames, tau, level, action, cache=None):
-        patches = patchify(frames)
-        if cache is None:
-            before, tau_before, first = shifted(patches), shifted(tau), 0
-        else:
-            before, tau_before, first = cache["before"], cache["tau"], cache["position"]
+    def forward(self, frames, past, level, tau, action, cache=None):
+        """past: the frame before each, the one before that, and the level of the first of them"""
+        before, earlier, tau_before = past
+        first = 0 if cache is None else cache["position"]
+        patches = torch.cat([patchify(frames), patchify(before), patchify(earlier)], -1)
         b, t, n, _ = patches.shape
-        x = self.linear("embed", torch.cat([patches, before], -1)) + self.w["place"].view(n, DIM)
+        x = self.linear("embed", patches) + self.w["place"].view(n, DIM)
         condition = self.embedder("tau", level_features(tau)) + self.embedder("tau_before", level_features(tau_before))
         condition = F.silu(condition + F.embedding(level, self.w["level"]) + self.embedder("action", action))
         shared = self.linear("modulation", condition)
@@ -133,14 +143,18 @@ class StDit:
             x = self.branch(x, modulation, 2, lambda x: self.mlp(block + ".mlp", x))
         shift, scale = self.linear("last_modulation", condition).chunk(2, -1)
         x = torch.addcmul(shift.unsqueeze(2), F.layer_norm(x, (DIM,), eps=EPS), 1 + scale.unsqueeze(2))
-        change, gate = self.linear("out", x).chunk(2, -1)
-        return unpatchify(before + gate * before + change), patches
+        carried = warp(before, unpatchify(self.linear("motion", x)) * MOTION_UNIT)
+        change, gate = unpatchify(self.linear("out", x)).chunk(2, 2)
+        return carried + gate * carried + change
 
 
-def loss_of(model, batch, noise, tau, weight):
+def loss_of(model, batch, noise, past_noise, tau, tau_before, weight):
     clean = batch["clean"]
     noisy = torch.lerp(noise, clean, tau[:, :, None, None, None])
-    predicted, _ = model.forward(noisy, tau, torch.zeros_like(tau, dtype=torch.int64), batch["action"])
+    before = torch.lerp(past_noise, shifted(clean), tau_before[:, :, None, None, None])
+    before = torch.cat([torch.zeros_like(before[:, :1]), before[:, 1:]], 1)
+    past = (before, shifted(before), tau_before)
+    predicted = model.forward(noisy, past, torch.zeros_like(tau, dtype=torch.int64), tau, batch["action"])
     error = (predicted - clean).square().mean((2, 3, 4))
     return (error * weight).sum() / weight.sum()
 
@@ -152,7 +166,8 @@ def compare(program):
         subprocess.run([program, "export", path], check=True)
         batch = load_file(path)
     weights = {k.removeprefix("weight."): v.requires_grad_() for k, v in batch.items() if k.startswith("weight.")}
-    loss = loss_of(StDit(weights), batch, batch["noise"], batch["tau"], batch["weight_of_frame"])
+    noise, levels = (batch["noise"], batch["past_noise"]), (batch["tau"], batch["tau_before"])
+    loss = loss_of(StDit(weights), batch, *noise, *levels, batch["weight_of_frame"])
     loss.backward()
     theirs = batch["loss"].item()
     worst = ("", 0.0)
@@ -184,7 +199,8 @@ def time_torch(batch, weights):
         tau = torch.where(torch.rand(16, 8) < 0.5, torch.ones(16, 8), torch.rand(16, 8))
         optimiser.zero_grad(set_to_none=True)
         weight = (tau < 1).float() + 1e-6
-        loss_of(model, batch, torch.randn_like(batch["clean"]), tau, weight).backward()
+        noise = (torch.randn_like(batch["clean"]), torch.randn_like(batch["clean"]))
+        loss_of(model, batch, *noise, tau, 1 - 0.2 * torch.rand(16, 8), weight).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         with torch.no_grad():
@@ -196,17 +212,19 @@ def time_torch(batch, weights):
     @torch.no_grad()
     def dream(steps):
         action = batch["action"][:1, :1]
-        state = {"old": {}, "before": torch.zeros(1, 1, 64, NUMBERS), "tau": torch.zeros(1, 1), "position": 0}
+        nothing = torch.zeros(1, 1, 3, 64, 64)
+        state = {"old": {}, "past": (nothing, nothing, torch.zeros(1, 1)), "position": 0}
 
         def predict(frame, tau):
             cache = dict(state, new={})
             level = torch.zeros(1, 1, dtype=torch.int64)
-            clean, patches = model.forward(frame, torch.full((1, 1), tau), level, action, cache)
-            return clean, patches, cache["new"]
+            clean = model.forward(frame, state["past"], level, torch.full((1, 1), tau), action, cache)
+            return clean, cache["new"]
 
         def take(frame):
-            _, patches, new = predict(frame, 1.0)
-            state.update(old=new, before=patches, tau=torch.ones(1, 1), position=state["position"] + 1)
+            _, new = predict(frame, 1.0)
+            past = (frame, state["past"][0], torch.ones(1, 1))
+            state.update(old=new, past=past, position=state["position"] + 1)
 
         for i in range(8):
             take(batch["clean"][:1, i : i + 1])
@@ -214,7 +232,7 @@ def time_torch(batch, weights):
         def one():
             frame = torch.randn(1, 1, 3, 64, 64)
             for step in range(steps):
-                clean, _, _ = predict(frame, step / steps)
+                clean, _ = predict(frame, step / steps)
                 frame = frame + (clean - frame) / (steps - step)
             take(frame)
 

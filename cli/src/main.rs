@@ -40,6 +40,7 @@ use failure::{DONE, FAILED, Outcome};
 
 fn main() -> ExitCode {
     let started = std::time::Instant::now();
+    worldloom_models::compute::begin();
     // A panic is a bug of ours: say so in one line, without a backtrace that helps no user.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or(String::new(), |place| format!(" at {}:{}", place.file(), place.line()));

@@ -36,10 +36,17 @@ const D: usize = 128;
 /// Rows of the embedding's table.
 const IDS: usize = 1024;
 
+/// Data that asks for no gradient.
+fn frames(dims: &[usize]) -> Result<Tensor> {
+    Tensor::randn(0f32, 1f32, dims, &Device::Cpu)
+}
+
 fn cases() -> Result<Vec<Case>> {
     use kernels::{Activation, Axis, Mask, attention_packed};
     let rows = B * T;
     let weight = Tensor::ones(rows * N, DType::F32, &Device::Cpu)?;
+    let (left, right) = (frames(&[rows, N, 3 * N])?, frames(&[rows, N, 3 * N])?);
+    let (a, b, before) = (left.clone(), right.clone(), left.clone());
     // Each id as often as any other, neighbours far apart.
     let ids = Tensor::from_iter((0..rows * N).map(|i| (i * 37 % IDS) as u32), &Device::Cpu)?;
     Ok(vec![
@@ -59,6 +66,12 @@ fn cases() -> Result<Vec<Case>> {
         case("swiglu", &[&[rows * N, 4 * D]], |x| kernels::swiglu(&x[0])),
         case("bias_gelu", &[&[rows * N, D], &[D]], |x| kernels::bias_activation(&x[0], &x[1], Activation::Gelu)),
         case("linear", &[&[rows * N, D], &[4 * D, D], &[4 * D]], |x| kernels::linear(&x[0], &x[1], Some(&x[2]))),
+        case("linear_cat", &[&[D, 6 * N], &[D]], move |x| {
+            kernels::linear(&Tensor::cat(&[&left, &right], 2)?, &x[0], Some(&x[1]))
+        }),
+        case("linear_pair", &[&[D, 6 * N], &[D]], move |x| kernels::linear_pair(&a, &b, &x[0], Some(&x[1]))),
+        case("carry", &[&[rows, N, 6 * N]], move |x| kernels::carry(&before, &x[0])),
+        case("warp", &[&[rows, 3, N, N], &[rows, 2, N, N]], |x| kernels::warp(&x[0], &x[1])),
         case("weighted_mse", &[&[rows * N, D], &[rows * N, D]], move |x| kernels::weighted_mse(&x[0], &x[1], &weight)),
         case("mse", &[&[rows * N, D], &[rows * N, D]], |x| kernels::mse(&x[0], &x[1])),
         case("sum_dim0", &[&[rows * N, D]], |x| kernels::sum(&x[0], 0)),
@@ -108,6 +121,7 @@ fn cases() -> Result<Vec<Case>> {
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     // As a trainer does at its start.
+    kernels::candle_threads::keep_candle_on_calling_thread();
     kernels::memory::keep_freed_memory();
     // A trainer works inside the pool as well: handing every operation over to it costs more than a small one takes.
     rayon::scope(|_| {

@@ -11,6 +11,7 @@
 //!   the number of threads, output memory without zeroing, candle's storage as slices.
 //! - with the feature `cuda`: most of the operations on NVIDIA's GPUs in f32 and bf16; see `kernels/CUDA.md`.
 //! - [`memory`]: keeping freed memory between training steps.
+//! - [`candle_threads`]: keeping candle's own threads out of the way of these.
 //!
 //! Every operation gives the same bits for any number of threads. Bits may differ between
 //! instruction sets, since fused multiply-add and the number of lanes do.
@@ -21,9 +22,11 @@
 #![warn(clippy::undocumented_unsafe_blocks)]
 
 pub mod activation;
+pub mod advect;
 mod affine;
 pub mod attention;
 pub mod buffer;
+pub mod candle_threads;
 pub mod carry;
 pub mod conv;
 #[cfg(any(test, feature = "cuda"))]
@@ -34,6 +37,7 @@ pub mod group_norm;
 mod groups;
 pub mod lanes;
 pub mod linear;
+pub mod linear_pair;
 pub mod math;
 pub mod memory;
 mod micro;
@@ -48,6 +52,7 @@ mod scratch;
 pub mod warp;
 
 pub use activation::{Activation, bias_activation, gelu, gelu_tanh, silu, swiglu};
+pub use advect::advect;
 pub use attention::{Axis, Mask, Rope, attention, attention_packed};
 pub use carry::carry;
 pub use conv::conv2d;
@@ -57,6 +62,7 @@ pub use embedding::embedding;
 pub use error::KernelError;
 pub use group_norm::{group_norm, group_norm_silu};
 pub use linear::{gated_mlp, linear};
+pub use linear_pair::linear_pair;
 pub use norm::{gated_residual, layer_norm, layer_norm_modulated, rms_norm};
 pub use optim::{AdamW, AdamWConfig, AdamWState, StepReport};
 pub use query_loss::query_loss;

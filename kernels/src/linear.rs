@@ -3,6 +3,8 @@
 //! With `x` `[M, K]`, `W` `[N, K]`, `b` `[N]` and g the gradient of y `[M, N]`: ∂x = g·W, ∂W = gᵀ·x, ∂b = Σ rows of g.
 //! The bias is written to the output first and the product added to it, which costs no second pass.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{CpuStorage, Result, Shape, Tensor};
 use gemm::Parallelism;
 
@@ -71,31 +73,32 @@ struct Linear {
 
 /// A matrix in memory: its values, and the distances between columns and between rows.
 #[derive(Clone, Copy)]
-struct Matrix<'a, T> {
-    values: &'a [T],
-    columns: usize,
-    rows: usize,
+pub(crate) struct Matrix<'a, T> {
+    pub(crate) values: &'a [T],
+    pub(crate) columns: usize,
+    pub(crate) rows: usize,
 }
 
 impl<'a, T> Matrix<'a, T> {
-    fn of(values: &'a [T], width: usize) -> Self {
+    pub(crate) fn of(values: &'a [T], width: usize) -> Self {
         Self { values, columns: 1, rows: width }
     }
 
-    fn transposed(self) -> Self {
+    pub(crate) fn transposed(self) -> Self {
         Self { values: self.values, columns: self.rows, rows: self.columns }
     }
 }
 
-/// `into (+)= a·b`, `[m, n]` row by row, of `a` `[m, k]` and `b` `[k, n]`.
+/// `into (+)= a·b`, `[m, n]` with rows `distance` apart, of `a` `[m, k]` and `b` `[k, n]`.
 ///
 /// # Safety
-/// `into` points at m·n values that nobody else uses, written before if `accumulate`; `a` and `b` hold m·k and k·n values.
-unsafe fn product<T: Real>(
+/// `into` points at m rows of n values that nobody else uses, written before if `accumulate`; `a` and `b` hold m·k and
+/// k·n values.
+pub(crate) unsafe fn product<T: Real>(
     (m, k, n): (usize, usize, usize),
     a: Matrix<T>,
     b: Matrix<T>,
-    into: *mut T,
+    (into, distance): (*mut T, usize),
     accumulate: bool,
 ) {
     if m == 0 || n == 0 {
@@ -113,7 +116,7 @@ unsafe fn product<T: Real>(
             k,
             into,
             1,
-            step(n),
+            step(distance),
             accumulate,
             a.values.as_ptr(),
             step(a.columns),
@@ -131,25 +134,30 @@ unsafe fn product<T: Real>(
     }
 }
 
+/// Writes the bias to every row of an output.
+pub(crate) fn fill_rows<T: Real>(out: &mut [MaybeUninit<T>], bias: &[T]) {
+    par::rows(out, bias.len(), |_, rows| {
+        for row in rows.chunks_exact_mut(bias.len()) {
+            for (slot, &bias) in row.iter_mut().zip(bias) {
+                slot.write(bias);
+            }
+        }
+    });
+}
+
 impl Linear {
     fn product<T: Real>(self, x: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {
         let Self { rows, inputs, outputs } = self;
         let mut out = Buffer::new(rows * outputs);
         if let Some(bias) = bias {
-            par::rows(out.slots(), outputs, |_, rows| {
-                for row in rows.chunks_exact_mut(outputs) {
-                    for (slot, &bias) in row.iter_mut().zip(bias) {
-                        slot.write(bias);
-                    }
-                }
-            });
+            fill_rows(out.slots(), bias);
         }
         let into = out.slots().as_mut_ptr().cast::<T>();
         // SAFETY: `out` holds rows × outputs values, written above where they are read; `x` is [rows, inputs] and the
         // weight [outputs, inputs], as `linear` has checked. gemm writes all of them, also where inputs is 0.
         unsafe {
             let (x, weight) = (Matrix::of(x, inputs), Matrix::of(weight, inputs).transposed());
-            product((rows, inputs, outputs), x, weight, into, bias.is_some());
+            product((rows, inputs, outputs), x, weight, (into, outputs), bias.is_some());
             out.into_vec()
         }
     }
@@ -161,7 +169,13 @@ impl Linear {
         let into = dx.slots().as_mut_ptr().cast::<T>();
         // SAFETY: sizes as in `product`; gemm writes every value.
         unsafe {
-            product((rows, outputs, inputs), Matrix::of(grad, outputs), Matrix::of(weight, inputs), into, false);
+            product(
+                (rows, outputs, inputs),
+                Matrix::of(grad, outputs),
+                Matrix::of(weight, inputs),
+                (into, inputs),
+                false,
+            );
             dx.into_vec()
         }
     }
@@ -174,7 +188,7 @@ impl Linear {
         let grad = Matrix::of(grad, outputs).transposed();
         // SAFETY: sizes as in `product`; gemm writes every value.
         unsafe {
-            product((outputs, rows, inputs), grad, Matrix::of(x, inputs), into, false);
+            product((outputs, rows, inputs), grad, Matrix::of(x, inputs), (into, inputs), false);
             d_weight.into_vec()
         }
     }

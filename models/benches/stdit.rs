@@ -23,6 +23,7 @@ const STEPS: usize = 9;
 const DREAMED: usize = 40;
 
 fn main() -> Result<()> {
+    worldloom_models::compute::begin();
     // As a trainer does: every step allocates the same tensors again, and pages given back would be faulted in anew.
     worldloom_kernels::memory::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();

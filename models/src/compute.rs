@@ -7,6 +7,12 @@ use crate::error::{Error, Result};
 /// Stack of a thread. `backward` calls itself once for every operation on the longest path.
 const STACK_BYTES: usize = 64 << 20;
 
+/// Must come first in `main`, before any thread is started: candle's own threads would spin on the cores that the
+/// operations of `worldloom-kernels` need.
+pub fn begin() {
+    worldloom_kernels::candle_threads::keep_candle_on_calling_thread();
+}
+
 /// Calls `work` in a pool of `threads` threads (all of the machine if 0), where each operation runs without being handed
 /// over first, and lets the process keep the memory that a step frees, since the next one asks for the same.
 ///

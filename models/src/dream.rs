@@ -139,7 +139,8 @@ fn at(batch: &Batch, t: usize, model: &VideoModel) -> Result<Conditions> {
     // A model without this input may be tried on data that has it.
     let takes_gbuffer = model.network().config().gbuffer > 0;
     let gbuffer = if takes_gbuffer { frame(&batch.conditions.gbuffer)? } else { None };
-    Ok(Conditions { action: frame(&batch.conditions.action)?, parameters, gbuffer })
+    // The model goes by the motion that it sees itself.
+    Ok(Conditions { action: frame(&batch.conditions.action)?, parameters, gbuffer, motion: None })
 }
 
 /// `[B, T, 3, H, W]` in [−1, 1] → by window `[T, H, W, 3]`, 8 bits.

@@ -199,18 +199,26 @@ pub struct Conditions {
     pub parameters: Option<Tensor>,
     /// `[B, T, G, H, W]`.
     pub gbuffer: Option<Tensor>,
+    /// `[B, T, 3, H, W]`.
+    pub motion: Option<Tensor>,
 }
 
 impl Conditions {
     /// The inputs with these conditions.
     pub fn inputs<'a>(&'a self, frames: &'a Tensor, tau: &'a Tensor, level: &'a Tensor) -> Inputs<'a> {
-        let (action, parameters, gbuffer) = (self.action.as_ref(), self.parameters.as_ref(), self.gbuffer.as_ref());
-        Inputs { frames, tau, level, action, parameters, gbuffer, before: None }
+        let (action, parameters) = (self.action.as_ref(), self.parameters.as_ref());
+        let (gbuffer, motion) = (self.gbuffer.as_ref(), self.motion.as_ref());
+        Inputs { frames, tau, level, action, parameters, gbuffer, before: None, motion }
     }
 
     fn windows(&self, from: usize, count: usize) -> Result<Self> {
         let part = |x: &Option<Tensor>| x.as_ref().map(|x| x.narrow(0, from, count)).transpose();
-        Ok(Self { action: part(&self.action)?, parameters: part(&self.parameters)?, gbuffer: part(&self.gbuffer)? })
+        Ok(Self {
+            action: part(&self.action)?,
+            parameters: part(&self.parameters)?,
+            gbuffer: part(&self.gbuffer)?,
+            motion: part(&self.motion)?,
+        })
     }
 }
 

@@ -72,9 +72,10 @@ impl Shop {
     }
 
     fn train_args(&self, out: &str, more: &[&str]) -> Vec<String> {
-        let mut args: Vec<String> = ["train", "video", "--data", &self.path("data"), "--out", &self.path(out), "--threads", "2"]
-            .map(str::to_owned)
-            .to_vec();
+        let mut args: Vec<String> =
+            ["train", "video", "--data", &self.path("data"), "--out", &self.path(out), "--threads", "2"]
+                .map(str::to_owned)
+                .to_vec();
         args.extend(more.iter().map(|word| (*word).to_owned()));
         if !more.contains(&"--resume") {
             for setting in SMALL {
@@ -111,15 +112,32 @@ fn a_model_trains_dreams_and_is_evaluated_and_each_says_so_in_json_that_fits_its
     assert_eq!(said["steps"], 12);
     assert!(said["held_out"]["next"].as_f64().is_some_and(f64::is_finite), "{said}");
     let model = shop.path("model");
-    for name in ["config.json", "model.safetensors", "train_state.safetensors", "README.md", "metrics.csv", "metrics.jsonl"] {
+    for name in
+        ["config.json", "model.safetensors", "train_state.safetensors", "README.md", "metrics.csv", "metrics.jsonl"]
+    {
         assert!(Path::new(&model).join(name).is_file(), "{name} is missing");
     }
     let (data, out) = (shop.path("data"), shop.path("dreamed"));
-    let dream = ["dream", &model, "--data", &data, "--episode", "1", "--frames", "6", "--out", &out, "--mode", "condition", "--json"];
+    let dream = [
+        "dream",
+        &model,
+        "--data",
+        &data,
+        "--episode",
+        "1",
+        "--frames",
+        "6",
+        "--out",
+        &out,
+        "--mode",
+        "condition",
+        "--json",
+    ];
     let dreamed = run(dream).expect(0).json();
     assert_valid("dream", &dreamed);
     let dataset = Dataset::open(Path::new(&out)).expect("a dataset");
-    let source = dataset.manifest().and_then(|manifest| manifest.plan.dream.clone()).expect("it says that it was dreamed");
+    let source =
+        dataset.manifest().and_then(|manifest| manifest.plan.dream.clone()).expect("it says that it was dreamed");
     assert_eq!((source.context, source.mode.as_str()), (4, "condition"));
     let frames: Vec<_> = dataset.frames(0).expect("frames").collect::<Result<_, _>>().expect("each is read");
     assert_eq!(frames.len(), 10);
@@ -138,7 +156,10 @@ fn a_model_trains_dreams_and_is_evaluated_and_each_says_so_in_json_that_fits_its
     assert_valid("report", &reported);
     assert_eq!((&reported["evaluations"], &reported["datasets"]), (&Value::from(1), &Value::from(1)));
     let html = std::fs::read_to_string(page).expect("a page");
-    assert!(html.contains("id=\"world-model\"") && html.contains("data:video/mp4;base64,") && !html.contains("http://"), "the page fetches something");
+    assert!(
+        html.contains("id=\"world-model\"") && html.contains("data:video/mp4;base64,") && !html.contains("http://"),
+        "the page fetches something"
+    );
 }
 
 #[test]
@@ -267,7 +288,8 @@ fn two_cameras_of_different_shape_are_learned_and_dreamed_together() {
     }
     run(train).expect(0);
     let config: Value =
-        serde_json::from_str(&std::fs::read_to_string(Path::new(&model).join("config.json")).expect("read")).expect("JSON");
+        serde_json::from_str(&std::fs::read_to_string(Path::new(&model).join("config.json")).expect("read"))
+            .expect("JSON");
     let network = &config["model"]["network"];
     assert_eq!(network["image_height"], 2 * config["model"]["spec"]["height"].as_u64().expect("a number"));
     assert_eq!(config["model"]["spec"]["parameters"][0]["name"], "mass");

@@ -178,14 +178,13 @@ fn clips(
                 seed: options.seed,
                 gbuffer: *gbuffer,
             };
-            let dreamed = compute::run(threads, || dream(model, spec, std::slice::from_ref(&clip), &[(0, 0)], &options))??;
+            let dreamed =
+                compute::run(threads, || dream(model, spec, std::slice::from_ref(&clip), &[(0, 0)], &options))??;
             let Some(window) = dreamed.first() else { continue };
             let file = format!("{name}-{episode}.mp4");
             write_clip(&folder.join(&file), window, spec.picture_height(), spec.width, spec.rate(), true)?;
-            let caption = format!(
-                "episode {episode}: truth, dream, difference; {} true frames, then {words}",
-                options.context
-            );
+            let caption =
+                format!("episode {episode}: truth, dream, difference; {} true frames, then {words}", options.context);
             report.clips.push(ClipFile { file, caption });
         }
     }

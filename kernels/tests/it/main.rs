@@ -5,7 +5,9 @@
 #![allow(unsafe_code)]
 
 mod activation;
+mod advect;
 mod attention;
+mod candle_threads;
 mod carry;
 mod check;
 mod conv;
@@ -13,6 +15,7 @@ mod conv;
 mod cuda;
 mod group_norm;
 mod linear;
+mod linear_pair;
 mod math;
 mod memory;
 mod norm;

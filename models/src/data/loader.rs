@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use worldloom_engine::stream::Stream;
 
 use super::episodes::{Clip, Episodes};
-use super::gbuffer::{self, GBUFFER_CHANNELS};
+use super::gbuffer::{self, GBUFFER_CHANNELS, GPixel};
 use super::spec::WorldSpec;
 use crate::error::{Error, Result};
 use crate::heads::objects::{Objects, describe, targets};
@@ -50,6 +50,8 @@ pub struct Hide {
     pub parameters: f64,
     /// Of the G-buffers.
     pub gbuffer: f64,
+    /// Of the motion of the frame before.
+    pub motion: f64,
 }
 
 /// A batch of windows as tensors on the CPU.
@@ -287,6 +289,7 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
     let with_gbuffer = starts.iter().all(|(index, _)| !clips[*index].gbuffer.is_empty());
     let mut given = vec![0f32; if with_gbuffer { batch * frames * GBUFFER_CHANNELS * plane } else { 0 }];
     let mut flow = vec![0f32; if with_gbuffer { batch * frames * 3 * plane } else { 0 }];
+    let mut motion = flow.clone();
     let patch = windows.objects.filter(|_| with_gbuffer);
     let (mut described, mut belongs) = (Vec::new(), Vec::new());
     for (b, (index, start)) in starts.iter().enumerate() {
@@ -304,6 +307,7 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
         let mut stream = Stream::new(windows.seed, "hidden conditions", step, b as u64);
         let mut hidden = |probability: f64| stream.unit() < probability;
         let hide = (hidden(windows.hide.action), hidden(windows.hide.parameters), hidden(windows.hide.gbuffer));
+        let hide_motion = hidden(windows.hide.motion);
         for t in 0..frames {
             let (frame, row) = (start + t * skip, b * frames + t);
             let picture = &clip.pictures[frame * 3 * plane..(frame + 1) * 3 * plane];
@@ -326,13 +330,15 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
                 if !hide.2 {
                     gbuffer::encode(pixels, &mut given[row * GBUFFER_CHANNELS * plane..][..GBUFFER_CHANNELS * plane]);
                 }
-                // The recorder's flow goes one frame of the dataset back; the window's first frame has none before it.
-                if skip == 1 && t > 0 {
+                // The recorder's flow goes one frame of the dataset back.
+                if skip == 1 {
                     let out = &mut flow[row * 3 * plane..(row + 1) * 3 * plane];
-                    for (i, pixel) in pixels.iter().enumerate() {
-                        if let Some([dx, dy]) = pixel.flow() {
-                            (out[i], out[plane + i], out[2 * plane + i]) = (dx, dy, 1.0);
-                        }
+                    write_flow(pixels, [0.0; 2], out);
+                    // In a rollout it is the model's own, with its errors.
+                    let mut error = || JITTER * (2.0 * stream.unit() as f32 - 1.0);
+                    let jitter = [error(), error()];
+                    if !hide_motion && t + 1 < frames {
+                        write_flow(pixels, jitter, &mut motion[(row + 1) * 3 * plane..(row + 2) * 3 * plane]);
                     }
                 }
             }
@@ -361,12 +367,27 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
             action: optional(!spec.action.is_empty(), action, &[batch, frames, numbers])?,
             parameters: optional(!spec.parameters.is_empty(), parameters, &[batch, spec.parameters.len() + 1])?,
             gbuffer: optional(with_gbuffer, given, &[batch, frames, GBUFFER_CHANNELS, height, width])?,
+            motion: optional(with_gbuffer, motion, &[batch, frames, 3, height, width])?,
         },
         flow: optional(with_gbuffer, flow, &[batch, frames, 3, height, width])?,
         objects,
         reward: Tensor::from_vec(reward, (batch, frames, 2), cpu)?,
         done: Tensor::from_vec(done, (batch, frames), cpu)?,
     })
+}
+
+/// Pixels by which the motion of moving points is off in training, at most.
+const JITTER: f32 = 0.3;
+
+/// Writes the motion of a frame, `[3, H, W]`: right, down, known. What moves is off by `jitter`.
+fn write_flow(pixels: &[GPixel], jitter: [f32; 2], out: &mut [f32]) {
+    let plane = pixels.len();
+    for (i, pixel) in pixels.iter().enumerate() {
+        let Some([dx, dy]) = pixel.flow() else { continue };
+        let moves = dx * dx + dy * dy > 1e-4;
+        let [jx, jy] = if moves { jitter } else { [0.0; 2] };
+        (out[i], out[plane + i], out[2 * plane + i]) = (dx + jx, dy + jy, 1.0);
+    }
 }
 
 /// The frame in which a window's objects are shown: its first, or in every other window one of some before it, so that

@@ -56,13 +56,22 @@ impl StDit {
         }
         let past = match &cache.last {
             Some(past) if past.before.dim(0)? != batch => {
-                return Err(shape("frames", format!("the {} rollouts of the past", past.before.dim(0)?), inputs.frames));
+                return Err(shape(
+                    "frames",
+                    format!("the {} rollouts of the past", past.before.dim(0)?),
+                    inputs.frames,
+                ));
             }
             Some(past) => past.clone(),
             None => {
                 let nothing = inputs.frames.zeros_like()?;
-                Past { earlier: nothing.clone(), before: nothing, tau: inputs.tau.zeros_like()? }
+                let motion = if self.config.motion { Some(self.unknown_motion(&nothing)?) } else { None };
+                Past { earlier: nothing.clone(), before: nothing, tau: inputs.tau.zeros_like()?, motion }
             }
+        };
+        let past = match inputs.motion {
+            Some(motion) => Past { motion: Some(motion.clone()), ..past },
+            None => past,
         };
         let rope = rotary::tables(cache.position, 1, self.config.head_dim(), self.dtype, &self.device)?;
         let mut memories = vec![None; self.config.depth];
@@ -71,7 +80,17 @@ impl StDit {
             memories[index] = self.forget(memory)?;
             Ok(x)
         })?;
-        let last = Some(Past { earlier: past.before, before: inputs.frames.clone(), tau: inputs.tau.clone() });
+        // What was seen in the first frame, which has nothing before it, is no motion.
+        let motion = match (&found.motion, cache.position > 0) {
+            (Some(motion), true) => {
+                let motion = motion.detach();
+                let known = motion.narrow(2, 0, 1)?.ones_like()?;
+                Some(Tensor::cat(&[motion, known], 2)?)
+            }
+            (Some(_), false) => Some(self.unknown_motion(inputs.frames)?),
+            (None, _) => None,
+        };
+        let last = Some(Past { earlier: past.before, before: inputs.frames.clone(), tau: inputs.tau.clone(), motion });
         Ok((found, Cache { memories, last, position: cache.position + 1 }))
     }
 

@@ -33,7 +33,7 @@ pub struct StDitConfig {
     /// Channels of the G-buffer of the frame to come; 0 for a model that can't be told. Default 0.
     pub gbuffer: usize,
     /// Channel of the G-buffer that holds the horizontal motion to the frame before, in units of 8 pixels; the vertical one
-    /// follows it. None if it holds no motion. Default none.
+    /// follows, and two after that 1 where the G-buffer is given at all. None if it holds no motion. Default none.
     pub gbuffer_motion: Option<usize>,
     /// The model predicts the motion of every pixel, and carries on the frame before along it. Default true.
     pub motion: bool,
@@ -85,6 +85,12 @@ impl StDitConfig {
         CHANNELS * self.patch * self.patch
     }
 
+    /// Numbers of a patch of all that a token is made from: the frame, the two before, the motion that goes on.
+    pub fn seen_numbers(&self) -> usize {
+        let motion = if self.motion { 3 } else { 0 };
+        (3 * CHANNELS + motion) * self.patch * self.patch
+    }
+
     /// True if block `index` attends over time.
     pub fn attends_over_time(&self, index: usize) -> bool {
         (index + 1).is_multiple_of(self.time_every)
@@ -121,8 +127,9 @@ impl StDitConfig {
             let expected = format!("it must be at most depth = {}, or no block attends over time", self.depth);
             return wrong("time_every", self.time_every, expected);
         }
-        if self.gbuffer_motion.is_some_and(|channel| channel + 2 > self.gbuffer) {
-            let expected = format!("it and the next one must be channels of the G-buffer, which has {}", self.gbuffer);
+        if self.gbuffer_motion.is_some_and(|channel| channel + 4 > self.gbuffer) {
+            let expected =
+                format!("it and the next three must be channels of the G-buffer, which has {}", self.gbuffer);
             return wrong("gbuffer_motion", self.gbuffer_motion.unwrap_or(0), expected);
         }
         if self.levels > 16 {

@@ -19,8 +19,9 @@
 //! x̂₁(t) = (1 + g) ⊙ warp(x_τ(t − 1), u) + Δ
 //!
 //! so that what stands still or moves as it is is carried on at the full detail of the pixels, which a narrow token
-//! could not hold (transformation rather than generation of pixels: Finn et al. 2016). u, g and Δ start at 0. Where the
-//! G-buffer gives the true motion, the frame before is carried along that first, and u is what is left. The
+//! could not hold (transformation rather than generation of pixels: Finn et al. 2016). u = ū + u′: ū is what inertia
+//! expects, the motion of the frame before gone on (`advect`), or what the G-buffer gives; the network has to learn
+//! what changes it. A rollout feeds the motion that it saw in a frame to the next one. u′, g and Δ start at 0. The
 //! condition is adaLN (Peebles & Xie 2023) with one shared projection (Chen et al. 2023): τ of this
 //! frame and of the one before, the step size, the action that led to the frame, and the scenario's
 //! declared parameters. The G-buffer of the frame, where given, is added to the tokens through weights
@@ -46,6 +47,8 @@ use crate::layers::{Embedder, Linear};
 use crate::params::{Init, Params, Scope};
 use block::{Block, EPS, modulation};
 
+/// Channels from the horizontal motion of a G-buffer to the one that says that it is given.
+const GIVEN_AFTER: usize = 3;
 /// Sines and cosines of a noise level.
 const LEVEL_FEATURES: usize = 64;
 
@@ -67,6 +70,9 @@ pub struct Inputs<'a> {
     /// The frame before each, `[B, T, C, H, W]`, and its τ, `[B, T]`, where that is not simply the frame before in `frames`:
     /// in training it is cleaner, as it will be in a rollout. Unused in a rollout.
     pub before: Option<(&'a Tensor, &'a Tensor)>,
+    /// Where each point of the frame before was in the one before that, pixels right and down, and 1 where that is known:
+    /// `[B, T, 3, H, W]`. In a rollout, none stands for what the model itself saw; in a window, for unknown.
+    pub motion: Option<&'a Tensor>,
 }
 
 /// The pixels before each frame of a window.
@@ -78,6 +84,8 @@ struct Past {
     earlier: Tensor,
     /// τ of `before`, `[B, T]`.
     tau: Tensor,
+    /// See [`Inputs::motion`]; none for a model without motion.
+    motion: Option<Tensor>,
 }
 
 /// What the model makes of a window.
@@ -96,7 +104,7 @@ pub struct Prediction {
 #[derive(Clone, Debug)]
 pub struct StDit {
     config: StDitConfig,
-    /// Patches of a frame and of the two before → token.
+    /// Patches of a frame, of the two before, and of the motion that goes on → token.
     embed: Linear,
     /// `[N·D]`.
     place: Tensor,
@@ -137,7 +145,7 @@ impl StDit {
         };
         Ok(Self {
             config: config.clone(),
-            embed: Linear::new(scope, "embed", 3 * numbers, dim)?,
+            embed: Linear::new(scope, "embed", config.seen_numbers(), dim)?,
             place: scope.vector("place", config.tokens() * dim, Init::Normal { std: 0.02 })?,
             gbuffer,
             tau: Embedder::new(scope, "tau", LEVEL_FEATURES, dim)?,
@@ -172,7 +180,12 @@ impl StDit {
             Some((before, tau)) => (before.clone(), tau.clone()),
             None => (shifted(inputs.frames)?, shifted(inputs.tau)?),
         };
-        let past = Past { earlier: shifted(&before)?, before, tau: tau_before };
+        let motion = match (self.config.motion, inputs.motion) {
+            (false, _) => None,
+            (true, Some(motion)) => Some(motion.clone()),
+            (true, None) => Some(self.unknown_motion(inputs.frames)?),
+        };
+        let past = Past { earlier: shifted(&before)?, before, tau: tau_before, motion };
         let rope = rotary::tables(0, frames, self.config.head_dim(), self.dtype, &self.device)?;
         let mask = if frames > self.config.context { Mask::Window { size: self.config.context } } else { Mask::Causal };
         self.compute(inputs, &past, |_, attention, x| {
@@ -191,15 +204,18 @@ impl StDit {
         let (patch, dim) = (config.patch, config.dim);
         let (batch, frames, _, height, width) = inputs.frames.dims5()?;
         let tokens = config.tokens();
-        let given = self.given_motion(inputs)?;
-        let carried = match &given {
+        let inertia = self.inertia(past)?;
+        let expected = self.expected_motion(inputs, inertia.as_ref())?;
+        let carried = match &expected {
             Some(motion) => warp(&past.before, motion)?,
             None => past.before.clone(),
         };
-        let seen = [inputs.frames, &carried, &past.earlier].map(|frames| patchify(frames, patch));
-        let [frames_now, frames_before, frames_earlier] = seen;
-        let seen = Tensor::cat(&[frames_now?, frames_before?, frames_earlier?], D::Minus1)?;
-        let mut x = self.embed.forward(&seen)?;
+        let mut seen =
+            vec![patchify(inputs.frames, patch)?, patchify(&carried, patch)?, patchify(&past.earlier, patch)?];
+        if let Some(inertia) = &inertia {
+            seen.push(patchify(inertia, patch)?);
+        }
+        let mut x = self.embed.forward(&Tensor::cat(&seen, D::Minus1)?)?;
         if let (Some(linear), Some(gbuffer)) = (&self.gbuffer, inputs.gbuffer) {
             x = (x + linear.forward(&patchify(gbuffer, patch)?)?)?;
         }
@@ -213,28 +229,45 @@ impl StDit {
         let last = self.last_modulation.forward(&condition)?;
         let (shift, scale) = (last.narrow(D::Minus1, 0, dim)?, last.narrow(D::Minus1, dim, dim)?);
         let tokens = kernels::layer_norm_modulated(&x, &shift, &scale, EPS)?;
-        let (mut carried, mut motion) = (carried, given);
+        let (mut carried, mut motion) = (carried, expected);
         if let Some(linear) = &self.motion {
             let left = (unpatchify(&linear.forward(&tokens)?, patch, height, width)? * MOTION_UNIT)?;
             carried = warp(&carried, &left)?;
             motion = Some(match motion {
-                Some(given) => (given + left)?,
+                Some(expected) => (expected + left)?,
                 None => left,
             });
         }
         // Δ, then g.
         let out = unpatchify(&self.out.forward(&tokens)?, patch, height, width)?;
-        let (change, gate) = (out.narrow(2, 0, CHANNELS)?, out.narrow(2, CHANNELS, CHANNELS)?);
-        let frames = ((&carried + (gate * &carried)?)? + change)?;
+        let numbers = CHANNELS * height * width;
+        let flat = |x: &Tensor, numbers: usize| x.reshape((batch * frames, numbers));
+        let frames = kernels::carry(&flat(&carried, numbers)?, &flat(&out, 2 * numbers)?)?;
+        let frames = frames.reshape(carried.shape())?;
         Ok(Prediction { frames, motion, tokens })
     }
 
-    /// Motion to the frame before as the G-buffer gives it, pixels, `[B, T, 2, H, W]`; 0 where it does not.
-    fn given_motion(&self, inputs: &Inputs) -> Result<Option<Tensor>> {
-        match (self.config.gbuffer_motion, inputs.gbuffer) {
-            (Some(channel), Some(gbuffer)) => Ok(Some((gbuffer.narrow(2, channel, 2)? * MOTION_UNIT)?)),
-            _ => Ok(None),
-        }
+    /// `[B, T, 3, H, W]` of zeros, for the frames `[B, T, C, H, W]`.
+    fn unknown_motion(&self, frames: &Tensor) -> Result<Tensor> {
+        let (b, t, _, h, w) = frames.dims5()?;
+        Ok(Tensor::zeros((b, t, 3, h, w), self.dtype, &self.device)?)
+    }
+
+    /// The motion of the frame before, gone on for one frame, with its state, `[B, T, 3, H, W]`; none for a model without motion.
+    fn inertia(&self, past: &Past) -> Result<Option<Tensor>> {
+        let Some(motion) = &past.motion else { return Ok(None) };
+        let (b, t, c, h, w) = motion.dims5()?;
+        Ok(Some(kernels::advect(&motion.reshape((b * t, c, h, w))?)?.reshape((b, t, c, h, w))?))
+    }
+
+    /// Motion to the frame before, pixels, `[B, T, 2, H, W]`: what the G-buffer gives, elsewhere inertia.
+    fn expected_motion(&self, inputs: &Inputs, inertia: Option<&Tensor>) -> Result<Option<Tensor>> {
+        let inertia = inertia.map(|inertia| inertia.narrow(2, 0, 2)).transpose()?;
+        let (Some(channel), Some(gbuffer)) = (self.config.gbuffer_motion, inputs.gbuffer) else { return Ok(inertia) };
+        let given = (gbuffer.narrow(2, channel, 2)? * MOTION_UNIT)?;
+        let Some(inertia) = inertia else { return Ok(Some(given)) };
+        let unknown = gbuffer.narrow(2, channel + GIVEN_AFTER, 1)?.affine(-1.0, 1.0)?;
+        Ok(Some((given + inertia.broadcast_mul(&unknown)?)?))
     }
 
     /// `[B, T, D]`.
@@ -273,6 +306,7 @@ impl StDit {
         ];
         let (before, tau_before) = inputs.before.unzip();
         let wanted = wanted.into_iter().chain([
+            ("motion", inputs.motion, vec![batch, frames, 3, height, width], config.motion),
             ("before", before, inputs.frames.dims().to_vec(), true),
             ("tau_before", tau_before, vec![batch, frames], true),
         ]);

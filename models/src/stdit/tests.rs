@@ -18,7 +18,7 @@ fn small() -> StDitConfig {
         context: 4,
         action: 3,
         parameters: 2,
-        gbuffer: 3,
+        gbuffer: 5,
         gbuffer_motion: Some(1),
         motion: true,
         levels: 3,
@@ -50,6 +50,7 @@ struct Window {
     action: Tensor,
     parameters: Tensor,
     gbuffer: Tensor,
+    motion: Tensor,
 }
 
 impl Window {
@@ -66,6 +67,7 @@ impl Window {
             action: draw("action", &[batch, frames, config.action + 1]),
             parameters: draw("parameters", &[batch, config.parameters + 1]),
             gbuffer: draw("gbuffer", &[batch, frames, config.gbuffer, h, w]),
+            motion: draw("motion", &[batch, frames, 3, h, w]),
         }
     }
 
@@ -78,6 +80,7 @@ impl Window {
             parameters: Some(&self.parameters),
             gbuffer: Some(&self.gbuffer),
             before: None,
+            motion: Some(&self.motion),
         }
     }
 
@@ -91,6 +94,7 @@ impl Window {
             action: cut(&self.action),
             parameters: self.parameters.clone(),
             gbuffer: cut(&self.gbuffer),
+            motion: cut(&self.motion),
         }
     }
 }
@@ -212,8 +216,32 @@ fn a_new_model_carries_the_last_frame_on() {
     let mut params = Params::new(5, DType::F64, &Device::Cpu);
     let model = StDit::new(&config, &mut params).unwrap();
     let window = Window::new(&config, 1, 3);
-    let out = model.forward(&window.inputs()).unwrap().frames;
+    let out = model.forward(&Inputs { motion: None, ..window.inputs() }).unwrap().frames;
     assert_eq!(largest_difference(&out.narrow(1, 1, 2).unwrap(), &window.frames.narrow(1, 0, 2).unwrap()), 0.0);
+}
+
+#[test]
+fn a_rollout_goes_on_by_the_motion_that_it_saw() {
+    let config = StDitConfig { gbuffer: 0, gbuffer_motion: None, action: 0, parameters: 0, ..small() };
+    let (model, _) = model(&config);
+    let window = Window::new(&config, 1, 3);
+    let bare = Inputs { action: None, parameters: None, gbuffer: None, motion: None, ..window.inputs() };
+    let at = |t: usize| window.at(t);
+    let mut cache = model.start();
+    let mut seen = None;
+    for t in 0..3 {
+        let frame = at(t);
+        let inputs = Inputs { frames: &frame.frames, tau: &frame.tau, level: &frame.level, ..bare };
+        let by_itself = model.predict(&inputs, &cache).unwrap();
+        let (h, w) = (config.image_height, config.image_width);
+        let none = || Tensor::zeros((1, 1, 3, h, w), DType::F64, &Device::Cpu).unwrap();
+        let motion = seen.take().filter(|_| t > 1).unwrap_or_else(none);
+        let told = model.predict(&Inputs { motion: Some(&motion), ..inputs }, &cache).unwrap();
+        assert_eq!(largest_difference(&by_itself.frames, &told.frames), 0.0, "frame {t}");
+        let found = model.take(&inputs, &mut cache).unwrap().motion.unwrap().detach();
+        let known = found.narrow(2, 0, 1).unwrap().ones_like().unwrap();
+        seen = Some(Tensor::cat(&[found, known], 2).unwrap());
+    }
 }
 
 #[test]
@@ -224,7 +252,7 @@ fn a_given_motion_carries_the_last_frame_along() {
     let (h, w) = (config.image_height, config.image_width);
     let plane = |v: f64| Tensor::full(v / MOTION_UNIT, (1, 2, 1, h, w), &Device::Cpu).unwrap();
     // Everything was two pixels to the right and one below.
-    window.gbuffer = Tensor::cat(&[0.0, 2.0, 1.0].map(plane), 2).unwrap();
+    window.gbuffer = Tensor::cat(&[0.0, 2.0, 1.0, 0.0, MOTION_UNIT].map(plane), 2).unwrap();
     let out = model.forward(&window.inputs()).unwrap();
     let found = out.frames.narrow(1, 1, 1).unwrap().narrow(3, 0, h - 1).unwrap().narrow(4, 0, w - 2).unwrap();
     let expected = window.frames.narrow(1, 0, 1).unwrap().narrow(3, 1, h - 1).unwrap().narrow(4, 2, w - 2).unwrap();
@@ -244,6 +272,7 @@ fn a_gbuffer_of_zeros_is_none() {
     window.gbuffer = window.gbuffer.zeros_like().unwrap();
     let told = model.forward(&window.inputs()).unwrap().frames;
     let untold = model.forward(&Inputs { gbuffer: None, ..window.inputs() }).unwrap().frames;
+    assert!(largest_difference(&told, &untold.zeros_like().unwrap()) > 0.0);
     assert_eq!(largest_difference(&told, &untold), 0.0);
 }
 

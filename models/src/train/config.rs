@@ -53,6 +53,8 @@ pub struct TrainConfig {
     pub hide_parameters: f64,
     /// How often the G-buffers of a window are hidden: what is left trains free dreams. Default 0.5.
     pub hide_gbuffer: f64,
+    /// How often the motion of the frames before is hidden. Default 0.1.
+    pub hide_motion: f64,
     /// Weight of the error of the predicted motion beside that of the pixels, where the dataset knows the true motion.
     /// Default 5.
     pub motion_loss: f64,
@@ -111,6 +113,7 @@ impl Preset {
             hide_action: 0.1,
             hide_parameters: 0.2,
             hide_gbuffer: 0.5,
+            hide_motion: 0.1,
             motion_loss: 5.0,
             object_loss: 0.003,
             outcome_loss: 0.001,
@@ -214,6 +217,7 @@ impl TrainConfig {
             ("hide_action", self.hide_action),
             ("hide_parameters", self.hide_parameters),
             ("hide_gbuffer", self.hide_gbuffer),
+            ("hide_motion", self.hide_motion),
         ] {
             if !(0.0..=1.0).contains(&value) {
                 return wrong(field, value.to_string(), "it must be from 0 to 1");
@@ -258,7 +262,12 @@ impl TrainConfig {
 
     /// How often conditions are hidden.
     pub fn hide(&self) -> Hide {
-        Hide { action: self.hide_action, parameters: self.hide_parameters, gbuffer: self.hide_gbuffer }
+        Hide {
+            action: self.hide_action,
+            parameters: self.hide_parameters,
+            gbuffer: self.hide_gbuffer,
+            motion: self.hide_motion,
+        }
     }
 
     /// Learning rate of step `step` of `steps`, counted from 0.

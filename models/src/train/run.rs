@@ -202,7 +202,10 @@ pub fn run(
         watch.stepped(&Progress { losses, mean_loss: mean, steps: trainer.plan().steps, secs });
     }
     let mut outcome = Outcome { step: trainer.steps(), steps: trainer.plan().steps, loss: mean, score };
-    if outcome.finished() && outcome.score.is_none() && let Some(validation) = &validation {
+    if outcome.finished()
+        && outcome.score.is_none()
+        && let Some(validation) = &validation
+    {
         // Killed between the last save and here.
         outcome.score = Some(trainer.with_average(|model| validation.score(model, episodes, None))?);
     }

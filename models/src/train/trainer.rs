@@ -151,6 +151,7 @@ impl Trainer {
             action: to(&batch.conditions.action)?,
             parameters: to(&batch.conditions.parameters)?,
             gbuffer: to(&batch.conditions.gbuffer)?,
+            motion: if self.model.network().config().motion { to(&batch.conditions.motion)? } else { None },
         };
         let frames = batch.frames.to_device(&self.device)?;
         let config = &self.plan.config;
