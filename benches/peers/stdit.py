@@ -128,7 +128,10 @@ class StDit:
         """past: the frame before each, the one before that, and the level of the first of them"""
         before, earlier, tau_before = past
         first = 0 if cache is None else cache["position"]
-        patches = torch.cat([patchify(frames), patchify(before), patchify(earlier)], -1)
+        # Of the noise as much as the finest step (of 8) reaches, and no motion that goes on.
+        noisy = frames * (tau + 1 / 8).clamp(max=1)[:, :, None, None, None]
+        inertia = torch.zeros_like(frames)
+        patches = torch.cat([patchify(noisy), patchify(before), patchify(earlier), patchify(inertia)], -1)
         b, t, n, _ = patches.shape
         x = self.linear("embed", patches) + self.w["place"].view(n, DIM)
         condition = self.embedder("tau", level_features(tau)) + self.embedder("tau_before", level_features(tau_before))

@@ -141,6 +141,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
         context: args.context.unwrap_or(plan.config.window as u64) as usize,
         frames: args.frames as usize,
         steps: args.steps as usize,
+        still: args.still,
         seed: args.seed,
     };
     let progress = Progress::new(0, "windows");

@@ -122,6 +122,9 @@ pub struct DreamArgs {
     /// Denoising steps of a frame.
     #[arg(long, value_name = "1|2|4|8", default_value_t = 4, value_parser = parse_steps)]
     pub steps: u32,
+    /// Change of a pixel, of a range of 2, up to which it counts as still: what rests stays as it is, however long the dream.
+    #[arg(long, value_name = "X", default_value_t = worldloom_models::video::STILL, value_parser = parse_still)]
+    pub still: f64,
     /// A camera THEIRS of the data is the model's camera MODEL.
     #[arg(long, value_name = "THEIRS=MODEL", value_parser = parse_pair)]
     pub camera_map: Vec<(String, String)>,
@@ -190,6 +193,9 @@ pub struct EvalArgs {
     /// Denoising steps of a frame.
     #[arg(long, value_name = "1|2|4|8", default_value_t = 4, value_parser = parse_steps)]
     pub steps: u32,
+    /// Change of a pixel, of a range of 2, up to which it counts as still: what rests stays as it is, however long the dream.
+    #[arg(long, value_name = "X", default_value_t = worldloom_models::video::STILL, value_parser = parse_still)]
+    pub still: f64,
     /// Seed of the noise.
     #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_seed)]
     pub seed: u64,
@@ -209,4 +215,11 @@ pub struct EvalArgs {
     /// Print JSON on stdout instead of text.
     #[arg(long)]
     pub json: bool,
+}
+
+fn parse_still(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(still) if (0.0..=1.0).contains(&still) => Ok(still),
+        _ => Err("from 0 (every change counts) to 1".into()),
+    }
 }

@@ -14,6 +14,7 @@ use worldloom_kernels::{AdamW, AdamWConfig};
 use worldloom_models::params::Params;
 use worldloom_models::shortcut::{self, Conditions, Levels, ShortcutConfig};
 use worldloom_models::stdit::{StDit, StDitConfig};
+use worldloom_models::video::STILL;
 use worldloom_models::{Result, noise};
 
 const WINDOWS: usize = 16;
@@ -93,7 +94,7 @@ fn time() -> Result<()> {
         measure(DREAMED, || {
             let start = noise::normal(5, "dream", index, (1, 1, 3, 64, 64), DType::F32, &Device::Cpu)?;
             index += 1;
-            let frame = shortcut::sample(&model, &cache, &start, steps, &one)?;
+            let frame = shortcut::sample(&model, &cache, &start, steps, STILL, &one)?;
             shortcut::take(&model, &mut cache, &frame, &one).map(|_| ())
         })
     };

@@ -23,6 +23,8 @@ pub struct DreamOptions {
     pub steps: usize,
     /// Seed of the noise.
     pub seed: u64,
+    /// Change of a pixel up to which it counts as still ([`crate::video::STILL`]).
+    pub still: f64,
     /// Tell the model the G-buffers, if it takes them.
     pub gbuffer: bool,
 }
@@ -71,11 +73,11 @@ pub fn dream(
 ) -> Result<Vec<Dreamed>> {
     let all = options.context + options.frames;
     let batch = window(spec, clips, starts, all, options.gbuffer)?;
-    let mut rollout = model.rollout(starts.len(), options.seed, options.steps);
+    let mut rollout = model.rollout(starts.len(), options.seed, options.steps, options.still);
     let mut frames = Vec::with_capacity(all);
     let mut seen = Seen::new(model, spec, clips, starts, options.context);
     for t in 0..all {
-        let conditions = at(&batch, t, model)?;
+        let conditions = at(&batch, t, model, t <= options.context)?;
         let (frame, prediction) = if t < options.context {
             let frame = batch.frames.narrow(1, t, 1)?;
             let prediction = rollout.take(&frame, &conditions)?;
@@ -103,11 +105,11 @@ pub fn next_frames(
 ) -> Result<Vec<Dreamed>> {
     let all = options.context + options.frames;
     let batch = window(spec, clips, starts, all, options.gbuffer)?;
-    let mut rollout = model.rollout(starts.len(), options.seed, options.steps);
+    let mut rollout = model.rollout(starts.len(), options.seed, options.steps, options.still);
     let mut frames = vec![batch.frames.narrow(1, 0, options.context)?];
     let mut seen = Seen::new(model, spec, clips, starts, options.context);
     for t in 0..all {
-        let conditions = at(&batch, t, model)?;
+        let conditions = at(&batch, t, model, true)?;
         let frame = batch.frames.narrow(1, t, 1)?;
         if t >= options.context {
             let mut guess: Rollout = rollout.clone();
@@ -131,16 +133,18 @@ fn window(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], frames: u
     cut(spec, clips, starts, &windows, 0)
 }
 
-/// What the model is told of frame `t`.
-fn at(batch: &Batch, t: usize, model: &VideoModel) -> Result<Conditions> {
+/// What the model is told of frame `t`. The motion of the frame before is that of the data as long as that frame was true,
+/// and what the model itself saw from then on.
+fn at(batch: &Batch, t: usize, model: &VideoModel, true_past: bool) -> Result<Conditions> {
     let device: &Device = model.params().device();
     let frame = |x: &Option<Tensor>| x.as_ref().map(|x| x.narrow(1, t, 1)?.to_device(device)).transpose();
     let parameters = batch.conditions.parameters.as_ref().map(|x| x.to_device(device)).transpose()?;
     // A model without this input may be tried on data that has it.
     let takes_gbuffer = model.network().config().gbuffer > 0;
     let gbuffer = if takes_gbuffer { frame(&batch.conditions.gbuffer)? } else { None };
-    // The model goes by the motion that it sees itself.
-    Ok(Conditions { action: frame(&batch.conditions.action)?, parameters, gbuffer, motion: None })
+    let moves = true_past && model.network().config().motion;
+    let motion = if moves { frame(&batch.conditions.motion)? } else { None };
+    Ok(Conditions { action: frame(&batch.conditions.action)?, parameters, gbuffer, motion })
 }
 
 /// `[B, T, 3, H, W]` in [−1, 1] → by window `[T, H, W, 3]`, 8 bits.

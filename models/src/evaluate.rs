@@ -35,6 +35,8 @@ pub struct EvalOptions {
     pub frames: usize,
     /// Denoising steps.
     pub steps: usize,
+    /// Change of a pixel up to which it counts as still.
+    pub still: f64,
     /// Seed of the noise.
     pub seed: u64,
 }
@@ -127,7 +129,8 @@ pub fn evaluate(
         ));
     }
     let options_of =
-        |gbuffer| DreamOptions { context, frames: options.frames, steps: options.steps, seed: options.seed, gbuffer };
+        |gbuffer| DreamOptions { context, frames: options.frames, steps: options.steps,
+        still: options.still, seed: options.seed, gbuffer };
     let conditioned = model.network().config().gbuffer > 0 && episodes.has_gbuffer();
     let size = (spec.picture_height(), spec.width);
     let mut sums = [Sums::new(true, size), Sums::new(false, size), Sums::new(false, size)];

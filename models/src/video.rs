@@ -41,6 +41,9 @@ impl VideoConfig {
     }
 }
 
+/// Change of a pixel in [−1, 1] up to which it counts as still: 4 of 255.
+pub const STILL: f64 = 0.03;
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct VideoModel {
@@ -97,9 +100,10 @@ impl VideoModel {
         VideoConfig { spec: self.spec.clone(), network: self.network.config().clone(), objects: self.objects.is_some() }
     }
 
-    /// Rolls out `batch` worlds at once, from no past.
-    pub fn rollout(&self, batch: usize, seed: u64, steps: usize) -> Rollout<'_> {
-        Rollout { model: self, cache: self.network.start(), batch, seed, steps }
+    /// Rolls out `batch` worlds at once, from no past, in `steps` denoising steps a frame; changes of a pixel up to
+    /// `still` are none (see [`shortcut::sample`], and [`STILL`]).
+    pub fn rollout(&self, batch: usize, seed: u64, steps: usize, still: f64) -> Rollout<'_> {
+        Rollout { model: self, cache: self.network.start(), batch, seed, steps, still }
     }
 }
 
@@ -111,6 +115,7 @@ pub struct Rollout<'a> {
     batch: usize,
     seed: u64,
     steps: usize,
+    still: f64,
 }
 
 impl Rollout<'_> {
@@ -138,7 +143,7 @@ impl Rollout<'_> {
         let shape = (self.batch, 1, 3, config.image_height, config.image_width);
         let params = &self.model.params;
         let noise = noise::normal(self.seed, "dream", self.position(), shape, params.dtype(), params.device())?;
-        let frame = shortcut::sample(&self.model.network, &self.cache, &noise, self.steps, conditions)?;
+        let frame = shortcut::sample(&self.model.network, &self.cache, &noise, self.steps, self.still, conditions)?;
         let frame = frame.clamp(-1f32, 1f32)?;
         let seen = self.take(&frame, conditions)?;
         Ok((frame, seen))

@@ -175,6 +175,7 @@ fn clips(
                 context: options.context,
                 frames: options.frames,
                 steps: options.steps,
+                still: options.still,
                 seed: options.seed,
                 gbuffer: *gbuffer,
             };

@@ -336,7 +336,7 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
                     write_flow(pixels, [0.0; 2], out);
                     // In a rollout it is the model's own, with its errors.
                     let mut error = || JITTER * (2.0 * stream.unit() as f32 - 1.0);
-                    let jitter = [error(), error()];
+                    let jitter = if windows.hide.motion > 0.0 { [error(), error()] } else { [0.0; 2] };
                     if !hide_motion && t + 1 < frames {
                         write_flow(pixels, jitter, &mut motion[(row + 1) * 3 * plane..(row + 2) * 3 * plane]);
                     }

@@ -151,13 +151,37 @@ fn a_sampler_lands_on_the_prediction_of_its_last_step() {
     let mut cache = model.start();
     take(&model, &mut cache, &past, &Conditions::default()).unwrap();
     for steps in [1, 2, 4, 8] {
-        let frame = sample(&model, &cache, &pictures("noise", 2, 1), steps, &Conditions::default()).unwrap();
+        let frame = sample(&model, &cache, &pictures("noise", 2, 1), steps, 0.0, &Conditions::default()).unwrap();
         let difference = (frame - &past).unwrap().abs().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap();
         assert!(difference < 1e-12, "{steps} steps: {difference}");
     }
     for steps in [0, 3, 16] {
-        assert!(sample(&model, &cache, &past, steps, &Conditions::default()).is_err(), "{steps} steps");
+        assert!(sample(&model, &cache, &past, steps, 0.0, &Conditions::default()).is_err(), "{steps} steps");
     }
+}
+
+#[test]
+fn small_changes_are_none_and_large_ones_lose_as_much() {
+    let model = model();
+    let past = pictures("past", 1, 1);
+    let mut cache = model.start();
+    take(&model, &mut cache, &past, &Conditions::default()).unwrap();
+    let noise = pictures("noise", 1, 1);
+    let draw = |still: f64| sample(&model, &cache, &noise, 1, still, &Conditions::default()).unwrap();
+    let tau = Tensor::zeros((1, 1), DType::F64, &Device::Cpu).unwrap();
+    let level = Tensor::full(3u32, (1, 1), &Device::Cpu).unwrap();
+    let found = model.predict(&Conditions::default().inputs(&noise, &tau, &level), &cache).unwrap();
+    let values = |x: &Tensor| -> Vec<f64> { x.flatten_all().unwrap().to_vec1().unwrap() };
+    let (free, carried) = (values(&draw(0.0)), values(&found.carried));
+    let still = 0.2;
+    let (mut small, mut large) = (0, 0);
+    for ((found, free), carried) in values(&draw(still)).into_iter().zip(free).zip(carried) {
+        let change = free - carried;
+        let expected = carried + change.signum() * (change.abs() - still).max(0.0);
+        assert!((found - expected).abs() < 1e-12, "expected {expected}, measured {found}");
+        if change.abs() <= still { small += 1 } else { large += 1 }
+    }
+    assert!(small > 5 && large > 5, "{small} small and {large} large changes");
 }
 
 #[test]

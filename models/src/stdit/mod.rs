@@ -93,6 +93,8 @@ struct Past {
 pub struct Prediction {
     /// x̂₁, `[B, T, C, H, W]`.
     pub frames: Tensor,
+    /// warp(x_τ(t − 1), u), which x̂₁ changes, `[B, T, C, H, W]`.
+    pub carried: Tensor,
     /// u with what was given, pixels to the right and down to where each point was in the frame before, `[B, T, 2, H, W]`;
     /// none for a model that neither predicts nor is given it.
     pub motion: Option<Tensor>,
@@ -210,8 +212,9 @@ impl StDit {
             Some(motion) => warp(&past.before, motion)?,
             None => past.before.clone(),
         };
+        let noisy = inputs.frames.broadcast_mul(&self.reach(inputs)?)?;
         let mut seen =
-            vec![patchify(inputs.frames, patch)?, patchify(&carried, patch)?, patchify(&past.earlier, patch)?];
+            vec![patchify(&noisy, patch)?, patchify(&carried, patch)?, patchify(&past.earlier, patch)?];
         if let Some(inertia) = &inertia {
             seen.push(patchify(inertia, patch)?);
         }
@@ -244,7 +247,17 @@ impl StDit {
         let flat = |x: &Tensor, numbers: usize| x.reshape((batch * frames, numbers));
         let frames = kernels::carry(&flat(&carried, numbers)?, &flat(&out, 2 * numbers)?)?;
         let frames = frames.reshape(carried.shape())?;
-        Ok(Prediction { frames, motion, tokens })
+        Ok(Prediction { frames, carried, motion, tokens })
+    }
+
+    /// min(1, τ + d), `[B, T, 1, 1, 1]`: how far the step reaches, and how much of x_τ is let in. A short step from noise alone
+    /// needs little of the noise, and a network that is shown less of it learns sooner to leave it out.
+    fn reach(&self, inputs: &Inputs) -> Result<Tensor> {
+        let (b, t) = inputs.tau.dims2()?;
+        let level = inputs.level.to_dtype(self.dtype)?;
+        let finest = 1.0 - self.config.levels as f64;
+        let step = ((level + finest)? * std::f64::consts::LN_2)?.exp()?;
+        Ok((inputs.tau + step)?.minimum(1.0)?.reshape((b, t, 1, 1, 1))?)
     }
 
     /// `[B, T, 3, H, W]` of zeros, for the frames `[B, T, C, H, W]`.

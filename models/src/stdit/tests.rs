@@ -33,7 +33,7 @@ fn model(config: &StDitConfig) -> (StDit, Params) {
         let bump = noise::normal(9, &param.name, 0, param.var.shape(), DType::F64, &Device::Cpu).unwrap();
         // Motions between whole pixels: at those a warp has a kink, and no derivative to compare with.
         let (scale, offset) = match param.name.as_str() {
-            "motion.weight" => (0.000_2, 0.0),
+            "motion.weight" => (0.000_02, 0.0),
             "motion.bias" => (0.000_2, 0.04),
             _ => (0.2, 0.0),
         };

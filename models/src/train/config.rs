@@ -53,7 +53,7 @@ pub struct TrainConfig {
     pub hide_parameters: f64,
     /// How often the G-buffers of a window are hidden: what is left trains free dreams. Default 0.5.
     pub hide_gbuffer: f64,
-    /// How often the motion of the frames before is hidden. Default 0.1.
+    /// How often the motion of the frames before is hidden, so that the model learns to see it for itself. Default 0.3.
     pub hide_motion: f64,
     /// Weight of the error of the predicted motion beside that of the pixels, where the dataset knows the true motion.
     /// Default 5.
@@ -113,7 +113,7 @@ impl Preset {
             hide_action: 0.1,
             hide_parameters: 0.2,
             hide_gbuffer: 0.5,
-            hide_motion: 0.1,
+            hide_motion: 0.3,
             motion_loss: 5.0,
             object_loss: 0.003,
             outcome_loss: 0.001,

@@ -11,7 +11,7 @@ use crate::dream::{DreamOptions, Dreamed, dream, next_frames};
 use crate::error::Result;
 use crate::metrics;
 use crate::metrics::pixels::{SquaredError, moving_squared_errors, pooled, squared_errors};
-use crate::video::VideoModel;
+use crate::video::{STILL, VideoModel};
 
 /// Most held-out episodes that are looked at while training.
 const MOST: usize = 8;
@@ -82,7 +82,8 @@ impl Validation {
         // From the beginning of one to the end of another, so that all phases of an episode are seen.
         let start = |i: usize| (clips[i].frames - span) * i / count.max(2);
         let starts = (0..count).map(|i| (i, start(i))).collect();
-        let options = DreamOptions { context, frames: HORIZON, steps: STEPS, seed: plan.seed, gbuffer: false };
+        let (frames, steps, still, seed) = (HORIZON, STEPS, STILL, plan.seed);
+        let options = DreamOptions { context, frames, steps, still, seed, gbuffer: false };
         Ok(Some(Self { clips, starts, options }))
     }
 
