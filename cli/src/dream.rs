@@ -103,7 +103,8 @@ pub fn run(args: &DreamArgs) -> Outcome {
         (None, None) => return Err(Failure::bad_input("there is nothing to start from", "give --data or --scenario")),
     };
     let seed = args.seed;
-    let options = DreamOptions { context, frames, steps: args.steps as usize, still: args.still, seed, gbuffer: conditioned };
+    let options =
+        DreamOptions { context, frames, steps: args.steps as usize, still: args.still, seed, gbuffer: conditioned };
     let began = Instant::now();
     let dreamed = compute::run(args.threads as usize, || {
         dream(&model, &start.spec, std::slice::from_ref(&start.clip), &[(0, 0)], &options)

@@ -133,8 +133,8 @@ fn window(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], frames: u
     cut(spec, clips, starts, &windows, 0)
 }
 
-/// What the model is told of frame `t`. The motion of the frame before is that of the data as long as that frame was true,
-/// and what the model itself saw from then on.
+/// What the model is told of frame `t`. The motion of the frame before, and what stood still, are those of the data as long as
+/// that frame was true, and what the model itself saw from then on.
 fn at(batch: &Batch, t: usize, model: &VideoModel, true_past: bool) -> Result<Conditions> {
     let device: &Device = model.params().device();
     let frame = |x: &Option<Tensor>| x.as_ref().map(|x| x.narrow(1, t, 1)?.to_device(device)).transpose();
@@ -143,8 +143,11 @@ fn at(batch: &Batch, t: usize, model: &VideoModel, true_past: bool) -> Result<Co
     let takes_gbuffer = model.network().config().gbuffer > 0;
     let gbuffer = if takes_gbuffer { frame(&batch.conditions.gbuffer)? } else { None };
     let moves = true_past && model.network().config().motion;
-    let motion = if moves { frame(&batch.conditions.motion)? } else { None };
-    Ok(Conditions { action: frame(&batch.conditions.action)?, parameters, gbuffer, motion })
+    let (motion, plate) = match moves {
+        true => (frame(&batch.conditions.motion)?, frame(&batch.conditions.plate)?),
+        false => (None, None),
+    };
+    Ok(Conditions { action: frame(&batch.conditions.action)?, parameters, gbuffer, motion, plate })
 }
 
 /// `[B, T, 3, H, W]` in [−1, 1] → by window `[T, H, W, 3]`, 8 bits.

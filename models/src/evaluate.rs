@@ -128,9 +128,14 @@ pub fn evaluate(
             ),
         ));
     }
-    let options_of =
-        |gbuffer| DreamOptions { context, frames: options.frames, steps: options.steps,
-        still: options.still, seed: options.seed, gbuffer };
+    let options_of = |gbuffer| DreamOptions {
+        context,
+        frames: options.frames,
+        steps: options.steps,
+        still: options.still,
+        seed: options.seed,
+        gbuffer,
+    };
     let conditioned = model.network().config().gbuffer > 0 && episodes.has_gbuffer();
     let size = (spec.picture_height(), spec.width);
     let mut sums = [Sums::new(true, size), Sums::new(false, size), Sums::new(false, size)];

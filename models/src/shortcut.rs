@@ -201,14 +201,16 @@ pub struct Conditions {
     pub gbuffer: Option<Tensor>,
     /// `[B, T, 3, H, W]`.
     pub motion: Option<Tensor>,
+    /// `[B, T, C + 1, H, W]`.
+    pub plate: Option<Tensor>,
 }
 
 impl Conditions {
     /// The inputs with these conditions.
     pub fn inputs<'a>(&'a self, frames: &'a Tensor, tau: &'a Tensor, level: &'a Tensor) -> Inputs<'a> {
         let (action, parameters) = (self.action.as_ref(), self.parameters.as_ref());
-        let (gbuffer, motion) = (self.gbuffer.as_ref(), self.motion.as_ref());
-        Inputs { frames, tau, level, action, parameters, gbuffer, before: None, motion }
+        let (gbuffer, motion, plate) = (self.gbuffer.as_ref(), self.motion.as_ref(), self.plate.as_ref());
+        Inputs { frames, tau, level, action, parameters, gbuffer, before: None, motion, plate }
     }
 
     fn windows(&self, from: usize, count: usize) -> Result<Self> {
@@ -218,6 +220,7 @@ impl Conditions {
             parameters: part(&self.parameters)?,
             gbuffer: part(&self.gbuffer)?,
             motion: part(&self.motion)?,
+            plate: part(&self.plate)?,
         })
     }
 }

@@ -11,12 +11,13 @@ use std::thread::JoinHandle;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use worldloom_engine::stream::Stream;
+use worldloom_kernels::advect::SLOWEST;
 
 use super::episodes::{Clip, Episodes};
 use super::gbuffer::{self, GBUFFER_CHANNELS, GPixel};
 use super::spec::WorldSpec;
 use crate::error::{Error, Result};
-use crate::heads::objects::{Objects, describe, targets};
+use crate::heads::objects::{Objects, describe, targets, thin};
 use crate::shortcut::Conditions;
 
 /// Batches made ahead of the one in use.
@@ -50,7 +51,7 @@ pub struct Hide {
     pub parameters: f64,
     /// Of the G-buffers.
     pub gbuffer: f64,
-    /// Of the motion of the frame before.
+    /// Of the motion of the frame before, and of what stood still.
     pub motion: f64,
 }
 
@@ -290,6 +291,7 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
     let mut given = vec![0f32; if with_gbuffer { batch * frames * GBUFFER_CHANNELS * plane } else { 0 }];
     let mut flow = vec![0f32; if with_gbuffer { batch * frames * 3 * plane } else { 0 }];
     let mut motion = flow.clone();
+    let mut plates = vec![0f32; if with_gbuffer { batch * frames * 4 * plane } else { 0 }];
     let patch = windows.objects.filter(|_| with_gbuffer);
     let (mut described, mut belongs) = (Vec::new(), Vec::new());
     for (b, (index, start)) in starts.iter().enumerate() {
@@ -298,16 +300,27 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
             let shown = shown(windows, step, b, *start);
             let picture = &clip.pictures[shown * 3 * plane..(shown + 1) * 3 * plane];
             let objects = describe(picture, &clip.gbuffer[shown * plane..(shown + 1) * plane], height, width);
+            let first = belongs.len();
             for t in 0..frames {
                 let frame = start + t * skip;
                 targets(&clip.gbuffer[frame * plane..(frame + 1) * plane], &objects, width, patch, &mut belongs);
             }
+            thin(&mut belongs[first..], step as usize);
             described.push(objects);
         }
         let mut stream = Stream::new(windows.seed, "hidden conditions", step, b as u64);
         let mut hidden = |probability: f64| stream.unit() < probability;
         let hide = (hidden(windows.hide.action), hidden(windows.hide.parameters), hidden(windows.hide.gbuffer));
         let hide_motion = hidden(windows.hide.motion);
+        if with_gbuffer && skip == 1 && !hide_motion {
+            write_plates(
+                clip,
+                *start,
+                frames,
+                plane,
+                &mut plates[b * frames * 4 * plane..(b + 1) * frames * 4 * plane],
+            );
+        }
         for t in 0..frames {
             let (frame, row) = (start + t * skip, b * frames + t);
             let picture = &clip.pictures[frame * 3 * plane..(frame + 1) * 3 * plane];
@@ -368,6 +381,7 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
             parameters: optional(!spec.parameters.is_empty(), parameters, &[batch, spec.parameters.len() + 1])?,
             gbuffer: optional(with_gbuffer, given, &[batch, frames, GBUFFER_CHANNELS, height, width])?,
             motion: optional(with_gbuffer, motion, &[batch, frames, 3, height, width])?,
+            plate: optional(with_gbuffer, plates, &[batch, frames, 4, height, width])?,
         },
         flow: optional(with_gbuffer, flow, &[batch, frames, 3, height, width])?,
         objects,
@@ -387,6 +401,32 @@ fn write_flow(pixels: &[GPixel], jitter: [f32; 2], out: &mut [f32]) {
         let moves = dx * dx + dy * dy > 1e-4;
         let [jx, jy] = if moves { jitter } else { [0.0; 2] };
         (out[i], out[plane + i], out[2 * plane + i]) = (dx + jx, dy + jy, 1.0);
+    }
+}
+
+/// Frames before a window in which what stands still is looked for.
+const LOOK_BACK: usize = 40;
+
+/// Writes the plates of a window, `[T, 4, H, W]`: the colour of each pixel when it last stood still before the frame, and 1
+/// where it has. Sky stands still.
+fn write_plates(clip: &Clip, start: usize, frames: usize, plane: usize, out: &mut [f32]) {
+    let slow = (SLOWEST * SLOWEST) as f32;
+    let mut plate = vec![0f32; 4 * plane];
+    for frame in start.saturating_sub(LOOK_BACK)..start + frames {
+        if frame >= start {
+            out[(frame - start) * 4 * plane..(frame - start + 1) * 4 * plane].copy_from_slice(&plate);
+        }
+        let pixels = &clip.gbuffer[frame * plane..(frame + 1) * plane];
+        let picture = &clip.pictures[frame * 3 * plane..(frame + 1) * 3 * plane];
+        for (i, pixel) in pixels.iter().enumerate() {
+            let still = pixel.flow().is_some_and(|[dx, dy]| dx * dx + dy * dy < slow);
+            if still || (pixel.instance == 0 && frame > 0) {
+                for channel in 0..3 {
+                    plate[channel * plane + i] = to_unit(picture[channel * plane + i]);
+                }
+                plate[3 * plane + i] = 1.0;
+            }
+        }
     }
 }
 

@@ -121,6 +121,23 @@ impl Sums {
     }
 }
 
+/// Leaves most cells of large objects out of the targets of a window, so that the small ones count: of an object that has more
+/// than a 16th of all cells, every 8th is kept, from `offset` on.
+pub fn thin(targets: &mut [u32], offset: usize) {
+    const KEPT: usize = 8;
+    const LARGE: usize = 16;
+    let mut counts = [0usize; MOST_OBJECTS + 1];
+    for &target in targets.iter() {
+        counts[target as usize] += 1;
+    }
+    let large = counts.map(|count| count * LARGE > targets.len());
+    for (i, target) in targets.iter_mut().enumerate() {
+        if large[*target as usize] && !(i + offset).is_multiple_of(KEPT) {
+            *target = IGNORED;
+        }
+    }
+}
+
 /// Targets of a frame's cells, token by token, for the objects described: the object of the cell's last pixel.
 pub fn targets(ids: &[GPixel], described: &[Description], width: usize, patch: usize, out: &mut Vec<u32>) {
     let height = ids.len() / width;
@@ -259,6 +276,14 @@ mod tests {
         assert_eq!(out[..4], [0; 4], "the first token is all red");
         // Second token: cells (row 0: columns 4–5, 6–7; row 1), by their last pixels (5, 1), (7, 1), (5, 3), (7, 3).
         assert_eq!(out[4..8], [1, 1, MOST_OBJECTS as u32, MOST_OBJECTS as u32]);
+    }
+
+    #[test]
+    fn large_objects_are_thinned_and_small_ones_kept() {
+        let mut cells: Vec<u32> = (0..64).map(|i| if i % 32 == 5 { 1 } else { 0 }).collect();
+        thin(&mut cells, 3);
+        assert_eq!(cells.iter().filter(|cell| **cell == 1).count(), 2);
+        assert_eq!(cells.iter().filter(|cell| **cell == 0).count(), 6, "{cells:?}");
     }
 
     #[test]

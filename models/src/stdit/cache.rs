@@ -1,9 +1,10 @@
 //! Rolling out frame by frame, with the keys and values of the past kept.
 
 use candle_core::Tensor;
+use worldloom_kernels::advect::SLOWEST;
 
 use super::block::Memory;
-use super::{Inputs, Past, Prediction, StDit, rotary, shape};
+use super::{CHANNELS, Inputs, Past, Prediction, StDit, rotary, shape};
 use crate::error::Result;
 
 /// The past of a rollout: at most `context − 1` frames.
@@ -65,13 +66,18 @@ impl StDit {
             Some(past) => past.clone(),
             None => {
                 let nothing = inputs.frames.zeros_like()?;
-                let motion = if self.config.motion { Some(self.unknown_motion(&nothing)?) } else { None };
-                Past { earlier: nothing.clone(), before: nothing, tau: inputs.tau.zeros_like()?, motion }
+                let (mut motion, mut plate) = (None, None);
+                if self.config.motion {
+                    motion = Some(self.unknown(&nothing, 3)?);
+                    plate = Some(self.unknown(&nothing, CHANNELS + 1)?);
+                }
+                Past { earlier: nothing.clone(), before: nothing, tau: inputs.tau.zeros_like()?, motion, plate }
             }
         };
-        let past = match inputs.motion {
-            Some(motion) => Past { motion: Some(motion.clone()), ..past },
-            None => past,
+        let past = Past {
+            motion: inputs.motion.cloned().or(past.motion),
+            plate: inputs.plate.cloned().or(past.plate),
+            ..past
         };
         let rope = rotary::tables(cache.position, 1, self.config.head_dim(), self.dtype, &self.device)?;
         let mut memories = vec![None; self.config.depth];
@@ -80,18 +86,31 @@ impl StDit {
             memories[index] = self.forget(memory)?;
             Ok(x)
         })?;
-        // What was seen in the first frame, which has nothing before it, is no motion.
-        let motion = match (&found.motion, cache.position > 0) {
-            (Some(motion), true) => {
-                let motion = motion.detach();
-                let known = motion.narrow(2, 0, 1)?.ones_like()?;
-                Some(Tensor::cat(&[motion, known], 2)?)
-            }
-            (Some(_), false) => Some(self.unknown_motion(inputs.frames)?),
-            (None, _) => None,
-        };
-        let last = Some(Past { earlier: past.before, before: inputs.frames.clone(), tau: inputs.tau.clone(), motion });
+        let (motion, plate) = self.seen(inputs.frames, &found, &past, cache.position)?;
+        let (before, tau) = (inputs.frames.clone(), inputs.tau.clone());
+        let last = Some(Past { earlier: past.before, before, tau, motion, plate });
         Ok((found, Cache { memories, last, position: cache.position + 1 }))
+    }
+
+    /// The motion that was seen in a frame, and the plate with what stood still in it. In the first frame, which has nothing
+    /// before it, there is no motion to be seen.
+    fn seen(
+        &self,
+        frame: &Tensor,
+        found: &Prediction,
+        past: &Past,
+        position: u64,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (Some(motion), Some(plate)) = (&found.motion, &past.plate) else { return Ok((None, None)) };
+        if position == 0 {
+            return Ok((Some(self.unknown(frame, 3)?), Some(plate.clone())));
+        }
+        let motion = motion.detach();
+        let known = motion.narrow(2, 0, 1)?.ones_like()?;
+        let still = motion.sqr()?.sum_keepdim(2)?.lt(SLOWEST * SLOWEST)?.to_dtype(frame.dtype())?;
+        let now = Tensor::cat(&[frame, &known], 2)?;
+        let plate = (plate + (now - plate)?.broadcast_mul(&still)?)?;
+        Ok((Some(Tensor::cat(&[motion, known], 2)?), Some(plate)))
     }
 
     /// Leaves out what the next frame does not see.

@@ -21,8 +21,9 @@
 //! so that what stands still or moves as it is is carried on at the full detail of the pixels, which a narrow token
 //! could not hold (transformation rather than generation of pixels: Finn et al. 2016). u = ū + u′: ū is what inertia
 //! expects, the motion of the frame before gone on (`advect`), or what the G-buffer gives; the network has to learn
-//! what changes it. A rollout feeds the motion that it saw in a frame to the next one. u′, g and Δ start at 0. The
-//! condition is adaLN (Peebles & Xie 2023) with one shared projection (Chen et al. 2023): τ of this
+//! what changes it. What something that left uncovers is put in from a plate, what each pixel last looked like
+//! while it stood still. A rollout feeds the motion that it saw in a frame, and the plate, to the next one. u′, g and Δ
+//! start at 0. The condition is adaLN (Peebles & Xie 2023) with one shared projection (Chen et al. 2023): τ of this
 //! frame and of the one before, the step size, the action that led to the frame, and the scenario's
 //! declared parameters. The G-buffer of the frame, where given, is added to the tokens through weights
 //! that start at zero.
@@ -47,6 +48,8 @@ use crate::layers::{Embedder, Linear};
 use crate::params::{Init, Params, Scope};
 use block::{Block, EPS, modulation};
 
+/// Channels from the horizontal motion of a G-buffer to the one that says where it was seen.
+const SEEN_AFTER: usize = 2;
 /// Channels from the horizontal motion of a G-buffer to the one that says that it is given.
 const GIVEN_AFTER: usize = 3;
 /// Sines and cosines of a noise level.
@@ -73,6 +76,9 @@ pub struct Inputs<'a> {
     /// Where each point of the frame before was in the one before that, pixels right and down, and 1 where that is known:
     /// `[B, T, 3, H, W]`. In a rollout, none stands for what the model itself saw; in a window, for unknown.
     pub motion: Option<&'a Tensor>,
+    /// The plate of each frame: what each pixel last looked like while it stood still, before the frame, and 1 where it
+    /// has been seen so: `[B, T, C + 1, H, W]`. In a rollout, none stands for what the model itself saw.
+    pub plate: Option<&'a Tensor>,
 }
 
 /// The pixels before each frame of a window.
@@ -86,6 +92,8 @@ struct Past {
     tau: Tensor,
     /// See [`Inputs::motion`]; none for a model without motion.
     motion: Option<Tensor>,
+    /// See [`Inputs::plate`]; none for a model without motion.
+    plate: Option<Tensor>,
 }
 
 /// What the model makes of a window.
@@ -182,12 +190,13 @@ impl StDit {
             Some((before, tau)) => (before.clone(), tau.clone()),
             None => (shifted(inputs.frames)?, shifted(inputs.tau)?),
         };
-        let motion = match (self.config.motion, inputs.motion) {
-            (false, _) => None,
-            (true, Some(motion)) => Some(motion.clone()),
-            (true, None) => Some(self.unknown_motion(inputs.frames)?),
+        let or_unknown = |given: Option<&Tensor>, channels| match (self.config.motion, given) {
+            (false, _) => Ok(None),
+            (true, Some(given)) => Ok(Some(given.clone())),
+            (true, None) => self.unknown(inputs.frames, channels).map(Some),
         };
-        let past = Past { earlier: shifted(&before)?, before, tau: tau_before, motion };
+        let (motion, plate) = (or_unknown(inputs.motion, 3)?, or_unknown(inputs.plate, CHANNELS + 1)?);
+        let past = Past { earlier: shifted(&before)?, before, tau: tau_before, motion, plate };
         let rope = rotary::tables(0, frames, self.config.head_dim(), self.dtype, &self.device)?;
         let mask = if frames > self.config.context { Mask::Window { size: self.config.context } } else { Mask::Causal };
         self.compute(inputs, &past, |_, attention, x| {
@@ -212,9 +221,9 @@ impl StDit {
             Some(motion) => warp(&past.before, motion)?,
             None => past.before.clone(),
         };
+        let carried = self.uncovered(inputs, past, inertia.as_ref(), carried)?;
         let noisy = inputs.frames.broadcast_mul(&self.reach(inputs)?)?;
-        let mut seen =
-            vec![patchify(&noisy, patch)?, patchify(&carried, patch)?, patchify(&past.earlier, patch)?];
+        let mut seen = vec![patchify(&noisy, patch)?, patchify(&carried, patch)?, patchify(&past.earlier, patch)?];
         if let Some(inertia) = &inertia {
             seen.push(patchify(inertia, patch)?);
         }
@@ -260,10 +269,24 @@ impl StDit {
         Ok((inputs.tau + step)?.minimum(1.0)?.reshape((b, t, 1, 1, 1))?)
     }
 
-    /// `[B, T, 3, H, W]` of zeros, for the frames `[B, T, C, H, W]`.
-    fn unknown_motion(&self, frames: &Tensor) -> Result<Tensor> {
+    /// Zeros `[B, T, channels, H, W]`, for the frames `[B, T, C, H, W]`.
+    fn unknown(&self, frames: &Tensor, channels: usize) -> Result<Tensor> {
         let (b, t, _, h, w) = frames.dims5()?;
-        Ok(Tensor::zeros((b, t, 3, h, w), self.dtype, &self.device)?)
+        Ok(Tensor::zeros((b, t, channels, h, w), self.dtype, &self.device)?)
+    }
+
+    /// `carried` with what comes to light put in from the plate: where the G-buffer says that a point was not seen in the frame
+    /// before, elsewhere where inertia says that something left.
+    fn uncovered(&self, inputs: &Inputs, past: &Past, inertia: Option<&Tensor>, carried: Tensor) -> Result<Tensor> {
+        let (Some(plate), Some(inertia)) = (&past.plate, inertia) else { return Ok(carried) };
+        let mut hole = inertia.narrow(2, 2, 1)?.lt(0.0)?.to_dtype(self.dtype)?;
+        if let (Some(channel), Some(gbuffer)) = (self.config.gbuffer_motion, inputs.gbuffer) {
+            let given = gbuffer.narrow(2, channel + GIVEN_AFTER, 1)?;
+            let hidden = gbuffer.narrow(2, channel + SEEN_AFTER, 1)?.affine(-1.0, 1.0)?;
+            hole = ((&given * hidden)? + (given.affine(-1.0, 1.0)? * hole)?)?;
+        }
+        let hole = (hole * plate.narrow(2, CHANNELS, 1)?)?;
+        Ok((&carried + (plate.narrow(2, 0, CHANNELS)? - &carried)?.broadcast_mul(&hole)?)?)
     }
 
     /// The motion of the frame before, gone on for one frame, with its state, `[B, T, 3, H, W]`; none for a model without motion.
@@ -320,6 +343,7 @@ impl StDit {
         let (before, tau_before) = inputs.before.unzip();
         let wanted = wanted.into_iter().chain([
             ("motion", inputs.motion, vec![batch, frames, 3, height, width], config.motion),
+            ("plate", inputs.plate, vec![batch, frames, CHANNELS + 1, height, width], config.motion),
             ("before", before, inputs.frames.dims().to_vec(), true),
             ("tau_before", tau_before, vec![batch, frames], true),
         ]);

@@ -53,12 +53,12 @@ pub struct TrainConfig {
     pub hide_parameters: f64,
     /// How often the G-buffers of a window are hidden: what is left trains free dreams. Default 0.5.
     pub hide_gbuffer: f64,
-    /// How often the motion of the frames before is hidden, so that the model learns to see it for itself. Default 0.3.
+    /// How often the motion of the frames before, and what stood still in them, is hidden, so that the model learns to see it for itself. Default 0.3.
     pub hide_motion: f64,
     /// Weight of the error of the predicted motion beside that of the pixels, where the dataset knows the true motion.
     /// Default 5.
     pub motion_loss: f64,
-    /// Weight of the cross entropy of the objects' masks, where the dataset has instance ids. Default 0.003.
+    /// Weight of the cross entropy of the objects' masks, where the dataset has instance ids. Default 0.01.
     pub object_loss: f64,
     /// Weight of the error of reward and end. Default 0.001.
     pub outcome_loss: f64,
@@ -115,7 +115,7 @@ impl Preset {
             hide_gbuffer: 0.5,
             hide_motion: 0.3,
             motion_loss: 5.0,
-            object_loss: 0.003,
+            object_loss: 0.01,
             outcome_loss: 0.001,
             cache_mb: 1500,
             shortcut: ShortcutConfig::default(),

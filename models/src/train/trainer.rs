@@ -147,11 +147,13 @@ impl Trainer {
 
     fn losses(&self, batch: &Batch, number: u64) -> Result<Losses> {
         let to = |x: &Option<Tensor>| x.as_ref().map(|x| x.to_device(&self.device)).transpose();
+        let moves = self.model.network().config().motion;
         let conditions = Conditions {
             action: to(&batch.conditions.action)?,
             parameters: to(&batch.conditions.parameters)?,
             gbuffer: to(&batch.conditions.gbuffer)?,
-            motion: if self.model.network().config().motion { to(&batch.conditions.motion)? } else { None },
+            motion: if moves { to(&batch.conditions.motion)? } else { None },
+            plate: if moves { to(&batch.conditions.plate)? } else { None },
         };
         let frames = batch.frames.to_device(&self.device)?;
         let config = &self.plan.config;
