@@ -70,6 +70,51 @@ pub struct Masks {
     pub columns: usize,
 }
 
+impl Masks {
+    /// Leaves of every object its largest connected part (by sides), the first in raster order of equal ones: a stray cell far
+    /// away would pull its centre along.
+    fn keep_largest_parts(&mut self) {
+        let mut part = vec![0usize; self.ids.len()];
+        // By part from 1: id and cells.
+        let mut parts = vec![(0u16, 0usize)];
+        for start in 0..self.ids.len() {
+            if part[start] != 0 || self.ids[start] == 0 {
+                continue;
+            }
+            let (id, number) = (self.ids[start], parts.len());
+            parts.push((id, 0));
+            part[start] = number;
+            let mut open = vec![start];
+            while let Some(at) = open.pop() {
+                parts[number].1 += 1;
+                let (x, y) = (at % self.columns, at / self.columns);
+                let left = (x > 0).then(|| at - 1);
+                let right = (x + 1 < self.columns).then(|| at + 1);
+                let above = (y > 0).then(|| at - self.columns);
+                let below = (y + 1 < self.rows).then(|| at + self.columns);
+                for next in [left, right, above, below].into_iter().flatten() {
+                    if part[next] == 0 && self.ids[next] == id {
+                        part[next] = number;
+                        open.push(next);
+                    }
+                }
+            }
+        }
+        let mut largest = std::collections::BTreeMap::new();
+        for (number, &(id, cells)) in parts.iter().enumerate().skip(1) {
+            let best = largest.entry(id).or_insert((cells, number));
+            if cells > best.0 {
+                *best = (cells, number);
+            }
+        }
+        for (id, part) in self.ids.iter_mut().zip(part) {
+            if largest.get(id).is_some_and(|(_, number)| *number != part) {
+                *id = 0;
+            }
+        }
+    }
+}
+
 /// Describes the objects in a picture `[3, H, W]` with the ids `[H, W]`, the largest first. Sky (0) is none.
 pub fn describe(picture: &[u8], ids: &[GPixel], height: usize, width: usize) -> Vec<Description> {
     let plane = height * width;
@@ -197,7 +242,9 @@ impl ObjectHead {
                 let best = queries.iter().map(score).enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
                 ids[y * columns + x] = best.and_then(|(k, _)| objects.get(k)).map_or(0, |object| object.id);
             }
-            Masks { ids, rows, columns }
+            let mut masks = Masks { ids, rows, columns };
+            masks.keep_largest_parts();
+            masks
         };
         let windows = features.iter().zip(&queries).zip(described);
         Ok(windows.map(|((features, queries), objects)| one(features, queries, objects)).collect())
@@ -276,6 +323,19 @@ mod tests {
         assert_eq!(out[..4], [0; 4], "the first token is all red");
         // Second token: cells (row 0: columns 4–5, 6–7; row 1), by their last pixels (5, 1), (7, 1), (5, 3), (7, 3).
         assert_eq!(out[4..8], [1, 1, MOST_OBJECTS as u32, MOST_OBJECTS as u32]);
+    }
+
+    #[test]
+    fn of_every_object_the_largest_connected_part_is_left() {
+        #[rustfmt::skip]
+        let ids = vec![
+            3, 3, 0, 7,
+            3, 0, 0, 3,
+            0, 7, 7, 0,
+        ];
+        let mut masks = Masks { ids, rows: 3, columns: 4 };
+        masks.keep_largest_parts();
+        assert_eq!(masks.ids, [3, 3, 0, 0, 3, 0, 0, 0, 0, 7, 7, 0]);
     }
 
     #[test]
