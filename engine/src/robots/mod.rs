@@ -40,8 +40,8 @@ use xml::Notes;
 /// Reads a robot description and everything it refers to.
 ///
 /// # Errors
-/// [`Error::Asset`](crate::Error::Asset) for a file that is missing, escapes its folder, or is not what its name says;
-/// [`Error::Robot`](crate::Error::Robot) for a description that no robot can be built from.
+/// [`Error::Asset`] for a file that is missing, escapes its folder, or is not what its name says;
+/// [`Error::Robot`] for a description that no robot can be built from.
 pub fn load(source: &RobotSource, assets: &Assets) -> Result<RobotModel> {
     read(source, assets, &mut Notes::default())
 }
