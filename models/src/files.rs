@@ -1,6 +1,6 @@
 //! Files that appear whole or not at all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -56,12 +56,11 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
 
 /// Writes tensors atomically, in the safetensors format.
 pub(crate) fn write_tensors(path: &Path, tensors: &HashMap<String, Tensor>) -> Result<()> {
-    atomically(path, |part| {
-        candle_core::safetensors::save(tensors, part).map_err(|error| match error {
-            candle_core::Error::Io(source) => io("writing", part)(source),
-            other => Error::File { path: part.to_owned(), problem: other.to_string() },
-        })
-    })
+    // In order of their names, and not of a hash map: the same tensors have the same bytes.
+    let sorted: BTreeMap<&String, &Tensor> = tensors.iter().collect();
+    let bytes = safetensors::serialize(sorted, None)
+        .map_err(|error| Error::File { path: path.to_owned(), problem: error.to_string() })?;
+    atomically(path, |part| std::fs::write(part, &bytes).map_err(io("writing", part)))
 }
 
 /// Reads tensors. The header is checked against the file's length before anything is allocated by it.

@@ -32,6 +32,7 @@ impl Machine {
             symlink(real.unwrap_or_else(|| panic!("{tool} is on this machine")), machine.path(tool)).expect("a link");
         }
         machine.stand_in("cc", "");
+        machine.stand_in("c++", "");
         machine.stand_in("id", "echo 0");
         machine.stand_in("sleep", "");
         machine.stand_in("cargo", "");

@@ -169,6 +169,8 @@ fn a_dream_repeats_bit_for_bit_and_follows_its_seed_and_actions() {
     let pixels = |out: &str, more: &[&str]| -> Vec<u8> {
         let out = shop.path(out);
         let mut args = vec!["dream", &model, "--data", &data, "--episode", "0", "--frames", "5", "--out", &out];
+        // So that the little that a model has learned in a few steps shows.
+        args.extend(["--still", "0"]);
         args.extend(more);
         run(args).expect(0);
         let dataset = Dataset::open(Path::new(&out)).expect("a dataset");
