@@ -21,6 +21,7 @@ use worldloom_engine::scene::{Camera, Engine, LANGUAGE_VERSION, Lens, Meta, Para
 use worldloom_engine::spec::{Channel, VectorSpec};
 use worldloom_engine::state::Catalog;
 use worldloom_engine::stream::Stream;
+use worldloom_models::data::episodes::has_gbuffer;
 use worldloom_models::data::{Clip, Episodes, WorldSpec};
 use worldloom_models::dream::{DreamOptions, Dreamed, dream};
 use worldloom_models::train::write_clip;
@@ -55,7 +56,7 @@ pub struct DreamReport {
     pub fps: f64,
     /// Denoising steps of a frame.
     pub steps: u64,
-    /// Wall seconds of dreaming, without reading and writing.
+    /// Wall seconds of dreaming, the context included, without reading and writing.
     pub dream_secs: f64,
     /// Dreamed frames per wall second.
     pub frames_per_second: f64,
@@ -94,12 +95,22 @@ pub fn run(args: &DreamArgs) -> Outcome {
             "dream with --mode free, or train on a dataset with labels",
         ));
     }
+    if conditioned && args.actions.is_some() && args.data.is_some() {
+        return Err(Failure::bad_input(
+            "under actions of one's own a recorded episode's G-buffers are not those of the frames to come",
+            "dream with --mode free, or start from a --scenario, which physics plays under the same actions",
+        ));
+    }
+    let motion = model.network().config().motion_given;
+    // Before the work: a folder in use is found at once.
+    if args.out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        let what = format!("{} is not empty", args.out.display());
+        return Err(Failure::bad_input(what, "choose another folder, or delete it first"));
+    }
     let actions = args.actions.as_deref().map(|path| read_actions(path, model.spec(), frames)).transpose()?;
     let start = match (&args.data, &args.scenario) {
-        (Some(data), _) => recorded(args, data, model.spec(), all, conditioned, actions.as_deref(), context)?,
-        (None, Some(scenario)) => {
-            simulated(args, scenario, model.spec(), all, conditioned, actions.as_deref(), context)?
-        }
+        (Some(data), _) => recorded(args, data, model.spec(), all, (conditioned, motion), actions.as_deref(), context)?,
+        (None, Some(scenario)) => simulated(args, scenario, model.spec(), all, actions.as_deref(), context)?,
         (None, None) => return Err(Failure::bad_input("there is nothing to start from", "give --data or --scenario")),
     };
     let seed = args.seed;
@@ -136,7 +147,7 @@ pub fn run(args: &DreamArgs) -> Outcome {
         fps: start.spec.rate(),
         steps: args.steps.into(),
         dream_secs: secs,
-        frames_per_second: all as f64 / secs,
+        frames_per_second: frames as f64 / secs,
         psnr,
     };
     if args.json { terminal::print_json(&report) } else { terminal::print(&summary(&report)) }
@@ -166,7 +177,7 @@ fn recorded(
     data: &Path,
     spec: &WorldSpec,
     all: usize,
-    conditioned: bool,
+    (conditioned, motion): (bool, bool),
     actions: Option<&[Vec<f32>]>,
     context: usize,
 ) -> Outcome<Start> {
@@ -191,7 +202,9 @@ fn recorded(
         ));
     }
     let scene = recorded_scene(&dataset, episode)?;
-    let episodes = Episodes::new(dataset, spec.clone(), conditioned)?;
+    // True frames come with their motion where the model knows what to do with it.
+    let labelled = conditioned || (has_gbuffer(&dataset) && motion);
+    let episodes = Episodes::new(dataset, spec.clone(), labelled)?;
     let mut clip = episodes.clip(episode)?;
     if let Some(actions) = actions {
         clip.act(&spec, context, actions);
@@ -209,7 +222,8 @@ fn recorded_scene(dataset: &Dataset, episode: u64) -> Outcome<Option<Scene>> {
     for record in dataset.records()? {
         let record = record?;
         if record.episode_index == Some(episode) {
-            return Ok(serde_json::from_str(&record.scene_json).ok());
+            let scene = serde_json::from_str(&record.scene_json);
+            return scene.map(Some).map_err(|error| Failure::failed(format!("the recorded scene: {error}"), ""));
         }
     }
     Ok(None)
@@ -221,7 +235,6 @@ fn simulated(
     scenario: &str,
     spec: &WorldSpec,
     all: usize,
-    conditioned: bool,
     actions: Option<&[Vec<f32>]>,
     context: usize,
 ) -> Outcome<Start> {
@@ -254,7 +267,7 @@ fn simulated(
             "dream with the scenario that the model was trained on",
         ));
     }
-    let channels = if conditioned { Channels::ALL } else { Channels { flow: false, normal: false, ..Channels::ALL } };
+    let channels = Channels::ALL;
     let parts = prepared.into_parts();
     let mut policy = Scripted { inner: parts.policy, actions, from: context * spec.frame_skip, skip: spec.frame_skip };
     let mut rollout = Rollout::new(parts.world, &mut policy, channels)?;
@@ -326,18 +339,19 @@ impl Policy for Scripted<'_> {
 fn read_actions(path: &Path, spec: &WorldSpec, frames: usize) -> Outcome<Vec<Vec<f32>>> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::io("reading", path, &error))?;
     let wrong = |problem: String| Failure::bad_input(format!("{}: {problem}", path.display()), "");
-    let rows: Vec<Vec<f32>> = if text.trim_start().starts_with("[[") {
-        serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?
-    } else {
-        let numbers = |(index, line): (usize, &str)| -> Outcome<Vec<f32>> {
-            line.trim_matches(['[', ']', ' '])
-                .split([',', ' ', '\t'])
-                .filter(|word| !word.is_empty())
-                .map(|word| word.parse().map_err(|_| wrong(format!("line {}: `{word}` is no number", index + 1))))
-                .collect()
+    let rows: Vec<Vec<f32>> =
+        if text.trim_start().strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with('[')) {
+            serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?
+        } else {
+            let numbers = |(index, line): (usize, &str)| -> Outcome<Vec<f32>> {
+                line.trim_matches(['[', ']', ' '])
+                    .split([',', ' ', '\t'])
+                    .filter(|word| !word.is_empty())
+                    .map(|word| word.parse().map_err(|_| wrong(format!("line {}: `{word}` is no number", index + 1))))
+                    .collect()
+            };
+            text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(numbers).collect::<Outcome<_>>()?
         };
-        text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(numbers).collect::<Outcome<_>>()?
-    };
     if rows.len() < frames {
         return Err(wrong(format!("{} actions for {frames} frames to dream", rows.len())));
     }
@@ -448,6 +462,8 @@ fn write(out: &Path, start: &Start, dreamed: &Dreamed, source: DreamSource) -> O
         });
         let frame = Frame {
             action: start.clip.action_at(spec, t * spec.frame_skip),
+            // What the model makes of the frame that the action led to.
+            reward: dreamed.outcome.get(t + 1).map_or(0.0, |outcome| spec.reward.denormalise(outcome[0])),
             truncated: t + 1 == count,
             views: views.collect(),
             ..Frame::default()

@@ -28,7 +28,7 @@ pub struct Evaluated {
     pub data: String,
     /// What it is a model of.
     pub world: String,
-    /// True if the model has not seen these episodes: those held out of its training, or another dataset.
+    /// True if these episodes were held out of the model's training, or belong to another dataset than it learned from.
     pub held_out: bool,
     /// Episodes that windows were cut from.
     pub episodes: Vec<u64>,

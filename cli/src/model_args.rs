@@ -34,7 +34,7 @@ pub struct TrainArgs {
     pub seed: u64,
     /// Go on with an interrupted run in --out, from its last save, to the same bytes as an uninterrupted one. Its own
     /// settings are used: --preset, --set, --seed, --minutes and --steps are not given again.
-    #[arg(long, conflicts_with_all = ["length", "set"])]
+    #[arg(long, conflicts_with_all = ["length", "set", "seed", "preset"])]
     pub resume: bool,
     /// Set a field of the configuration, e.g. `--set learning_rate=3e-4`, `--set model.depth=8`, `--set 'cameras=["front"]'`.
     #[arg(long = "set", value_name = "FIELD=VALUE")]
@@ -199,8 +199,8 @@ pub struct EvalArgs {
     /// Seed of the noise.
     #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_seed)]
     pub seed: u64,
-    /// Also write evaluation.json, clips, and one self-contained page with curves to this folder; `worldloom report` takes
-    /// it too.
+    /// Also write evaluation.json, clips, and one self-contained page with curves to this folder, over an earlier evaluation;
+    /// `worldloom report` takes it too.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// A camera THEIRS of the data is the model's camera MODEL.

@@ -74,6 +74,12 @@ pub struct Comparison {
 
 /// Runs the command.
 pub fn run(args: &ReplayArgs) -> Outcome {
+    if let Some(file) = &args.export
+        && std::fs::read(file).is_ok_and(|there| !there.is_empty() && !there.starts_with(b"{\"kind\""))
+    {
+        let what = format!("{} is there and no export: an export replaces exports only", file.display());
+        return Err(Failure::bad_input(what, "give another --export"));
+    }
     let recording = Recording::open(&args.dataset, args.episode, Origin::of(args.allow_process))?;
     let replayed = recording.replay()?;
     if args.json {

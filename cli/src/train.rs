@@ -32,8 +32,8 @@ pub struct Trained {
     pub steps: u64,
     /// Optimiser steps taken by this command.
     pub steps_now: u64,
-    /// Training loss, averaged over the last steps.
-    pub loss: f64,
+    /// Training loss, averaged over the last steps of this command; null if none was left to take.
+    pub loss: Option<f64>,
     /// Median seconds of a step of this command; null if it took none.
     pub step_secs: Option<f64>,
     /// Wall seconds of this command.
@@ -87,10 +87,7 @@ pub fn run(args: &TrainArgs) -> Outcome {
     let interrupt = Interrupt::listen("saving, then stopping; press Ctrl-C again to stop at once")?;
     let device = compute::device(&args.device)?;
     let dataset = Dataset::open(&args.data)?;
-    let mut checkpoint = if args.resume { resume(args, &dataset)? } else { begin(args, &dataset)? };
-    let model = &checkpoint.config().model;
-    let (spec, gbuffer) = (model.spec.clone(), model.network.gbuffer > 0);
-    let episodes = Arc::new(Episodes::new(dataset, spec, gbuffer)?);
+    let (mut checkpoint, episodes) = if args.resume { resume(args, dataset)? } else { begin(args, dataset)? };
     let mut watch = Watcher { interrupt, steps: Steps::new(), times: Vec::new() };
     let outcome = compute::run(args.threads as usize, || train::run(&mut checkpoint, &episodes, &device, &mut watch));
     watch.steps.clear();
@@ -113,18 +110,19 @@ pub fn run(args: &TrainArgs) -> Outcome {
     if !outcome.finished() {
         let of = outcome.steps.map_or(String::new(), |steps| format!(" of {steps}"));
         return Err(Failure::Interrupted(format!(
-            "{} is saved after {}{of} steps; go on with `worldloom train video --data {} --out {} --resume`",
+            "{} is saved after {}{of} steps; go on with `worldloom train video --data {} --out {} --device {} --resume`",
             args.out.display(),
             outcome.step,
             args.data.display(),
-            args.out.display()
+            args.out.display(),
+            args.device
         )));
     }
     if args.json { terminal::print_json(&trained) } else { terminal::print(&summary(&trained)) }
 }
 
 /// A new run.
-fn begin(args: &TrainArgs, dataset: &Dataset) -> Outcome<Checkpoint> {
+fn begin(args: &TrainArgs, dataset: Dataset) -> Outcome<(Checkpoint, Arc<Episodes>)> {
     let preset = match args.preset {
         PresetArg::Cpu => Preset::Cpu,
         PresetArg::Laptop => Preset::Laptop,
@@ -133,7 +131,7 @@ fn begin(args: &TrainArgs, dataset: &Dataset) -> Outcome<Checkpoint> {
     let mut config = preset.config().with(&args.set)?;
     // What the data cannot give is not asked for, unless the user did.
     let asked = args.set.iter().any(|setting| setting.trim_start().starts_with("gbuffer="));
-    if config.gbuffer && !asked && !worldloom_models::data::episodes::has_gbuffer(dataset) {
+    if config.gbuffer && !asked && !worldloom_models::data::episodes::has_gbuffer(&dataset) {
         config.gbuffer = false;
         terminal::note("the dataset has no depth, normals, instances and flow: the model will dream free only");
     }
@@ -141,15 +139,18 @@ fn begin(args: &TrainArgs, dataset: &Dataset) -> Outcome<Checkpoint> {
         (Some(steps), _) => Length::Steps(steps),
         (None, minutes) => Length::Minutes(minutes.unwrap_or(MINUTES)),
     };
-    let spec = WorldSpec::of(dataset, &config.spec_options())?;
+    let spec = WorldSpec::of(&dataset, &config.spec_options())?;
     let model = VideoConfig::new(spec, &config.model, config.gbuffer);
     model.network.check().map_err(Failure::from)?;
-    let plan = train::plan(dataset, &config, length, args.seed)?;
-    Ok(Checkpoint::create(&args.out, model, plan)?)
+    let plan = train::plan(&dataset, &config, length, args.seed)?;
+    // What is wrong with the data is found while there is no folder that could be left behind.
+    let episodes = Episodes::new(dataset, model.spec.clone(), config.gbuffer)?;
+    train::check_windows(&episodes, &plan)?;
+    Ok((Checkpoint::create(&args.out, model, plan)?, Arc::new(episodes)))
 }
 
 /// An interrupted run.
-fn resume(args: &TrainArgs, dataset: &Dataset) -> Outcome<Checkpoint> {
+fn resume(args: &TrainArgs, dataset: Dataset) -> Outcome<(Checkpoint, Arc<Episodes>)> {
     let checkpoint = Checkpoint::open(&args.out)?;
     let plan = &checkpoint.config().plan;
     if train::digest(dataset.root())? != plan.data_digest {
@@ -158,7 +159,9 @@ fn resume(args: &TrainArgs, dataset: &Dataset) -> Outcome<Checkpoint> {
             "give the same dataset; a run on other data is a new run",
         ));
     }
-    Ok(checkpoint)
+    let model = &checkpoint.config().model;
+    let episodes = Episodes::new(dataset, model.spec.clone(), model.network.gbuffer > 0)?;
+    Ok((checkpoint, Arc::new(episodes)))
 }
 
 fn show(path: &Path) -> String {
@@ -201,7 +204,10 @@ fn summary(trained: &Trained) -> String {
     let mut rows = vec![
         vec!["parameters".to_owned(), trained.parameters.to_string()],
         vec!["steps".to_owned(), trained.steps.to_string()],
-        vec!["loss".to_owned(), format!("{:.5}", trained.loss)],
+        vec![
+            "loss".to_owned(),
+            trained.loss.map_or_else(|| "–, all steps were taken before".to_owned(), |loss| format!("{loss:.5}")),
+        ],
         vec!["wall time".to_owned(), human_secs(trained.wall_secs)],
     ];
     if let Some(secs) = trained.step_secs {

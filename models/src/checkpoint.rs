@@ -72,6 +72,8 @@ impl Checkpoint {
     /// [`Error::File`] if a checkpoint or anything else is there already.
     pub fn create(dir: &Path, model: VideoConfig, plan: Plan) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(io("making the folder", dir))?;
+        // What a kill may have left of the first file.
+        let _ = std::fs::remove_file(dir.join(format!("{CONFIG}.part")));
         if std::fs::read_dir(dir).map_err(io("reading", dir))?.next().is_some() {
             let what = if dir.join(CONFIG).exists() { "a checkpoint is" } else { "something is" };
             let problem = format!("{what} there already: go on with --resume, or choose another folder");
@@ -104,6 +106,18 @@ impl Checkpoint {
         }
         let config: Config = read_json(&path)?;
         config.model.network.check()?;
+        config.plan.config.check()?;
+        let (spec, network) = (&config.model.spec, &config.model.network);
+        let wrong = |problem: &str| Err(Error::File { path: path.clone(), problem: problem.to_owned() });
+        if let Err(problem) = spec.check() {
+            return wrong(problem);
+        }
+        if (network.image_width, network.image_height) != (spec.width, spec.picture_height()) {
+            return wrong("the network's picture is not that of its cameras");
+        }
+        if config.model.objects && !network.patch.is_multiple_of(2) {
+            return wrong("objects are found in patches of an even side only");
+        }
         Ok(Self { dir: dir.to_owned(), config })
     }
 
@@ -149,7 +163,7 @@ impl Checkpoint {
         Ok(model)
     }
 
-    /// Saves everything, the state first.
+    /// Saves everything.
     pub fn save(&self, params: &Params, optimiser: &AdamW<f32>) -> Result<()> {
         let AdamWState { step, mean, square, ema } = optimiser.state()?;
         let mut state: HashMap<String, Tensor> = HashMap::new();
@@ -162,13 +176,14 @@ impl Checkpoint {
         if let Some(ema) = ema {
             state.insert("ema".to_owned(), ema);
         }
-        write_tensors(&self.dir.join(STATE), &state)?;
         let names = params.iter().map(|param| param.name.clone());
         let averaged = match optimiser.ema()? {
             Some(averaged) => names.zip(averaged).collect(),
             None => params.to_tensors()?.into_iter().collect(),
         };
-        write_tensors(&self.dir.join(MODEL), &averaged)
+        // The state last: a run that is killed between the two makes the same model again.
+        write_tensors(&self.dir.join(MODEL), &averaged)?;
+        write_tensors(&self.dir.join(STATE), &state)
     }
 
     /// Restores what [`Checkpoint::save`] kept; false if nothing has been saved yet.

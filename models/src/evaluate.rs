@@ -2,7 +2,8 @@
 //!
 //! Windows of `context` true frames and `frames` to come are laid end to end over each episode. Each is scored three
 //! times: every frame from a true past (*next*), a dream of the model alone (*free*), and, for a model that takes
-//! G-buffers where the data has them, a dream that is told them (*condition*). Moving pixels are those that change by more than
+//! G-buffers where the data has them, a dream that is told them (*condition*). True frames come with their motion and with what
+//! stood still in them where the data has flow; of the frames to come *free* is told nothing. Moving pixels are those that change by more than
 //! [`MOVES`] of 255 from one true frame to the next. Objects are those that the truth moves by at least
 //! [`TRAVELS`] pixels within the window: what stands still is easily kept in its place.
 
@@ -21,8 +22,10 @@ use crate::video::VideoModel;
 pub const TRAVELS: f64 = 2.0;
 /// Pixels that an object needs to be visible in the truth, and to be found in a dream.
 const VISIBLE: Visibility = Visibility { truth_pixels: 12, prediction_pixels: 4 };
-/// Windows that are rolled out at once.
+/// Windows that are rolled out at once, and frames of all of them together: what bounds memory.
 const AT_ONCE: usize = 8;
+/// See [`AT_ONCE`].
+const FRAMES_AT_ONCE: usize = 640;
 
 /// What is evaluated.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,7 +143,8 @@ pub fn evaluate(
     let size = (spec.picture_height(), spec.width);
     let mut sums = [Sums::new(true, size), Sums::new(false, size), Sums::new(false, size)];
     let mut truth = Ruler::default();
-    for (index, group) in places.chunks(AT_ONCE).enumerate() {
+    let at_once = (FRAMES_AT_ONCE / (context + options.frames)).clamp(1, AT_ONCE);
+    for (index, group) in places.chunks(at_once).enumerate() {
         let mut clips: Vec<Clip> = Vec::new();
         let mut starts = Vec::new();
         for &(episode, start) in group {
@@ -161,7 +165,7 @@ pub fn evaluate(
         for window in &free {
             truth.add(window, size)?;
         }
-        each((index * AT_ONCE + group.len()).min(places.len()), places.len());
+        each((index * at_once + group.len()).min(places.len()), places.len());
     }
     let [next, free, condition] = sums.map(Sums::scores);
     Ok(Evaluation {

@@ -33,7 +33,9 @@ impl VideoConfig {
             action: spec.action_numbers(),
             parameters: spec.parameters.len(),
             gbuffer: if gbuffer { GBUFFER_CHANNELS } else { 0 },
-            gbuffer_motion: gbuffer.then_some(FLOW_CHANNEL),
+            // The recorder's flow goes one frame of the dataset back: of no use where the model goes further.
+            gbuffer_motion: (gbuffer && spec.frame_skip == 1).then_some(FLOW_CHANNEL),
+            motion_given: gbuffer && spec.frame_skip == 1,
             ..sizes.clone()
         };
         let objects = gbuffer && network.patch.is_multiple_of(2);

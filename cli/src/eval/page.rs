@@ -1,7 +1,7 @@
 //! The evaluation for people: the table, curves over the horizon, clips of truth and dream.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use worldloom_models::VideoModel;
 use worldloom_models::compute;
@@ -58,7 +58,9 @@ pub fn section(folder: &Path, report: &Evaluated) -> Outcome<String> {
         out,
         "<section id=\"world-model\"><h2>World model of {}</h2><p>{} windows of {} true and {} dreamed frames at {} Hz, {}×{} \
          pixels, {} denoising steps a frame; {}. Moving pixels change by more than 12 of 255 from one true frame to the \
-         next; objects are those that travel at least 2 pixels within a window.</p>",
+         next; objects are those that travel at least 2 pixels within a window. True frames come with their motion where the \
+         data has it. Sharpness is 1 where it is the truth's; flicker 0; permanence is the share of the objects that are \
+         still there; staying is how far off an object is that does not move.</p>",
         escape(&report.world),
         report.windows,
         report.context,
@@ -67,9 +69,16 @@ pub fn section(folder: &Path, report: &Evaluated) -> Outcome<String> {
         report.size[0],
         report.size[1],
         report.steps,
-        if report.held_out { "none of it was seen in training" } else { "seen in training" }
+        if report.held_out { "held out of training, or of another dataset" } else { "seen in training" }
     );
     for clip in &report.clips {
+        // A page is passed on: it takes nothing from elsewhere.
+        if Path::new(&clip.file).components().ne([Component::Normal(clip.file.as_ref())]) {
+            return Err(Failure::bad_input(
+                format!("{}: clip `{}` is no file beside it", folder.display(), clip.file),
+                "",
+            ));
+        }
         let file = folder.join(&clip.file);
         let bytes = std::fs::read(&file).map_err(|error| Failure::io("reading", &file, &error))?;
         let _ = write!(

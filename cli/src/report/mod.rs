@@ -57,6 +57,10 @@ pub fn run(args: &ReportArgs) -> Outcome {
     if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| Failure::io("creating", parent, &error))?;
     }
+    if std::fs::read(&out).is_ok_and(|there| !there.starts_with(b"<!doctype html>")) {
+        let what = format!("{} is there and no page: a report replaces pages only", out.display());
+        return Err(Failure::bad_input(what, "give another --out"));
+    }
     std::fs::write(&out, &html).map_err(|error| Failure::io("writing", &out, &error))?;
     let reported = Reported {
         format_version: 1,

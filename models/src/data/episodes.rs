@@ -38,6 +38,8 @@ pub struct Clip {
     pub parameters: Vec<f32>,
     /// `[T, H, W]`; empty if there is none.
     pub gbuffer: Vec<GPixel>,
+    /// The G-buffers hold flow.
+    pub flow: bool,
 }
 
 impl Clip {
@@ -70,6 +72,8 @@ impl Clip {
                     clip.pictures[start..start + plane].copy_from_slice(&small[channel * plane..(channel + 1) * plane]);
                 }
                 whole &= !view.pixels.depth_m.is_empty() && !view.pixels.instance.is_empty();
+                // The first frame of an episode has none before it.
+                clip.flow |= !view.pixels.flow_backward.displacement.is_empty();
                 if whole {
                     gbuffer::pack(&view.pixels, spec.height, spec.width, &mut clip.gbuffer);
                 }
@@ -96,7 +100,7 @@ impl Clip {
     pub fn action_at(&self, spec: &WorldSpec, t: usize) -> Vec<f32> {
         let count = spec.action.len();
         let values = self.action.get(t * count..(t + 1) * count);
-        let back = |(value, channel): (&f32, &Channel)| (f64::from(*value) * channel.std + channel.mean) as f32;
+        let back = |(value, channel): (&f32, &Channel)| channel.denormalise(*value);
         values.map_or_else(|| vec![0.0; count], |values| values.iter().zip(&spec.action).map(back).collect())
     }
 
@@ -121,7 +125,12 @@ impl Clip {
         self.action.resize(frames * count, 0.0);
         self.reward.resize(frames, 0.0);
         self.done.resize(frames, false);
-        self.gbuffer.clear();
+        // Of the context alone is it known.
+        self.gbuffer.truncate((context - 1) * skip * rows / 3 + rows / 3);
+        self.gbuffer.resize(frames * rows / 3, GPixel::default());
+        if self.gbuffer.iter().all(|pixel| *pixel == GPixel::default()) {
+            self.gbuffer.clear();
+        }
         self.frames = frames;
     }
 
@@ -203,18 +212,21 @@ impl Episodes {
         let (height, width) = (spec.height, spec.width);
         let plane = height * width;
         let rows = spec.picture_height() * width;
-        let mut clip = Clip { episode, frames, pictures: vec![0; frames * 3 * rows], ..Clip::default() };
+        let mut clip = Clip { episode, frames, ..Clip::default() };
         let mut small = vec![0; 3 * plane];
         let problem = |frame: usize, what: String| {
             Error::data(self.dataset.root(), format!("episode {episode}, frame {frame}: {what}"))
         };
         for (t, row) in self.dataset.frames_with(episode, &keys)?.enumerate() {
             let row = row?;
+            // As they come: how many there are is only what the metadata says.
+            clip.pictures.resize((t + 1) * 3 * rows, 0);
             for (index, picture) in row.pictures.iter().enumerate() {
                 let size = (picture.height as usize, picture.width as usize);
                 if size != (spec.cameras[index].height, spec.cameras[index].width) {
-                    let expected = (spec.cameras[index].width, spec.cameras[index].height);
-                    return Err(problem(t, format!("{} is {size:?}, expected {expected:?}", keys[index])));
+                    let (camera, (tall, wide)) = (&spec.cameras[index], size);
+                    let expected = format!("{}×{}", camera.width, camera.height);
+                    return Err(problem(t, format!("{} is {wide}×{tall}, expected {expected}", keys[index])));
                 }
                 shrink(&picture.rgb, size, (height, width), &mut small);
                 for channel in 0..3 {
@@ -247,6 +259,7 @@ impl Episodes {
         }
         if self.gbuffer {
             clip.gbuffer = self.gbuffers(episode, frames)?;
+            clip.flow = true;
         }
         Ok(clip)
     }
@@ -258,7 +271,7 @@ impl Episodes {
         let mut packed = Vec::with_capacity(plane);
         for (index, camera) in spec.cameras.iter().enumerate() {
             let mut count = 0;
-            for row in self.dataset.labels(episode, &camera.name)? {
+            for row in self.dataset.labels(episode, camera.label_name())? {
                 let row = row?;
                 packed.clear();
                 let start = (count * spec.cameras.len() + index) * plane;

@@ -92,8 +92,8 @@ pub fn pack(pixels: &GBuffer, height: usize, width: usize, out: &mut Vec<GPixel>
     Some(())
 }
 
-/// Writes the channels of a frame, `[G, H, W]`.
-pub fn encode(pixels: &[GPixel], out: &mut [f32]) {
+/// Writes the channels of a frame, `[G, H, W]`; `flow`: its flow goes to the frame before of the model, else it is left unknown.
+pub fn encode(pixels: &[GPixel], flow: bool, out: &mut [f32]) {
     let count = pixels.len();
     debug_assert_eq!(out.len(), GBUFFER_CHANNELS * count);
     for (i, pixel) in pixels.iter().enumerate() {
@@ -105,11 +105,11 @@ pub fn encode(pixels: &[GPixel], out: &mut [f32]) {
         for (axis, value) in colour(pixel.instance).into_iter().enumerate() {
             set(4 + axis, value);
         }
-        for axis in 0..2 {
+        for axis in (0..2).filter(|_| flow) {
             let value = f32::from(pixel.flow[axis]) / (labels::FLOW_SCALE * FLOW_UNIT);
             set(FLOW_CHANNEL + axis, value.clamp(-FLOW_MOST, FLOW_MOST));
         }
-        set(SEEN_CHANNEL, f32::from(u8::from(pixel.seen)));
+        set(SEEN_CHANNEL, f32::from(u8::from(pixel.seen && flow)));
         set(10, 1.0);
     }
 }
@@ -148,7 +148,7 @@ mod tests {
         let mut packed = Vec::new();
         pack(&two_by_two(), 2, 2, &mut packed).unwrap();
         let mut out = vec![9.0; GBUFFER_CHANNELS * 4];
-        encode(&packed, &mut out);
+        encode(&packed, true, &mut out);
         let channel = |c: usize| &out[c * 4..c * 4 + 4];
         assert_eq!(channel(0), [0.5, 0.0, 0.25, 1.0 / 1.5]);
         assert_eq!(channel(3)[0], -1.0);
@@ -158,6 +158,9 @@ mod tests {
         assert_eq!(channel(10), [1.0; 4]);
         assert_eq!(out[4 * 4 + 1], 0.0, "sky has no colour");
         assert_ne!(out[4 * 4], out[4 * 4 + 2], "ids have colours of their own");
+        out.fill(0.0);
+        encode(&packed, false, &mut out);
+        assert!(out[FLOW_CHANNEL * 4..(SEEN_CHANNEL + 1) * 4].iter().all(|v| *v == 0.0), "the flow is of another rate");
         assert_eq!(packed[0].flow(), Some([1.0, -2.0]));
         assert_eq!(packed[3].flow(), None, "what is not a number is not seen");
     }

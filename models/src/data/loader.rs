@@ -161,6 +161,12 @@ fn serve(
     }
 }
 
+/// # Errors
+/// [`Error::Data`] if no episode is as long as a window.
+pub fn check(episodes: &Episodes, windows: &Windows) -> Result<()> {
+    Schedule::new(episodes, windows).map(|_| ())
+}
+
 /// Frames of the dataset that a window covers.
 fn span(frames: usize, skip: usize) -> usize {
     (frames - 1) * skip + 1
@@ -289,9 +295,11 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
     let mut done = vec![0f32; batch * frames];
     let with_gbuffer = starts.iter().all(|(index, _)| !clips[*index].gbuffer.is_empty());
     let mut given = vec![0f32; if with_gbuffer { batch * frames * GBUFFER_CHANNELS * plane } else { 0 }];
-    let mut flow = vec![0f32; if with_gbuffer { batch * frames * 3 * plane } else { 0 }];
+    // Motion is known where flow was recorded, from one frame of the dataset to the next.
+    let with_flow = with_gbuffer && skip == 1 && starts.iter().all(|(index, _)| clips[*index].flow);
+    let mut flow = vec![0f32; if with_flow { batch * frames * 3 * plane } else { 0 }];
     let mut motion = flow.clone();
-    let mut plates = vec![0f32; if with_gbuffer { batch * frames * 4 * plane } else { 0 }];
+    let mut plates = vec![0f32; if with_flow { batch * frames * 4 * plane } else { 0 }];
     let patch = windows.objects.filter(|_| with_gbuffer);
     let (mut described, mut belongs) = (Vec::new(), Vec::new());
     for (b, (index, start)) in starts.iter().enumerate() {
@@ -312,7 +320,7 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
         let mut hidden = |probability: f64| stream.unit() < probability;
         let hide = (hidden(windows.hide.action), hidden(windows.hide.parameters), hidden(windows.hide.gbuffer));
         let hide_motion = hidden(windows.hide.motion);
-        if with_gbuffer && skip == 1 && !hide_motion {
+        if with_flow && !hide_motion {
             write_plates(
                 clip,
                 *start,
@@ -341,10 +349,10 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
             if with_gbuffer {
                 let pixels = &clip.gbuffer[frame * plane..(frame + 1) * plane];
                 if !hide.2 {
-                    gbuffer::encode(pixels, &mut given[row * GBUFFER_CHANNELS * plane..][..GBUFFER_CHANNELS * plane]);
+                    let out = &mut given[row * GBUFFER_CHANNELS * plane..][..GBUFFER_CHANNELS * plane];
+                    gbuffer::encode(pixels, with_flow, out);
                 }
-                // The recorder's flow goes one frame of the dataset back.
-                if skip == 1 {
+                if with_flow {
                     let out = &mut flow[row * 3 * plane..(row + 1) * 3 * plane];
                     write_flow(pixels, [0.0; 2], out);
                     // In a rollout it is the model's own, with its errors.
@@ -380,10 +388,10 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
             action: optional(!spec.action.is_empty(), action, &[batch, frames, numbers])?,
             parameters: optional(!spec.parameters.is_empty(), parameters, &[batch, spec.parameters.len() + 1])?,
             gbuffer: optional(with_gbuffer, given, &[batch, frames, GBUFFER_CHANNELS, height, width])?,
-            motion: optional(with_gbuffer, motion, &[batch, frames, 3, height, width])?,
-            plate: optional(with_gbuffer, plates, &[batch, frames, 4, height, width])?,
+            motion: optional(with_flow, motion, &[batch, frames, 3, height, width])?,
+            plate: optional(with_flow, plates, &[batch, frames, 4, height, width])?,
         },
-        flow: optional(with_gbuffer, flow, &[batch, frames, 3, height, width])?,
+        flow: optional(with_flow, flow, &[batch, frames, 3, height, width])?,
         objects,
         reward: Tensor::from_vec(reward, (batch, frames, 2), cpu)?,
         done: Tensor::from_vec(done, (batch, frames), cpu)?,

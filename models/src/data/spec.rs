@@ -54,6 +54,13 @@ pub struct Camera {
     pub height: usize,
 }
 
+impl Camera {
+    /// The dataset's name of it, which its labels go by.
+    pub fn label_name(&self) -> &str {
+        self.key.strip_prefix(CAMERA_PREFIX).unwrap_or(&self.key)
+    }
+}
+
 /// A number that the model is told as (x − mean) / std.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +74,11 @@ pub struct Channel {
 }
 
 impl Channel {
+    /// mean + std·x.
+    pub fn denormalise(&self, value: f32) -> f32 {
+        (f64::from(value) * self.std + self.mean) as f32
+    }
+
     /// (x − mean) / std.
     pub fn normalise(&self, value: f32) -> f32 {
         ((f64::from(value) - self.mean) / self.std) as f32
@@ -191,7 +203,31 @@ impl WorldSpec {
                 format!("the model learned actions of {} numbers, the dataset's have {actions}", self.action.len()),
             ));
         }
+        let theirs = names(info, "action");
+        let ours: Vec<&str> = self.action.iter().map(|channel| channel.name.as_str()).collect();
+        if theirs.len() == ours.len() && theirs.iter().zip(&ours).any(|(theirs, ours)| theirs != ours) {
+            let problem =
+                format!("the model learned the actions {}, the dataset has {}", ours.join(", "), theirs.join(", "));
+            return Err(Error::data(dataset.root(), problem));
+        }
         Ok(fitted)
+    }
+
+    /// # Errors
+    /// What no model can be of: a spec that was changed by hand.
+    pub(crate) fn check(&self) -> std::result::Result<(), &'static str> {
+        let channels = self.action.iter().chain(&self.parameters).chain([&self.reward]);
+        let side = |pixels: usize| (1..=1 << 14).contains(&pixels);
+        match () {
+            () if self.cameras.is_empty() || self.cameras.len() > 64 => Err("spec.cameras: 1 to 64"),
+            () if !side(self.width) || !side(self.height) => Err("spec.width, spec.height: 1 to 16384"),
+            () if !(1..=10_000).contains(&self.frame_skip) => Err("spec.frame_skip: 1 to 10000"),
+            () if !(self.fps.is_finite() && self.fps > 0.0) => Err("spec.fps: above 0"),
+            () if channels.clone().any(|channel| !channel.mean.is_finite() || !channel.std.is_normal()) => {
+                Err("spec: a mean or deviation is no number")
+            }
+            () => Ok(()),
+        }
     }
 }
 

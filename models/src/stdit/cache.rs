@@ -102,7 +102,7 @@ impl StDit {
         position: u64,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (Some(motion), Some(plate)) = (&found.motion, &past.plate) else { return Ok((None, None)) };
-        if position == 0 {
+        if position == 0 || !self.config.motion_given {
             return Ok((Some(self.unknown(frame, 3)?), Some(plate.clone())));
         }
         let motion = motion.detach();

@@ -37,6 +37,9 @@ pub struct StDitConfig {
     pub gbuffer_motion: Option<usize>,
     /// The model predicts the motion of every pixel, and carries on the frame before along it. Default true.
     pub motion: bool,
+    /// It learned from the true motion of the frames before, so that a rollout may go on by the motion that it saw itself. Without,
+    /// a rollout is told as little as training was. Default false.
+    pub motion_given: bool,
     /// Step sizes of the shortcut sampler: 2^(levels − 1) steps down to one. Default 4: 8, 4, 2 or 1 steps.
     pub levels: usize,
 }
@@ -64,6 +67,7 @@ impl Default for StDitConfig {
             gbuffer: 0,
             gbuffer_motion: None,
             motion: true,
+            motion_given: false,
             levels: 4,
         }
     }
@@ -115,8 +119,19 @@ impl StDitConfig {
                 return wrong(field, value, "it must be at least 1".to_owned());
             }
         }
+        for (field, value) in [("dim", self.dim), ("hidden", self.hidden), ("depth", self.depth), ("patch", self.patch)]
+        {
+            if value > 1 << 14 {
+                return wrong(field, value, "it must be at most 16384".to_owned());
+            }
+        }
+        for (field, value) in [("action", self.action), ("parameters", self.parameters), ("gbuffer", self.gbuffer)] {
+            if value > 1 << 20 {
+                return wrong(field, value, "it must be at most a million".to_owned());
+            }
+        }
         for (field, pixels) in [("image_width", self.image_width), ("image_height", self.image_height)] {
-            if pixels == 0 || pixels % self.patch != 0 {
+            if pixels == 0 || pixels > 1 << 16 || pixels % self.patch != 0 {
                 return wrong(field, pixels, format!("it must be a positive multiple of patch = {}", self.patch));
             }
         }
@@ -127,7 +142,7 @@ impl StDitConfig {
             let expected = format!("it must be at most depth = {}, or no block attends over time", self.depth);
             return wrong("time_every", self.time_every, expected);
         }
-        if self.gbuffer_motion.is_some_and(|channel| channel + 4 > self.gbuffer) {
+        if self.gbuffer_motion.is_some_and(|channel| channel.saturating_add(4) > self.gbuffer) {
             let expected =
                 format!("it and the next three must be channels of the G-buffer, which has {}", self.gbuffer);
             return wrong("gbuffer_motion", self.gbuffer_motion.unwrap_or(0), expected);

@@ -21,6 +21,7 @@ fn small() -> StDitConfig {
         gbuffer: 5,
         gbuffer_motion: Some(1),
         motion: true,
+        motion_given: true,
         levels: 3,
     }
 }
@@ -245,6 +246,23 @@ fn a_rollout_goes_on_by_the_motion_that_it_saw() {
         let found = model.take(&inputs, &mut cache).unwrap().motion.unwrap().detach();
         let known = found.narrow(2, 0, 1).unwrap().ones_like().unwrap();
         seen = Some(Tensor::cat(&[found, known], 2).unwrap());
+    }
+}
+
+#[test]
+fn a_model_that_was_never_given_motion_rolls_out_as_it_was_trained() {
+    let config =
+        StDitConfig { motion_given: false, gbuffer: 0, gbuffer_motion: None, action: 0, parameters: 0, ..small() };
+    let (model, _) = model(&config);
+    let window = Window::new(&config, 1, 4);
+    let bare = Inputs { action: None, parameters: None, gbuffer: None, motion: None, plate: None, ..window.inputs() };
+    let whole = model.forward(&bare).unwrap().frames;
+    let mut cache = model.start();
+    for t in 0..4 {
+        let frame = window.at(t);
+        let inputs = Inputs { frames: &frame.frames, tau: &frame.tau, level: &frame.level, ..bare };
+        let one = model.take(&inputs, &mut cache).unwrap().frames;
+        assert!(largest_difference(&one, &whole.narrow(1, t, 1).unwrap()) < 1e-12, "frame {t}");
     }
 }
 

@@ -194,7 +194,6 @@ impl TrainConfig {
         let wrong =
             |field, found: String, expected: &str| Err(Error::Config { field, found, expected: expected.to_owned() });
         for (field, value) in [
-            ("image", self.image),
             ("frame_skip", self.frame_skip),
             ("batch", self.batch),
             ("accumulate", self.accumulate),
@@ -203,6 +202,9 @@ impl TrainConfig {
             if value == 0 || value > 1 << 24 {
                 return wrong(field, value.to_string(), "it must be at least 1, and not beyond all reason");
             }
+        }
+        if !(8..=4096).contains(&self.image) {
+            return wrong("image", self.image.to_string(), "it must be from 8 to 4096 pixels");
         }
         if self.window < 2 || self.window > 4096 {
             return wrong("window", self.window.to_string(), "it must be from 2 to 4096: a past and what follows it");

@@ -17,5 +17,5 @@ mod validation;
 
 pub use config::{Length, Plan, Preset, TrainConfig};
 pub use run::{Outcome, Progress, Watch, digest, plan, run};
-pub use trainer::{StepLosses, Trainer};
+pub use trainer::{StepLosses, Trainer, check_windows};
 pub use validation::{MOVES, Score, Validation, write_clip};

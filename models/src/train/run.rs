@@ -58,8 +58,8 @@ pub struct Outcome {
     pub step: u64,
     /// Steps of the plan, if they are known.
     pub steps: Option<u64>,
-    /// Loss of the last step, averaged.
-    pub loss: f64,
+    /// Running mean of the loss; none if no step was left to take.
+    pub loss: Option<f64>,
     /// The last look at held-out episodes.
     pub score: Option<Score>,
 }
@@ -158,8 +158,10 @@ pub fn run(
         let started = Instant::now();
         let losses = trainer.step()?;
         let secs = started.elapsed().as_secs_f64();
-        mean = if mean.is_nan() { losses.loss } else { KEEP * mean + (1.0 - KEEP) * losses.loss };
-        wild = if losses.loss > BLOW_UP * mean { wild + 1 } else { 0 };
+        wild = if is_wild(losses.loss, mean) { wild + 1 } else { 0 };
+        if wild == 0 {
+            mean = if mean.is_nan() { losses.loss } else { KEEP * mean + (1.0 - KEEP) * losses.loss };
+        }
         for (what, value) in [("loss", losses.loss), ("gradient", losses.gradient_norm)] {
             if !value.is_finite() {
                 return Err(Error::Diverged { step: losses.step, what: format!("the {what} is {value}"), kept: saved });
@@ -173,7 +175,7 @@ pub fn run(
             if losses.step > WARM_UP {
                 times.push(secs);
             }
-            if losses.step == OPEN_STEPS {
+            if losses.step >= OPEN_STEPS {
                 let spent = begun.elapsed().as_secs_f64();
                 let plan = calibrated(trainer.plan(), minutes, &mut times, spent);
                 checkpoint.set_plan(plan.clone())?;
@@ -201,7 +203,8 @@ pub fn run(
         logs.write(losses.step, &row)?;
         watch.stepped(&Progress { losses, mean_loss: mean, steps: trainer.plan().steps, secs });
     }
-    let mut outcome = Outcome { step: trainer.steps(), steps: trainer.plan().steps, loss: mean, score };
+    let mut outcome =
+        Outcome { step: trainer.steps(), steps: trainer.plan().steps, loss: (!mean.is_nan()).then_some(mean), score };
     if outcome.finished()
         && outcome.score.is_none()
         && let Some(validation) = &validation
@@ -213,6 +216,11 @@ pub fn run(
     Ok(outcome)
 }
 
+/// True for a loss out of all proportion to the mean of those before it.
+fn is_wild(loss: f64, mean: f64) -> bool {
+    loss > BLOW_UP * mean
+}
+
 /// The number of steps that `minutes` come to, at the median of `times` seconds a step.
 fn calibrated(plan: &Plan, minutes: f64, times: &mut [f64], spent: f64) -> Plan {
     times.sort_by(f64::total_cmp);
@@ -220,4 +228,17 @@ fn calibrated(plan: &Plan, minutes: f64, times: &mut [f64], spent: f64) -> Plan 
     let left = (60.0 * minutes - spent).max(0.0) * FOR_STEPS;
     let steps = OPEN_STEPS + (left / median) as u64;
     Plan { steps: Some(steps), ..plan.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_that_blows_up_is_seen_and_one_that_wanders_is_not() {
+        let wild = |losses: &[f64]| losses.iter().filter(|loss| is_wild(**loss, 0.01)).count();
+        assert_eq!(wild(&[0.4, 0.5, 1.0, 3.0, 20.0]), 5);
+        assert_eq!(wild(&[0.005, 0.05, 0.2, 0.29]), 0);
+        assert!(!is_wild(1e9, f64::NAN), "there is no mean before the first step");
+    }
 }

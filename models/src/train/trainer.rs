@@ -8,7 +8,7 @@ use worldloom_kernels::{self as kernels, AdamW, AdamWConfig};
 
 use super::config::{Plan, TrainConfig};
 use crate::checkpoint::Checkpoint;
-use crate::data::{Batch, Episodes, Loader, Windows};
+use crate::data::{Batch, Episodes, Loader, Windows, loader};
 use crate::error::Result;
 use crate::shortcut::{self, Conditions};
 use crate::stdit::{MOTION_UNIT, Prediction};
@@ -62,15 +62,7 @@ impl Trainer {
         let params = model.params().iter().map(|param| (param.var.clone(), param.decay));
         let mut optimiser = AdamW::new(params, constants)?;
         checkpoint.restore(model.params(), &mut optimiser)?;
-        let windows = Windows {
-            episodes: (0..episodes.len()).filter(|episode| !plan.held_out.contains(episode)).collect(),
-            batch: config.batch,
-            frames: config.window,
-            seed: plan.seed,
-            cache_bytes: config.cache_mb << 20,
-            hide: config.hide(),
-            objects: model.objects().map(|_| config.model.patch),
-        };
+        let windows = windows(episodes, &plan, model.objects().map(|_| config.model.patch));
         let first = optimiser.steps() * config.accumulate as u64;
         let loader = Loader::start(episodes.clone(), windows, first)?;
         Ok(Self { model, optimiser, loader, device: device.clone(), plan })
@@ -192,6 +184,28 @@ impl Trainer {
         }
         Ok(one)
     }
+}
+
+/// The windows of a plan.
+fn windows(episodes: &Episodes, plan: &Plan, objects: Option<usize>) -> Windows {
+    let config = &plan.config;
+    Windows {
+        episodes: (0..episodes.len()).filter(|episode| !plan.held_out.contains(episode)).collect(),
+        batch: config.batch,
+        frames: config.window,
+        seed: plan.seed,
+        cache_bytes: config.cache_mb << 20,
+        hide: config.hide(),
+        objects,
+    }
+}
+
+/// Finds, before there is a checkpoint, that no window can be cut.
+///
+/// # Errors
+/// [`crate::Error::Data`] if no episode is as long as a window.
+pub fn check_windows(episodes: &Episodes, plan: &Plan) -> Result<()> {
+    loader::check(episodes, &windows(episodes, plan, None))
 }
 
 /// The parts of the loss of a batch, scalars.
