@@ -61,7 +61,7 @@ pub enum Command {
 pub struct ScenarioArgs {
     /// Scenario file, or the name of one that ships.
     pub scenario: String,
-    /// Override a field, e.g. `--set params.mass=0.4` or `--set engine.duration='2 s'`; the value is YAML.
+    /// Override a field, e.g. `--set params.mass=0.4` (a parameter that something refers to) or `--set engine.duration='2 s'`; the value is YAML.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub set: Vec<String>,
     /// Another folder in which meshes, textures and robots are looked up, after the scenario's own.

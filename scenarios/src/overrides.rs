@@ -94,3 +94,39 @@ pub fn apply(root: &mut Node, set: &Override, sources: &mut Sources) -> Result<(
     *node = value;
     Ok(())
 }
+
+/// A parameter that is set has to be used: a typo, and a parameter of a sampled scene whose values are numbers already, would change
+/// nothing but the recorded column.
+pub fn check_used(root: &Node, set: &Override, sources: &mut Sources) -> Result<(), Diagnostics> {
+    let Some(name) = set.path.strip_prefix("params.").and_then(|rest| rest.split('.').next()) else { return Ok(()) };
+    if refers(root, name) {
+        return Ok(());
+    }
+    let source = sources.add(&format!("--set {}", set.path), &set.value);
+    let span = Span { source, line: 1, column: 0, length: 1 };
+    let message = format!("nothing in the scenario refers to `${name}`, so setting it changes nothing");
+    let declared: Vec<&str> = match root.get("params").map(|params| &params.value) {
+        Some(Value::Map(entries)) => entries.iter().map(|(key, _)| key.text.as_str()).collect(),
+        _ => Vec::new(),
+    };
+    let used = declared.into_iter().filter(|other| *other != name && refers(root, other));
+    let near = near::suggestion(name, used);
+    let help = match near.is_empty() {
+        false => near,
+        true => "in a sampled scene the values are numbers already: set them where they stand".to_owned(),
+    };
+    Err(Diagnostics(vec![sources.diagnostic(span, &set.path, message, help)]))
+}
+
+/// True if some text below `node` holds `$name`.
+fn refers(node: &Node, name: &str) -> bool {
+    match &node.value {
+        Value::Map(entries) => entries.iter().any(|(_, value)| refers(value, name)),
+        Value::List(items) => items.iter().any(|item| refers(item, name)),
+        Value::Text(text) => text.match_indices('$').any(|(at, _)| {
+            let rest = &text[at + 1..];
+            rest.strip_prefix(name).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+        }),
+        _ => false,
+    }
+}

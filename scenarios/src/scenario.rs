@@ -83,6 +83,9 @@ impl Scenario {
         for set in overrides {
             overrides::apply(&mut root, set, &mut sources)?;
         }
+        for set in overrides {
+            overrides::check_used(&root, set, &mut sources)?;
+        }
         let written = Text { sources, root };
         let mut decoder = Decoder::new(&written);
         let Some(tree) = decoder.scenario() else { return Err(Diagnostics::sorted(decoder.problems(), &written)) };

@@ -267,3 +267,21 @@ fn a_requirement_with_p_is_asked_for_that_often() {
         "{above} of {n} above, expected {expected}"
     );
 }
+
+#[test]
+fn a_parameter_that_is_set_is_used_by_something() {
+    let text = "worldloom: 1\nname: set\nparams: {mass: 1 kg, mass_of_lid: 2 kg}\nobjects:\n  \
+                lid: {box: [1, 1, 1], mass: $mass_of_lid}\n  pot: {box: [1, 1, 1], at: [3, 0, 0], mass: 0.3}\n\
+                cameras:\n  front: {at: [0, -9, 2], look_at: [0, 0, 0]}\n";
+    let with = |path: &str| {
+        let set = Override { path: path.to_owned(), value: "3 kg".to_owned() };
+        Scenario::parse(text, "test.yaml", &[set]).map(|_| ())
+    };
+    with("params.mass_of_lid").unwrap();
+    // Declared, but `$mass_of_lid` is another; and a typo.
+    for path in ["params.mass", "params.mass_of_lit"] {
+        let problems = with(path).unwrap_err().to_string();
+        assert!(problems.contains("changes nothing"), "{problems}");
+        assert!(path == "params.mass" || problems.contains("mass_of_lid"), "{problems}");
+    }
+}
