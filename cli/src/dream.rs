@@ -271,18 +271,6 @@ fn simulated(
     let parts = prepared.into_parts();
     let mut policy = Scripted { inner: parts.policy, actions, from: context * spec.frame_skip, skip: spec.frame_skip };
     let mut rollout = Rollout::new(parts.world, &mut policy, channels)?;
-    let mut frames = Vec::with_capacity(needed);
-    while frames.len() < needed
-        && let Some(frame) = rollout.next_frame()?
-    {
-        frames.push(frame);
-    }
-    if frames.len() < needed {
-        return Err(Failure::failed(
-            format!("physics gave {} frames of the {needed} that the dream needs", frames.len()),
-            "try another --seed, or fewer --frames",
-        ));
-    }
     let names: Vec<&str> = scene.cameras.keys().map(String::as_str).collect();
     let parameters: Vec<(String, f64)> = sampled
         .draws
@@ -292,7 +280,19 @@ fn simulated(
             _ => None,
         })
         .collect();
-    let clip = Clip::of_frames(spec, &frames, &names, &parameters)?;
+    // Frame by frame: at the cameras' own size they are large.
+    let mut clip = Clip::begin(spec, &parameters);
+    while clip.frames < needed
+        && let Some(frame) = rollout.next_frame()?
+    {
+        clip.push(spec, &frame, &names)?;
+    }
+    if clip.frames < needed {
+        return Err(Failure::failed(
+            format!("physics gave {} frames of the {needed} that the dream needs", clip.frames),
+            "try another --seed, or fewer --frames",
+        ));
+    }
     let name = format!("{} under seed {}", source.scenario.name(), args.seed);
     let task = scene.meta.task.clone().unwrap_or_else(|| name.clone());
     let recorded = scene_for(spec, Some((*scene).clone()), &name);

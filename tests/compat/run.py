@@ -22,6 +22,7 @@ os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 
 import av
 import numpy as np
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 import controls
 import label_checks as labels
@@ -206,9 +207,39 @@ def foreign(tally, folder):
             tally.check(f"worldloom inspects lerobot's {codec}", inspected, root)
 
 
+def learned(root, model, dream):
+    """A world model trains for a few steps on the dataset, dreams from it, is scored on it; lerobot reads the dream."""
+    small = ("image=32", "window=4", "batch=2", "model.dim=32", "model.depth=2", "model.heads=2", "model.hidden=32")
+    sets = [word for setting in small for word in ("--set", setting)]
+    worldloom("train", "video", "--data", root, "--out", model, "--steps", 4, *sets)
+    worldloom("dream", model, "--data", root, "--episode", 1, "--frames", 6, "--out", dream)
+    scores = json.loads(worldloom("eval", model, "--data", root, "--frames", 6, "--json"))
+    assert scores["free"]["psnr"] > 0, scores["free"]
+    meta = checks.info(dream)
+    assert (meta["total_episodes"], meta["total_frames"]) == (1, 10), meta
+    dataset = LeRobotDataset("peer/dream", root=dream)
+    assert len(dataset) == 10 and dataset[9]["action"].shape[-1] == meta["features"]["action"]["shape"][0]
+    return f"{len(checks.info(root)['features'])} features, {scores['windows']} windows"
+
+
+def models(tally, folder):
+    """World models of datasets that MuJoCo played and lerobot wrote."""
+    script = ROOT / "benches" / "peers" / "mujoco_dataset.py"
+    for environment, cameras, codec in (("reacher", 1, "h264"), ("pusher", 2, "av1"), ("reacher", 1, "image")):
+        name = f"{environment}-{codec}"
+        root = folder / name
+        words = [sys.executable, script, environment, "--episodes", "4", "--frames", "20", "--cameras", str(cameras)]
+        made = subprocess.run([*words, "--codec", codec, "--out", root], capture_output=True, text=True, check=False)
+        if made.returncode != 0:
+            tally.failed += 1
+            print(f"FAIL {name}: {made.stderr.strip()[-1500:]}", flush=True)
+            continue
+        tally.check(f"a world model learns {name}", learned, root, folder / f"{name}-model", folder / f"{name}-dream")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("groups", nargs="*", help="controls, the name of a robot, library, codecs, merge, foreign; all of them if none is named")
+    parser.add_argument("groups", nargs="*", help="controls, the name of a robot, library, codecs, merge, foreign, models; all of them if none is named")
     parser.add_argument("--keep", metavar="DIR", help="write the datasets here and keep them")
     args = parser.parse_args()
     av.logging.set_level(av.logging.ERROR)
@@ -218,7 +249,7 @@ def main():
     groups = {"controls": lambda: tally.check("controls: the checks accept lerobot's own dataset and notice damage", controls.passes_and_fails, folder / "controls")}
     for entry in robots.ROBOTS:
         groups[entry.name] = lambda entry=entry: robot(tally, entry, folder)
-    groups |= {"library": lambda: library(tally, folder), "codecs": lambda: codecs(tally, folder), "merge": lambda: merged_by_lerobot(tally, folder), "foreign": lambda: foreign(tally, folder)}
+    groups |= {"library": lambda: library(tally, folder), "codecs": lambda: codecs(tally, folder), "merge": lambda: merged_by_lerobot(tally, folder), "foreign": lambda: foreign(tally, folder), "models": lambda: models(tally, folder)}
     unknown = set(args.groups) - set(groups)
     if unknown:
         parser.error(f"no group {', '.join(sorted(unknown))}; there are {', '.join(groups)}")

@@ -43,57 +43,56 @@ pub struct Clip {
 }
 
 impl Clip {
-    /// The clip of frames that a world gave, with the cameras of its scene named `cameras` in its order, and their
-    /// G-buffers if all were drawn. `action` is what led from each frame to the next, `parameters` by name.
+    /// A clip without frames of a world with these parameters, by name.
+    pub fn begin(spec: &WorldSpec, parameters: &[(String, f64)]) -> Self {
+        let told = spec.parameters.iter().map(|channel| {
+            let value = parameters.iter().find(|(name, _)| *name == channel.name);
+            value.map_or(0.0, |(_, value)| channel.normalise(*value as f32))
+        });
+        Self { parameters: told.collect(), ..Self::default() }
+    }
+
+    /// Adds a frame that a world gave, with the cameras of its scene named `cameras` in its order, and its G-buffer if it was
+    /// drawn in all of them. The frame's action is what leads to the next one.
     ///
     /// # Errors
     /// [`Error::Shape`] for actions of another size, [`Error::Camera`] for a camera that is not there.
-    pub fn of_frames(
-        spec: &WorldSpec,
-        frames: &[Frame],
-        cameras: &[&str],
-        parameters: &[(String, f64)],
-    ) -> Result<Self> {
+    pub fn push(&mut self, spec: &WorldSpec, frame: &Frame, cameras: &[&str]) -> Result<()> {
+        if frame.action.len() != spec.action.len() {
+            let expected = format!("[{}]", spec.action.len());
+            return Err(Error::Shape { what: "action", expected, found: vec![frame.action.len()] });
+        }
         let (plane, rows) = (spec.height * spec.width, spec.picture_height() * spec.width);
-        let mut clip = Self { frames: frames.len(), pictures: vec![0; frames.len() * 3 * rows], ..Self::default() };
         let mut small = vec![0; 3 * plane];
-        let mut whole = true;
-        for (t, frame) in frames.iter().enumerate() {
-            for (index, camera) in spec.cameras.iter().enumerate() {
-                let place = cameras.iter().position(|name| *name == camera.name);
-                let view = place.and_then(|place| frame.views.get(place)).ok_or_else(|| Error::Camera {
-                    name: camera.name.clone(),
-                    problem: format!("the world has no such camera; it has {}", cameras.join(", ")),
-                })?;
-                let size = (view.pixels.height as usize, view.pixels.width as usize);
-                shrink(&view.pixels.colour, size, (spec.height, spec.width), &mut small);
-                for channel in 0..3 {
-                    let start = (t * 3 + channel) * rows + index * plane;
-                    clip.pictures[start..start + plane].copy_from_slice(&small[channel * plane..(channel + 1) * plane]);
-                }
-                whole &= !view.pixels.depth_m.is_empty() && !view.pixels.instance.is_empty();
-                // The first frame of an episode has none before it.
-                clip.flow |= !view.pixels.flow_backward.displacement.is_empty();
-                if whole {
-                    gbuffer::pack(&view.pixels, spec.height, spec.width, &mut clip.gbuffer);
-                }
+        let start = self.pictures.len();
+        self.pictures.resize(start + 3 * rows, 0);
+        for (index, camera) in spec.cameras.iter().enumerate() {
+            let place = cameras.iter().position(|name| *name == camera.name);
+            let view = place.and_then(|place| frame.views.get(place)).ok_or_else(|| Error::Camera {
+                name: camera.name.clone(),
+                problem: format!("the world has no such camera; it has {}", cameras.join(", ")),
+            })?;
+            let pixels = &view.pixels;
+            let size = (pixels.height as usize, pixels.width as usize);
+            shrink(&pixels.colour, size, (spec.height, spec.width), &mut small);
+            for channel in 0..3 {
+                let start = start + channel * rows + index * plane;
+                self.pictures[start..start + plane].copy_from_slice(&small[channel * plane..(channel + 1) * plane]);
             }
-            if frame.action.len() != spec.action.len() {
-                let expected = format!("[{}]", spec.action.len());
-                return Err(Error::Shape { what: "action", expected, found: vec![frame.action.len()] });
+            // The first frame of an episode has no flow to one before it.
+            self.flow |= !pixels.flow_backward.displacement.is_empty();
+            if !pixels.depth_m.is_empty() && !pixels.instance.is_empty() {
+                gbuffer::pack(pixels, spec.height, spec.width, &mut self.gbuffer);
             }
-            clip.action.extend(frame.action.iter().zip(&spec.action).map(|(value, channel)| channel.normalise(*value)));
-            clip.reward.push(spec.reward.normalise(frame.reward));
-            clip.done.push(frame.terminated || frame.truncated);
         }
-        if !whole {
-            clip.gbuffer.clear();
+        self.frames += 1;
+        if self.gbuffer.len() != self.frames * rows {
+            self.gbuffer.clear();
         }
-        for channel in &spec.parameters {
-            let value = parameters.iter().find(|(name, _)| *name == channel.name);
-            clip.parameters.push(value.map_or(0.0, |(_, value)| channel.normalise(*value as f32)));
-        }
-        Ok(clip)
+        self.action.extend(frame.action.iter().zip(&spec.action).map(|(value, channel)| channel.normalise(*value)));
+        self.reward.push(spec.reward.normalise(frame.reward));
+        self.done.push(frame.terminated || frame.truncated);
+        Ok(())
     }
 
     /// What was done at frame `t`, in the dataset's units; the last frame has no action after it, and gets zeros.

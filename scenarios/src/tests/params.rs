@@ -277,10 +277,10 @@ fn a_parameter_that_is_set_is_used_by_something() {
         let set = Override { path: path.to_owned(), value: "3 kg".to_owned() };
         Scenario::parse(text, "test.yaml", &[set]).map(|_| ())
     };
-    with("params.mass_of_lid").unwrap();
+    with("params.mass_of_lid").expect("used");
     // Declared, but `$mass_of_lid` is another; and a typo.
     for path in ["params.mass", "params.mass_of_lit"] {
-        let problems = with(path).unwrap_err().to_string();
+        let problems = with(path).expect_err("unused").to_string();
         assert!(problems.contains("changes nothing"), "{problems}");
         assert!(path == "params.mass" || problems.contains("mass_of_lid"), "{problems}");
     }
