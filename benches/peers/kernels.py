@@ -141,7 +141,6 @@ def operations():
         "bias_gelu": lambda x, b: F.gelu(x + b),
         "linear": F.linear,
         "linear_cat": pair,
-        "linear_pair": pair,
         "carry": carry,
         "warp": warp,
         "weighted_mse": lambda a, b: ((a - b).square() * weights(a.shape[0])).mean(),

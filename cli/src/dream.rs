@@ -82,7 +82,7 @@ struct Start {
 
 /// Runs the command.
 pub fn run(args: &DreamArgs) -> Outcome {
-    let device = compute::device(&args.device)?;
+    let device = compute::device(&args.compute.device)?;
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     let model = checkpoint.load(&device)?;
     let context = args.context.unwrap_or(checkpoint.config().plan.config.window as u64) as usize;
@@ -114,10 +114,16 @@ pub fn run(args: &DreamArgs) -> Outcome {
         (None, None) => return Err(Failure::bad_input("there is nothing to start from", "give --data or --scenario")),
     };
     let seed = args.seed;
-    let options =
-        DreamOptions { context, frames, steps: args.steps as usize, still: args.still, seed, gbuffer: conditioned };
+    let options = DreamOptions {
+        context,
+        frames,
+        steps: args.sampling.steps as usize,
+        still: args.sampling.still,
+        seed,
+        gbuffer: conditioned,
+    };
     let began = Instant::now();
-    let dreamed = compute::run(args.threads as usize, || {
+    let dreamed = compute::run(args.compute.threads as usize, || {
         dream(&model, &start.spec, std::slice::from_ref(&start.clip), &[(0, 0)], &options)
     })??;
     let secs = began.elapsed().as_secs_f64();
@@ -127,7 +133,7 @@ pub fn run(args: &DreamArgs) -> Outcome {
         weights: checkpoint.weights_digest()?,
         context_of: start.name.clone(),
         context: context as u64,
-        steps: args.steps.into(),
+        steps: args.sampling.steps.into(),
         seed,
         mode: args.mode.name().to_owned(),
     };
@@ -145,7 +151,7 @@ pub fn run(args: &DreamArgs) -> Outcome {
         context: context as u64,
         frames: frames as u64,
         fps: start.spec.rate(),
-        steps: args.steps.into(),
+        steps: args.sampling.steps.into(),
         dream_secs: secs,
         frames_per_second: frames as f64 / secs,
         psnr,
@@ -183,7 +189,7 @@ fn recorded(
 ) -> Outcome<Start> {
     let dataset = Dataset::open(data)?;
     let episode = args.episode.unwrap_or(0);
-    let map: BTreeMap<String, String> = args.camera_map.iter().cloned().collect();
+    let map: BTreeMap<String, String> = args.sampling.camera_map.iter().cloned().collect();
     let spec = spec.fit(&dataset, &map)?;
     let Some(entry) = usize::try_from(episode).ok().and_then(|episode| dataset.episodes().get(episode)) else {
         let count = dataset.episodes().len();
@@ -252,7 +258,7 @@ fn simulated(
             format!("--set engine.control_rate='{} Hz'", spec.fps),
         ));
     }
-    rename_cameras(&mut scene, &args.camera_map);
+    rename_cameras(&mut scene, &args.sampling.camera_map);
     let needed = (all - 1) * spec.frame_skip + 1;
     scene.engine.duration = scene.engine.duration.max((needed + 1) as f64 / rate);
     // The dream shall see what follows, even where an episode would end.

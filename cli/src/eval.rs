@@ -114,7 +114,7 @@ const EPISODES: usize = 20;
 
 /// Runs the command.
 pub fn run(args: &EvalArgs) -> Outcome {
-    let device = compute::device(&args.device)?;
+    let device = compute::device(&args.compute.device)?;
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     let model = checkpoint.load(&device)?;
     let dataset = Dataset::open(&args.data)?;
@@ -132,7 +132,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
     if !held_out {
         terminal::note("note: the model has learned from these episodes, so it knows more of them than of the world");
     }
-    let map: BTreeMap<String, String> = args.camera_map.iter().cloned().collect();
+    let map: BTreeMap<String, String> = args.sampling.camera_map.iter().cloned().collect();
     let spec = model.spec().fit(&dataset, &map)?;
     let labelled = has_gbuffer(&dataset);
     let episodes_of = Episodes::new(dataset, spec, labelled)?;
@@ -140,12 +140,12 @@ pub fn run(args: &EvalArgs) -> Outcome {
         episodes: episodes.clone(),
         context: args.context.unwrap_or(plan.config.window as u64) as usize,
         frames: args.frames as usize,
-        steps: args.steps as usize,
-        still: args.still,
+        steps: args.sampling.steps as usize,
+        still: args.sampling.still,
         seed: args.seed,
     };
     let progress = Progress::new(0, "windows");
-    let found = compute::run(args.threads as usize, || {
+    let found = compute::run(args.compute.threads as usize, || {
         evaluate::evaluate(&model, &episodes_of, &options, |done, all| progress.at(done as u64, all as u64))
     });
     progress.clear();
@@ -163,7 +163,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
         frames: options.frames as u64,
         fps: spec.rate(),
         size: [spec.width as u64, spec.picture_height() as u64],
-        steps: args.steps.into(),
+        steps: args.sampling.steps.into(),
         next: found.next.into(),
         free: found.free.into(),
         condition: found.condition.map(Measures::from),
@@ -171,7 +171,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
         clips: Vec::new(),
     };
     if let Some(folder) = &args.out {
-        page::write(folder, &mut report, &model, &episodes_of, &options, args.threads as usize)?;
+        page::write(folder, &mut report, &model, &episodes_of, &options, args.compute.threads as usize)?;
     }
     if args.json { terminal::print_json(&report) } else { terminal::print(&summary(&report)) }
 }

@@ -6,6 +6,31 @@ use clap::{ArgGroup, Args, ValueEnum};
 
 use crate::args::parse_seed;
 
+/// Where to compute.
+#[derive(Args, Clone, Debug)]
+pub struct ComputeArgs {
+    /// Where to compute: cpu, cuda, or cuda:N.
+    #[arg(long, value_name = "D", default_value = "cpu")]
+    pub device: String,
+    /// Threads; all of the machine if 0.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1024))]
+    pub threads: u32,
+}
+
+/// How a model's frames are drawn.
+#[derive(Args, Clone, Debug)]
+pub struct SamplingArgs {
+    /// Denoising steps of a frame.
+    #[arg(long, value_name = "1|2|4|8", default_value_t = 4, value_parser = parse_steps)]
+    pub steps: u32,
+    /// Change of a pixel, of a range of 2, up to which it counts as still: what rests stays as it is, however long the dream.
+    #[arg(long, value_name = "X", default_value_t = worldloom_models::video::STILL, value_parser = parse_still)]
+    pub still: f64,
+    /// A camera THEIRS of the data is the model's camera MODEL.
+    #[arg(long, value_name = "THEIRS=MODEL", value_parser = parse_pair)]
+    pub camera_map: Vec<(String, String)>,
+}
+
 /// Arguments of `train`.
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("length").required(false).args(["minutes", "steps"]))]
@@ -39,12 +64,9 @@ pub struct TrainArgs {
     /// Set a field of the configuration, e.g. `--set learning_rate=3e-4`, `--set model.depth=8`, `--set 'cameras=["front"]'`.
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
-    /// Where to compute: cpu, cuda, or cuda:N.
-    #[arg(long, value_name = "D", default_value = "cpu")]
-    pub device: String,
-    /// Threads; all of the machine if 0.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1024))]
-    pub threads: u32,
+    /// Where to compute.
+    #[command(flatten)]
+    pub compute: ComputeArgs,
     /// Print a JSON summary on stdout instead of text.
     #[arg(long)]
     pub json: bool,
@@ -119,21 +141,12 @@ pub struct DreamArgs {
     /// What physics tells the model: nothing, or the G-buffer of every frame to come.
     #[arg(long, value_enum, default_value_t = DreamMode::Free)]
     pub mode: DreamMode,
-    /// Denoising steps of a frame.
-    #[arg(long, value_name = "1|2|4|8", default_value_t = 4, value_parser = parse_steps)]
-    pub steps: u32,
-    /// Change of a pixel, of a range of 2, up to which it counts as still: what rests stays as it is, however long the dream.
-    #[arg(long, value_name = "X", default_value_t = worldloom_models::video::STILL, value_parser = parse_still)]
-    pub still: f64,
-    /// A camera THEIRS of the data is the model's camera MODEL.
-    #[arg(long, value_name = "THEIRS=MODEL", value_parser = parse_pair)]
-    pub camera_map: Vec<(String, String)>,
-    /// Where to compute: cpu, cuda, or cuda:N.
-    #[arg(long, value_name = "D", default_value = "cpu")]
-    pub device: String,
-    /// Threads; all of the machine if 0.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1024))]
-    pub threads: u32,
+    /// How frames are drawn.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// Where to compute.
+    #[command(flatten)]
+    pub compute: ComputeArgs,
     /// Print JSON on stdout instead of text.
     #[arg(long)]
     pub json: bool,
@@ -190,12 +203,9 @@ pub struct EvalArgs {
     /// True frames before each dream; the length of a training window if absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub context: Option<u64>,
-    /// Denoising steps of a frame.
-    #[arg(long, value_name = "1|2|4|8", default_value_t = 4, value_parser = parse_steps)]
-    pub steps: u32,
-    /// Change of a pixel, of a range of 2, up to which it counts as still: what rests stays as it is, however long the dream.
-    #[arg(long, value_name = "X", default_value_t = worldloom_models::video::STILL, value_parser = parse_still)]
-    pub still: f64,
+    /// How frames are drawn.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     /// Seed of the noise.
     #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_seed)]
     pub seed: u64,
@@ -203,15 +213,9 @@ pub struct EvalArgs {
     /// `worldloom report` takes it too.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// A camera THEIRS of the data is the model's camera MODEL.
-    #[arg(long, value_name = "THEIRS=MODEL", value_parser = parse_pair)]
-    pub camera_map: Vec<(String, String)>,
-    /// Where to compute: cpu, cuda, or cuda:N.
-    #[arg(long, value_name = "D", default_value = "cpu")]
-    pub device: String,
-    /// Threads; all of the machine if 0.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1024))]
-    pub threads: u32,
+    /// Where to compute.
+    #[command(flatten)]
+    pub compute: ComputeArgs,
     /// Print JSON on stdout instead of text.
     #[arg(long)]
     pub json: bool,

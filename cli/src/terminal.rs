@@ -79,7 +79,7 @@ impl Progress {
     }
 }
 
-/// A progress line of a run whose length may become known on the way. Where stderr is no terminal, one line now and then.
+/// A progress line of a run whose length may become known on the way; only [`Steps::say`] shows where stderr is no terminal.
 pub struct Steps {
     bar: ProgressBar,
 }

@@ -85,11 +85,12 @@ pub fn run(args: &TrainArgs) -> Outcome {
     let TrainKind::Video = args.kind;
     let began = Instant::now();
     let interrupt = Interrupt::listen("saving, then stopping; press Ctrl-C again to stop at once")?;
-    let device = compute::device(&args.device)?;
+    let device = compute::device(&args.compute.device)?;
     let dataset = Dataset::open(&args.data)?;
     let (mut checkpoint, episodes) = if args.resume { resume(args, dataset)? } else { begin(args, dataset)? };
     let mut watch = Watcher { interrupt, steps: Steps::new(), times: Vec::new() };
-    let outcome = compute::run(args.threads as usize, || train::run(&mut checkpoint, &episodes, &device, &mut watch));
+    let outcome =
+        compute::run(args.compute.threads as usize, || train::run(&mut checkpoint, &episodes, &device, &mut watch));
     watch.steps.clear();
     let outcome = outcome??;
     let parameters = checkpoint.load(&device).map(|model| model.params().count() as u64);
@@ -115,7 +116,7 @@ pub fn run(args: &TrainArgs) -> Outcome {
             outcome.step,
             args.data.display(),
             args.out.display(),
-            args.device
+            args.compute.device
         )));
     }
     if args.json { terminal::print_json(&trained) } else { terminal::print(&summary(&trained)) }

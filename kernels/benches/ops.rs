@@ -46,7 +46,7 @@ fn cases() -> Result<Vec<Case>> {
     let rows = B * T;
     let weight = Tensor::ones(rows * N, DType::F32, &Device::Cpu)?;
     let (left, right) = (frames(&[rows, N, 3 * N])?, frames(&[rows, N, 3 * N])?);
-    let (a, b, before) = (left.clone(), right.clone(), left.clone());
+    let before = left.clone();
     // Each id as often as any other, neighbours far apart.
     let ids = Tensor::from_iter((0..rows * N).map(|i| (i * 37 % IDS) as u32), &Device::Cpu)?;
     Ok(vec![
@@ -69,7 +69,6 @@ fn cases() -> Result<Vec<Case>> {
         case("linear_cat", &[&[D, 6 * N], &[D]], move |x| {
             kernels::linear(&Tensor::cat(&[&left, &right], 2)?, &x[0], Some(&x[1]))
         }),
-        case("linear_pair", &[&[D, 6 * N], &[D]], move |x| kernels::linear_pair(&a, &b, &x[0], Some(&x[1]))),
         case("carry", &[&[rows, N, 6 * N]], move |x| kernels::carry(&before, &x[0])),
         case("warp", &[&[rows, 3, N, N], &[rows, 2, N, N]], |x| kernels::warp(&x[0], &x[1])),
         case("weighted_mse", &[&[rows * N, D], &[rows * N, D]], move |x| kernels::weighted_mse(&x[0], &x[1], &weight)),

@@ -47,7 +47,7 @@ pub(crate) fn write(checkpoint: &Checkpoint, outcome: &Outcome) -> Result<()> {
     line(format!("| held out | {} episodes |", plan.held_out.len()));
     if let Some(score) = &outcome.score {
         line("\n## On held-out episodes\n".to_owned());
-        line("PSNR in dB, 4 denoising steps, no G-buffer; moving pixels change by more than 12 of 255.\n".to_owned());
+        line("PSNR in dB, 4 denoising steps, no G-buffer of the frame to come (of true frames it is told the motion, where the data has it); moving pixels change by more than 12 of 255.\n".to_owned());
         line("| | all pixels | moving pixels |\n|---|---|---|".to_owned());
         line(format!("| next frame | {:.2} | {:.2} |", score.next, score.next_moving));
         line(format!("| copying the frame before | {:.2} | {:.2} |", score.copy, score.copy_moving));

@@ -10,7 +10,7 @@
 //! | `samples/` | clips made while it trained |
 //!
 //! Each file appears by an atomic rename. All that a resumed run depends on is in one file, so a kill at any moment
-//! leaves one state; `model.safetensors` may be one save older or newer, and is a whole model either way.
+//! leaves one state; `model.safetensors` may be one save newer, which the resumed run makes again to the same bytes.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

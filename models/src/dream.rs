@@ -10,7 +10,7 @@ use crate::metrics;
 use crate::metrics::pixels::{pooled, squared_errors};
 use crate::shortcut::Conditions;
 use crate::stdit::Prediction;
-use crate::video::{Rollout, VideoModel};
+use crate::video::VideoModel;
 
 /// How windows are dreamed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,25 +71,7 @@ pub fn dream(
     starts: &[(usize, usize)],
     options: &DreamOptions,
 ) -> Result<Vec<Dreamed>> {
-    let all = options.context + options.frames;
-    let batch = window(spec, clips, starts, all, options.gbuffer)?;
-    let mut rollout = model.rollout(starts.len(), options.seed, options.steps, options.still);
-    let mut frames = Vec::with_capacity(all);
-    let mut seen = Seen::new(model, spec, clips, starts, options.context);
-    for t in 0..all {
-        let conditions = at(&batch, t, model, t <= options.context)?;
-        let (frame, prediction) = if t < options.context {
-            let frame = batch.frames.narrow(1, t, 1)?;
-            let prediction = rollout.take(&frame, &conditions)?;
-            (frame, prediction)
-        } else {
-            rollout.dream(&conditions)?
-        };
-        seen.look(model, &prediction)?;
-        frames.push(frame);
-    }
-    let (truth, dream) = (pictures(&batch.frames)?, pictures(&Tensor::cat(&frames, 1)?)?);
-    Ok(seen.gather(spec, clips, starts, truth, dream, options.context))
+    roll(model, spec, clips, starts, options, false)
 }
 
 /// What [`dream`] gives, but every frame is dreamed from a past of true frames alone.
@@ -103,23 +85,37 @@ pub fn next_frames(
     starts: &[(usize, usize)],
     options: &DreamOptions,
 ) -> Result<Vec<Dreamed>> {
+    roll(model, spec, clips, starts, options, true)
+}
+
+/// `true_past`: what was dreamed is put aside, and the true frame taken in its place.
+fn roll(
+    model: &VideoModel,
+    spec: &WorldSpec,
+    clips: &[Clip],
+    starts: &[(usize, usize)],
+    options: &DreamOptions,
+    true_past: bool,
+) -> Result<Vec<Dreamed>> {
     let all = options.context + options.frames;
     let batch = window(spec, clips, starts, all, options.gbuffer)?;
     let mut rollout = model.rollout(starts.len(), options.seed, options.steps, options.still);
-    let mut frames = vec![batch.frames.narrow(1, 0, options.context)?];
+    let mut frames = Vec::with_capacity(all);
     let mut seen = Seen::new(model, spec, clips, starts, options.context);
     for t in 0..all {
-        let conditions = at(&batch, t, model, true)?;
-        let frame = batch.frames.narrow(1, t, 1)?;
-        if t >= options.context {
-            let mut guess: Rollout = rollout.clone();
-            let (frame, prediction) = guess.dream(&conditions)?;
-            seen.look(model, &prediction)?;
-            frames.push(frame);
-            rollout.take(&batch.frames.narrow(1, t, 1)?, &conditions)?;
+        let conditions = at(&batch, t, model, true_past || t <= options.context)?;
+        let truth = batch.frames.narrow(1, t, 1)?;
+        let (frame, prediction) = if t < options.context {
+            (truth.clone(), rollout.take(&truth, &conditions)?)
+        } else if true_past {
+            let dreamed = rollout.clone().dream(&conditions)?;
+            rollout.take(&truth, &conditions)?;
+            dreamed
         } else {
-            seen.look(model, &rollout.take(&frame, &conditions)?)?;
-        }
+            rollout.dream(&conditions)?
+        };
+        seen.look(model, &prediction)?;
+        frames.push(frame);
     }
     let (truth, dream) = (pictures(&batch.frames)?, pictures(&Tensor::cat(&frames, 1)?)?);
     Ok(seen.gather(spec, clips, starts, truth, dream, options.context))

@@ -15,7 +15,6 @@ mod conv;
 mod cuda;
 mod group_norm;
 mod linear;
-mod linear_pair;
 mod math;
 mod memory;
 mod norm;

@@ -1,6 +1,7 @@
 //! What a world model is a model of: cameras, rates, actions, parameters, and how they are normalised.
 //!
-//! Fixed from the dataset before training; every checkpoint holds it, and data that differs is refused by name.
+//! Fixed from the dataset before training; every checkpoint holds it. Other data is refused by the name of what
+//! differs: a camera, the rate, the actions; that its parameters and the shape of its pictures fit is not checked.
 
 use std::collections::BTreeMap;
 
