@@ -1,6 +1,7 @@
 """What the side-by-side scripts share: the machine, Worldloom's half, pairs and medians, the table."""
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -8,6 +9,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from importlib import metadata
 from pathlib import Path
@@ -73,8 +75,29 @@ def pairs(count, ours, theirs):
     return results
 
 
-def conclude(args, title, settings, packages, rows, ratio=None, target=None):
-    """Prints the table, writes the JSON, and returns the exit status: 1 if the target was missed."""
+@contextlib.contextmanager
+def quiet():
+    """Keeps what libraries below Python write to stderr from the screen (x264's statistics of every episode, which
+    lerobot's encoder lets through); shows it if the block fails."""
+    sys.stderr.flush()
+    screen = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sys.stderr.flush()
+            log.seek(0)
+            os.write(screen, log.read()[-10_000:])
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(screen, 2)
+            os.close(screen)
+
+
+def record(path, title, settings, packages, rows, ratio=None, target=None):
+    """Writes a result as JSON, with the machine and the versions, in the form that `table.py` reads."""
     result = {
         "title": title,
         "machine": machine(),
@@ -84,6 +107,15 @@ def conclude(args, title, settings, packages, rows, ratio=None, target=None):
         "ratio": ratio,
         "target": target,
     }
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+def conclude(args, title, settings, packages, rows, ratio=None, target=None):
+    """Prints the table, writes the JSON, and returns the exit status: 1 if the target was missed."""
+    result = record(args.json, title, settings, packages, rows, ratio, target)
     print(title)
     print(f"  machine   {result['machine']['cpu']}, {result['machine']['cores']} cores, {result['machine']['system']}")
     print(f"  versions  {', '.join(f'{name} {version}' for name, version in result['versions'].items())}")
@@ -96,7 +128,4 @@ def conclude(args, title, settings, packages, rows, ratio=None, target=None):
     if ratio is not None:
         verdict = "" if target is None else f" (wanted: {target})"
         print(f"  ratio: {ratio:.1f}{verdict}")
-    if args.json:
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.json).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return int(ratio is not None and target is not None and ratio < target)

@@ -16,11 +16,12 @@ import argparse
 import functools
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
+
+import common
 
 BUDGET_SECS = 0.6
 FEWEST, MOST = 5, 200
@@ -246,16 +247,10 @@ def main():
                 row["torch_" + key] = statistics.median(x[key] for x in theirs[op])
                 row["ratio_" + key[:-3]] = row[key] / row["torch_" + key]
         rows.append(row)
-    result = {
-        "machine": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
-        "threads": options.threads,
-        "rounds": options.rounds,
-        "operations": rows,
-    }
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(result, file, indent=1)
+    settings = {"threads": options.threads, "rounds": options.rounds, "shapes": shapes}
+    ratios = {f"{row['op']}, {key[6:]} ratio": value for row in rows for key, value in row.items() if key.startswith("ratio_")}
+    times = {f"{row['op']}, {key}": value for row in rows for key, value in row.items() if key.endswith("_ms")}
+    common.record(options.json, "Operations: Worldloom against PyTorch", settings, ["torch"], times | ratios)
     heads = "".join(f"{head:>10}{'torch':>10}{'ratio':>7}" for head in ("forward", "both", "fwd CPU", "both CPU"))
     print(f"{'operation':22}{heads}   ms: medians of wall time, means of CPU time")
     for row in rows:

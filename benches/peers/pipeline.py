@@ -184,7 +184,8 @@ def main():
 
     def write(streaming):
         shutil.rmtree(folder / "peer", ignore_errors=True)
-        return frames / peer.write(folder / "peer", args.episodes, streaming)
+        with common.quiet():
+            return frames / peer.write(folder / "peer", args.episodes, streaming)
 
     def ours():
         return common.worldloom("bench", "pipeline", "--scenario", path, "--size", f"{SIZE}x{SIZE}", "--count", frames, *video)[

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 
+import common
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
@@ -264,19 +265,18 @@ def main():
         out = subprocess.run([options.program, "time"], env=environment, check=True, capture_output=True, text=True)
         ours.append(json.loads(out.stdout.splitlines()[-1]))
         theirs.append(time_torch(batch, weights))
-    result = {"torch": torch.__version__, "threads": options.threads, "loss": loss, "gradient": gradient, "rows": {}}
+    rows = {"loss, relative difference": loss, "gradients, largest relative difference": gradient}
     wanted = {"train_step_ms": 0.8, "frame_4_steps_ms": 0.5}
     for key in theirs[0]:
         a, b = (statistics.median(x[key] for x in rows) for rows in (ours, theirs))
-        result["rows"][key] = {"ours": a, "torch": b, "ratio": a / b}
+        rows |= {f"{key}, Worldloom": a, f"{key}, PyTorch": b, f"{key}, ratio": a / b}
         note = f"   (wanted at most {wanted[key]})" if key in wanted else ""
         print(f"{key:24}{a:10.2f}{b:10.2f}  ratio {a / b:.2f}{note}")
     rate = statistics.median(x["frames_per_second_2_steps"] for x in ours)
     print(f"dreamed frames a second at 64 x 64 with 2 steps: {rate:.0f} (wanted at least 60)")
-    result["frames_per_second_2_steps"] = rate
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(result, file, indent=1)
+    rows["dreamed frames a second in 2 steps"] = rate
+    settings = {"threads": options.threads, "rounds": options.rounds}
+    common.record(options.json, "Video model: Worldloom against PyTorch", settings, ["torch"], rows)
     return 0 if loss <= 1e-5 and gradient <= 1e-4 else 1
 
 

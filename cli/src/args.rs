@@ -76,7 +76,7 @@ pub struct GenerateArgs {
     #[command(flatten)]
     pub scenario: ScenarioArgs,
     /// Episodes of the whole run, over all shards; at most 10,000,000.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
     pub episodes: u64,
     /// Seed of the run: everything that chance decides follows from it.
     #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_seed)]
@@ -166,7 +166,7 @@ pub struct SampleArgs {
     #[command(flatten)]
     pub scenario: ScenarioArgs,
     /// Scenes to sample.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = parse_count)]
     pub count: u64,
     /// Seed of the run.
     #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_seed)]
@@ -189,7 +189,7 @@ pub struct PreviewArgs {
     #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_seed)]
     pub seed: u64,
     /// Episode to draw.
-    #[arg(long, value_name = "I", default_value_t = 0)]
+    #[arg(long, value_name = "I", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_episode)]
     pub episode: u64,
     /// File to write: a contact sheet (.png) or a clip (.mp4). A sheet has five columns from the first frame to the
     /// last, and for each camera five rows: colour, depth, normals, instances, flow to the next frame. A clip has
@@ -203,7 +203,7 @@ pub struct PreviewArgs {
     #[arg(long, value_name = "NAME")]
     pub camera: Option<String>,
     /// Draw only the colour pictures at this time of the episode, in seconds (its last frame, if it ends before); PNG only.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = parse_seconds)]
     pub at: Option<f64>,
     /// Run the programs that the scene's `process` drivers name; refused otherwise, since a scene may come from anyone.
     #[arg(long)]
@@ -231,7 +231,7 @@ pub struct ReplayArgs {
     #[arg(value_name = "DIR")]
     pub dataset: PathBuf,
     /// Episode number.
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = parse_episode)]
     pub episode: u64,
     /// Also write states, inputs, inertias, contact and joint wrenches at the physics rate, as JSON lines.
     #[arg(long, value_name = "FILE")]
@@ -406,6 +406,22 @@ pub enum BenchName {
 
 pub fn parse_seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))
+}
+
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|at: &f64| at.is_finite() && *at >= 0.0).ok_or_else(|| {
+        "a time is a number of seconds from 0, without a unit, for example 1.5".to_owned()
+    })
+}
+
+/// The number of an episode.
+pub fn parse_episode(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "an episode is a whole number, counted from 0".to_owned())
+}
+
+/// How many episodes, scenes, frames: at least one of whatever is counted.
+fn parse_count(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "it must be a whole number from 1".to_owned())
 }
 
 fn parse_shard(text: &str) -> Result<ShardArg, String> {

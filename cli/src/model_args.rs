@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
 
-use crate::args::parse_seed;
+use crate::args::{parse_episode, parse_seed};
 
 /// Where to compute.
 #[derive(Args, Clone, Debug)]
@@ -109,7 +109,7 @@ pub struct DreamArgs {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Episode of --data, by its index in the dataset; 0 if absent.
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = parse_episode)]
     pub episode: Option<u64>,
     /// Scenario that physics plays to give the first frames and the actions: a file, or a name that ships.
     #[arg(long, value_name = "SCENARIO")]
@@ -195,7 +195,7 @@ pub struct EvalArgs {
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Episodes, by their index in the dataset.
-    #[arg(long, value_name = "K,…", value_delimiter = ',')]
+    #[arg(long, value_name = "K,…", value_delimiter = ',', allow_negative_numbers = true, value_parser = parse_episode)]
     pub episodes: Vec<u64>,
     /// Frames to dream in each window.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=10_000))]

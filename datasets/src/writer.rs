@@ -538,6 +538,11 @@ fn first_difference(field: &str, saved: &serde_json::Value, given: &serde_json::
         Value::Array(items) if items.iter().all(Value::is_string) => {
             items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
         }
+        // Sampled columns are told by their names.
+        Value::Array(items) if items.iter().all(|item| item.get("name").is_some_and(Value::is_string)) => {
+            let names = items.iter().filter_map(|item| item.get("name")?.as_str());
+            names.collect::<Vec<_>>().join(",")
+        }
         other => other.to_string(),
     };
     (field.to_owned(), show(saved), show(given))

@@ -98,7 +98,8 @@ fn roll(
     true_past: bool,
 ) -> Result<Vec<Dreamed>> {
     let all = options.context + options.frames;
-    let batch = window(spec, clips, starts, all, options.gbuffer)?;
+    let known = if true_past { all } else { options.context };
+    let batch = window(spec, clips, starts, all, known, options.gbuffer)?;
     let mut rollout = model.rollout(starts.len(), options.seed, options.steps, options.still);
     let mut frames = Vec::with_capacity(all);
     let mut seen = Seen::new(model, spec, clips, starts, options.context);
@@ -121,11 +122,26 @@ fn roll(
     Ok(seen.gather(spec, clips, starts, truth, dream, options.context))
 }
 
-/// The windows as tensors, with nothing hidden but the G-buffer if that is not wanted.
-fn window(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], frames: usize, gbuffer: bool) -> Result<Batch> {
+/// The windows as tensors, with nothing hidden but the G-buffer if that is not wanted; the first `known` frames are true.
+fn window(
+    spec: &WorldSpec,
+    clips: &[Clip],
+    starts: &[(usize, usize)],
+    frames: usize,
+    known: usize,
+    gbuffer: bool,
+) -> Result<Batch> {
     let hide = Hide { gbuffer: if gbuffer { 0.0 } else { 1.0 }, ..Hide::default() };
-    let windows =
-        Windows { episodes: Vec::new(), batch: starts.len(), frames, seed: 0, cache_bytes: 0, hide, objects: None };
+    let windows = Windows {
+        episodes: Vec::new(),
+        batch: starts.len(),
+        frames,
+        known,
+        seed: 0,
+        cache_bytes: 0,
+        hide,
+        objects: None,
+    };
     cut(spec, clips, starts, &windows, 0)
 }
 
@@ -143,7 +159,9 @@ fn at(batch: &Batch, t: usize, model: &VideoModel, true_past: bool) -> Result<Co
         true => (frame(&batch.conditions.motion)?, frame(&batch.conditions.plate)?),
         false => (None, None),
     };
-    Ok(Conditions { action: frame(&batch.conditions.action)?, parameters, gbuffer, motion, plate })
+    let takes_anchor = model.network().config().gbuffer_motion.is_some();
+    let anchor = if takes_anchor { frame(&batch.conditions.anchor)? } else { None };
+    Ok(Conditions { action: frame(&batch.conditions.action)?, parameters, gbuffer, motion, plate, anchor })
 }
 
 /// `[B, T, 3, H, W]` in [−1, 1] → by window `[T, H, W, 3]`, 8 bits.

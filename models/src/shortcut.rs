@@ -203,14 +203,17 @@ pub struct Conditions {
     pub motion: Option<Tensor>,
     /// `[B, T, C + 1, H, W]`.
     pub plate: Option<Tensor>,
+    /// `[B, T, C + 1, H, W]`.
+    pub anchor: Option<Tensor>,
 }
 
 impl Conditions {
     /// The inputs with these conditions.
     pub fn inputs<'a>(&'a self, frames: &'a Tensor, tau: &'a Tensor, level: &'a Tensor) -> Inputs<'a> {
         let (action, parameters) = (self.action.as_ref(), self.parameters.as_ref());
-        let (gbuffer, motion, plate) = (self.gbuffer.as_ref(), self.motion.as_ref(), self.plate.as_ref());
-        Inputs { frames, tau, level, action, parameters, gbuffer, before: None, motion, plate }
+        let (gbuffer, anchor) = (self.gbuffer.as_ref(), self.anchor.as_ref());
+        let (motion, plate) = (self.motion.as_ref(), self.plate.as_ref());
+        Inputs { frames, tau, level, action, parameters, gbuffer, before: None, motion, plate, anchor }
     }
 
     fn windows(&self, from: usize, count: usize) -> Result<Self> {
@@ -221,6 +224,7 @@ impl Conditions {
             gbuffer: part(&self.gbuffer)?,
             motion: part(&self.motion)?,
             plate: part(&self.plate)?,
+            anchor: part(&self.anchor)?,
         })
     }
 }

@@ -79,7 +79,7 @@ impl Scenario {
     ) -> Result<Self, Diagnostics> {
         let mut sources = Sources::default();
         let source = sources.add(origin, text);
-        let mut root = yaml::read(text, source, &sources)?;
+        let (mut root, repeated) = yaml::read_all(text, source, &sources)?;
         for set in overrides {
             overrides::apply(&mut root, set, &mut sources)?;
         }
@@ -88,16 +88,20 @@ impl Scenario {
         }
         let written = Text { sources, root };
         let mut decoder = Decoder::new(&written);
-        let Some(tree) = decoder.scenario() else { return Err(Diagnostics::sorted(decoder.problems(), &written)) };
+        let Some(tree) = decoder.scenario() else {
+            let found = decoder.problems().into_iter().chain(repeated).collect();
+            return Err(Diagnostics::sorted(found, &written));
+        };
         let names = std::mem::take(&mut decoder.names);
         let plan = Plan::new(tree, &mut decoder);
         check(&plan, &names, &mut decoder);
-        if decoder.count() == 0 {
+        if decoder.count() == 0 && repeated.is_empty() {
             let (plan, written) = (Arc::new(plan), Arc::new(written));
             return Ok(Self { text: text.to_owned(), overrides: overrides.to_vec(), plan, written });
         }
         let known = decoder.known();
         let mut found = decoder.problems();
+        found.extend(repeated);
         if let Some(assets) = assets {
             let first = Attempt { seed: 0, index: 0, attempt: 0 };
             found.extend(explain(&plan, &written, first, assets, &known));

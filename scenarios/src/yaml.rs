@@ -140,6 +140,16 @@ impl Node {
 
 /// Reads one document.
 pub fn read(text: &str, source: u32, sources: &Sources) -> Result<Node, Diagnostics> {
+    let (node, repeated) = read_all(text, source, sources)?;
+    if repeated.is_empty() {
+        return Ok(node);
+    }
+    Err(Diagnostics(repeated.into_iter().map(|(_, problem)| problem).collect()))
+}
+
+/// [`read`] that goes on after a key that its map has already (the first counts): so that a file's other problems are
+/// found too. With a problem for each of them.
+pub fn read_all(text: &str, source: u32, sources: &Sources) -> Result<(Node, Vec<(Span, Diagnostic)>), Diagnostics> {
     let fail = |span: Span, message: String, help: &str| {
         Diagnostics(vec![sources.diagnostic(span, "", message, help.to_owned())])
     };
@@ -150,7 +160,8 @@ pub fn read(text: &str, source: u32, sources: &Sources) -> Result<Node, Diagnost
             "put large data into files (meshes, pictures) that the scenario refers to",
         ));
     }
-    let mut reader = Reader { source, open: Vec::new(), anchors: BTreeMap::new(), nodes: 0, root: None };
+    let mut reader =
+        Reader { source, open: Vec::new(), anchors: BTreeMap::new(), nodes: 0, root: None, repeated: Vec::new() };
     // A byte order mark is no part of the text.
     let mut parser = Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
     loop {
@@ -168,10 +179,16 @@ pub fn read(text: &str, source: u32, sources: &Sources) -> Result<Node, Diagnost
             }
         }
     }
-    reader.root.ok_or_else(|| {
+    let repeated = reader.repeated.iter().map(|key| {
+        let message = format!("the key `{}` stands twice in this map", key.text);
+        (key.span, sources.diagnostic(key.span, "", message, "remove or rename one of them".to_owned()))
+    });
+    let repeated = repeated.collect();
+    let root = reader.root.ok_or_else(|| {
         let span = Span { source, line: 1, ..Span::default() };
         fail(span, "the file is empty".to_owned(), "start with `worldloom: 1`, or with `worldloom new bouncing_balls`")
-    })
+    })?;
+    Ok((root, repeated))
 }
 
 fn yaml_help(info: &str) -> &'static str {
@@ -209,6 +226,8 @@ struct Reader {
     anchors: BTreeMap<usize, (Node, usize, usize)>,
     nodes: usize,
     root: Option<Node>,
+    /// Keys that stand in their map already.
+    repeated: Vec<Key>,
 }
 
 impl Reader {
@@ -296,14 +315,11 @@ impl Reader {
             return Err((span, "merge keys (`<<`) are not part of this language".to_owned(), "write the keys out"));
         }
         if let Some(Open { holder: Holder::Map { seen, key, .. }, .. }) = self.open.last_mut() {
+            let name = Key { text: text.to_owned(), span };
             if !seen.insert(text.to_owned()) {
-                return Err((
-                    span,
-                    format!("the key `{text}` stands twice in this map"),
-                    "remove or rename one of them",
-                ));
+                self.repeated.push(name.clone());
             }
-            *key = Some(Key { text: text.to_owned(), span });
+            *key = Some(name);
         }
         Ok(())
     }
@@ -343,7 +359,9 @@ impl Reader {
             None => self.root = Some(node),
             Some(Open { holder: Holder::List(items), .. }) => items.push(node),
             Some(Open { holder: Holder::Map { entries, key, .. }, .. }) => {
-                if let Some(key) = key.take() {
+                if let Some(key) = key.take()
+                    && !self.repeated.contains(&key)
+                {
                     entries.push((key, node));
                 }
             }

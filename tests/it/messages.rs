@@ -58,6 +58,57 @@ fn a_resumed_run_says_what_has_changed() {
 }
 
 #[test]
+fn numbers_that_an_option_does_not_take_are_told_as_a_person_would() {
+    let shop = Workshop::new();
+    let (yaml, out) = (text(&shop.path("balls.yaml")), text(&shop.path("out.png")));
+    refused(&["preview", &yaml, "--out", &out, "--at", "-1"], &["--at", "a time is a number of seconds from 0"]);
+    refused(&["preview", &yaml, "--out", &out, "--at", "2s"], &["without a unit, for example 1.5"]);
+    refused(&["preview", &yaml, "--out", &out, "--episode", "-1"], &["an episode is a whole number, counted from 0"]);
+    refused(&["replay", &out, "--episode", "one"], &["an episode is a whole number, counted from 0"]);
+    refused(&["sample", &yaml, "--count", "-2"], &["it must be a whole number from 1"]);
+    refused(&["generate", &yaml, "--episodes", "-2", "--out", &out], &["it must be a whole number from 1"]);
+}
+
+#[test]
+fn a_key_that_stands_twice_hides_no_other_problem() {
+    let shop = Workshop::new();
+    let yaml = shop.write("balls.yaml", &(SCENARIO.replace("fov: 60 deg", "fov: 50") + "name: again\nsucces: 1\n"));
+    refused(
+        &["validate", &text(&yaml)],
+        &["the key `name` stands twice in this map", "unknown key `succes`", "write `50 deg` for degrees"],
+    );
+    let yaml = shop.write("balls.yaml", &SCENARIO.replace("worldloom: 1", "worldlom: 1"));
+    let said = run(["validate", &text(&yaml)]).expect(2).stderr;
+    assert!(said.contains("did you mean worldloom") && !said.contains("is missing"), "{said}");
+}
+
+#[test]
+fn a_home_beyond_a_joints_limits_is_refused_with_the_range() {
+    let shop = Workshop::new();
+    let urdf = "<robot name=\"arm\"><link name=\"base\"/><link name=\"upper\"><inertial><mass value=\"1\"/>\
+        <inertia ixx=\"1\" iyy=\"1\" izz=\"1\" ixy=\"0\" ixz=\"0\" iyz=\"0\"/></inertial></link>\
+        <joint name=\"elbow\" type=\"revolute\"><parent link=\"base\"/><child link=\"upper\"/><axis xyz=\"0 0 1\"/>\
+        <limit lower=\"-1\" upper=\"2\" effort=\"5\" velocity=\"1\"/></joint></robot>\n";
+    shop.write("arm.urdf", urdf);
+    let with = |home: &str| {
+        let robot = format!("robots: {{arm: {{urdf: arm.urdf, at: [2, 2, 0], home: {{elbow: {home}}}}}}}\n");
+        text(&shop.write("balls.yaml", &(SCENARIO.to_owned() + &robot)))
+    };
+    refused(&["validate", &with("2.5")], &["2.5 rad is beyond the joint's limits, -1 to 2 rad", "elbow"]);
+    refused(&["validate", &with("-60 deg - 1 deg")], &["beyond the joint's limits"]);
+    run(["validate", &with("2")]).expect(0);
+}
+
+#[test]
+fn columns_that_differ_are_told_by_name() {
+    let shop = Workshop::new();
+    shop.generate(1, "out", &["--labels", "none"]).expect(0);
+    let words = shop.generate_args(1, "out", &["--resume", "--labels", "none", "--set", "params.speed=1.5"]);
+    let said = run(words.iter().map(String::as_str)).expect(2).stderr;
+    assert!(said.contains("was begun with") && !said.contains('{'), "{said}");
+}
+
+#[test]
 fn a_quality_that_a_codec_does_not_take_is_refused_by_its_flag() {
     let shop = Workshop::new();
     for (codec, crf, range) in [("h264", "52", "0 (best) to 51"), ("av1", "64", "0 (best) to 63")] {

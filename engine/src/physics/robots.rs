@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::expr::near;
 use crate::maths::{Mat3, Pose, Vec3};
 use crate::problems::Problems;
-use crate::robots::{Link, LinkCollider, Motion, RigidPart, RobotModel};
+use crate::robots::{Link, LinkCollider, Motion, RigidPart, RobotJoint, RobotModel};
 use crate::scene::{Robot, RobotSource};
 use crate::state::{BodyInfo, FrameInfo, JointInfo};
 
@@ -120,13 +120,23 @@ pub(super) fn add_model(
     Ok(())
 }
 
+/// Says which joints of `home` the robot does not have, and which positions it cannot take.
 fn check_home(model: &RobotModel, robot: &Robot, field: &str, problems: &mut Problems) {
+    /// Limits are kept in single precision: a home written as the limit itself is inside.
+    const SLACK: f64 = 1e-4;
     for (joint, value) in &robot.home {
         let field = format!("{field}.home.{joint}");
-        if model.joint(joint).is_none() {
+        let Some(index) = model.joint(joint) else {
             problems.push(&field, unknown_joint(model, joint, &field));
-        } else if !value.is_finite() {
+            continue;
+        };
+        let RobotJoint { limits: [low, high], mimic, motion, .. } = &model.joints[index];
+        if !value.is_finite() {
             problems.push(&field, Error::scene(field.clone(), "must be finite"));
+        } else if mimic.is_none() && !(f64::from(*low) - SLACK..=f64::from(*high) + SLACK).contains(value) {
+            let unit = if *motion == Motion::Revolute { "rad" } else { "m" };
+            let problem = format!("{value} {unit} is beyond the joint's limits, {low} to {high} {unit}");
+            problems.push(&field, Error::scene(field.clone(), problem));
         }
     }
 }

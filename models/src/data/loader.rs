@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use worldloom_engine::stream::Stream;
 use worldloom_kernels::advect::SLOWEST;
 
+use super::anchor::{ANCHOR_CHANNELS, Anchor};
 use super::episodes::{Clip, Episodes};
 use super::gbuffer::{self, GBUFFER_CHANNELS, GPixel};
 use super::spec::WorldSpec;
@@ -32,6 +33,9 @@ pub struct Windows {
     pub batch: usize,
     /// Frames of a window, T.
     pub frames: usize,
+    /// Frames at its beginning that a rollout knows to be true: what moves is told as it looked in the last of them
+    /// ([`super::anchor`]). Training takes 1.
+    pub known: usize,
     /// Seed of all draws.
     pub seed: u64,
     /// Bytes of decoded episodes to hold.
@@ -300,6 +304,7 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
     let mut flow = vec![0f32; if with_flow { batch * frames * 3 * plane } else { 0 }];
     let mut motion = flow.clone();
     let mut plates = vec![0f32; if with_flow { batch * frames * 4 * plane } else { 0 }];
+    let mut anchors = vec![0f32; if with_flow { batch * frames * ANCHOR_CHANNELS * plane } else { 0 }];
     let patch = windows.objects.filter(|_| with_gbuffer);
     let (mut described, mut belongs) = (Vec::new(), Vec::new());
     for (b, (index, start)) in starts.iter().enumerate() {
@@ -328,6 +333,10 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
                 plane,
                 &mut plates[b * frames * 4 * plane..(b + 1) * frames * 4 * plane],
             );
+        }
+        if with_flow && !hide.2 {
+            let out = &mut anchors[b * frames * ANCHOR_CHANNELS * plane..][..frames * ANCHOR_CHANNELS * plane];
+            write_anchors(clip, *start, windows.known, [height, width], out);
         }
         for t in 0..frames {
             let (frame, row) = (start + t * skip, b * frames + t);
@@ -390,6 +399,7 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
             gbuffer: optional(with_gbuffer, given, &[batch, frames, GBUFFER_CHANNELS, height, width])?,
             motion: optional(with_flow, motion, &[batch, frames, 3, height, width])?,
             plate: optional(with_flow, plates, &[batch, frames, 4, height, width])?,
+            anchor: optional(with_flow, anchors, &[batch, frames, ANCHOR_CHANNELS, height, width])?,
         },
         flow: optional(with_flow, flow, &[batch, frames, 3, height, width])?,
         objects,
@@ -435,6 +445,24 @@ fn write_plates(clip: &Clip, start: usize, frames: usize, plane: usize, out: &mu
                 plate[3 * plane + i] = 1.0;
             }
         }
+    }
+}
+
+/// Writes what moves in a window as it looked in the true frame before, at most the last of the `known` first ones:
+/// `[T, 4, H, W]`.
+fn write_anchors(clip: &Clip, start: usize, known: usize, [height, width]: [usize; 2], out: &mut [f32]) {
+    let plane = height * width;
+    let pixels = |frame: usize| &clip.gbuffer[frame * plane..(frame + 1) * plane];
+    let at = |frame: usize| {
+        Anchor::new(&clip.pictures[frame * 3 * plane..(frame + 1) * 3 * plane], pixels(frame), height, width)
+    };
+    let mut anchor = None;
+    for (t, out) in out.chunks_exact_mut(ANCHOR_CHANNELS * plane).enumerate().skip(1) {
+        let anchor: &mut Anchor = match &mut anchor {
+            Some(anchor) if t > known => anchor,
+            anchor => anchor.insert(at(start + t - 1)),
+        };
+        anchor.step(pixels(start + t), out);
     }
 }
 

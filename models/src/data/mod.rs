@@ -7,11 +7,13 @@
 //!
 //! [`spec`] fixes cameras, rates and normalisation once; it lies in every checkpoint. [`episodes`] decodes an
 //! episode into a [`Clip`]; [`loader`] keeps a working set of clips in memory and cuts batches from it on a thread of
-//! its own. [`gbuffer`] is the one encoding of the simulator's G-buffer, recorded or rendered anew.
+//! its own. [`gbuffer`] is the one encoding of the simulator's G-buffer, recorded or rendered anew; [`anchor`]
+//! follows what moves in it back to a true frame.
 //!
 //! **Invariant:** batch `s` is a function of the dataset, the plan and `s` alone, so that a resumed run reads on
 //! where the interrupted one stopped.
 
+pub mod anchor;
 pub mod episodes;
 pub mod gbuffer;
 pub mod loader;

@@ -16,13 +16,14 @@
 //! Data path: `[B, T, C, H, W]` → patches of a frame beside those of the two before, which show what moves → tokens plus a
 //! learned place → blocks under the frame's condition → per pixel a motion u, a gate g and a change Δ:
 //!
-//! x̂₁(t) = (1 + g) ⊙ warp(x_τ(t − 1), u) + Δ
+//! x̂₁(t) = (1 + g) ⊙ (m ⊙ warp(x_τ(t − 1), u) + o) + Δ
 //!
 //! so that what stands still or moves as it is is carried on at the full detail of the pixels, which a narrow token
 //! could not hold (transformation rather than generation of pixels: Finn et al. 2016). u = ū + u′: ū is what inertia
 //! expects, the motion of the frame before gone on (`advect`), or what the G-buffer gives; the network has to learn
-//! what changes it. What something that left uncovers is put in from a plate, what each pixel last looked like
-//! while it stood still. A rollout feeds the motion that it saw in a frame, and the plate, to the next one. u′, g and Δ
+//! what changes it. o is what is put over that, and m what it leaves free: what something that left uncovers is put in from
+//! a plate, what each pixel last looked like while it stood still; and under a G-buffer what moves is taken from the last
+//! frame that is known to be true ([`crate::data::anchor`]). A rollout feeds the motion that it saw in a frame, and the plate, to the next one. u′, g and Δ
 //! start at 0. The condition is adaLN (Peebles & Xie 2023) with one shared projection (Chen et al. 2023): τ of this
 //! frame and of the one before, the step size, the action that led to the frame, and the scenario's
 //! declared parameters. The G-buffer of the frame, where given, is added to the tokens through weights
@@ -79,6 +80,9 @@ pub struct Inputs<'a> {
     /// The plate of each frame: what each pixel last looked like while it stood still, before the frame, and 1 where it
     /// has been seen so: `[B, T, C + 1, H, W]`. In a rollout, none stands for what the model itself saw.
     pub plate: Option<&'a Tensor>,
+    /// What moves as it looked in the last true frame, and 1 where that is known: `[B, T, C + 1, H, W]` (see
+    /// [`crate::data::anchor`]). It takes the place of what is carried on from the frame before.
+    pub anchor: Option<&'a Tensor>,
 }
 
 /// The pixels before each frame of a window.
@@ -101,7 +105,7 @@ struct Past {
 pub struct Prediction {
     /// x̂₁, `[B, T, C, H, W]`.
     pub frames: Tensor,
-    /// warp(x_τ(t − 1), u), which x̂₁ changes, `[B, T, C, H, W]`.
+    /// m ⊙ warp(x_τ(t − 1), u) + o, which x̂₁ changes, `[B, T, C, H, W]`.
     pub carried: Tensor,
     /// u with what was given, pixels to the right and down to where each point was in the frame before, `[B, T, 2, H, W]`;
     /// none for a model that neither predicts nor is given it.
@@ -217,11 +221,8 @@ impl StDit {
         let tokens = config.tokens();
         let inertia = self.inertia(past)?;
         let expected = self.expected_motion(inputs, inertia.as_ref())?;
-        let carried = match &expected {
-            Some(motion) => warp(&past.before, motion)?,
-            None => past.before.clone(),
-        };
-        let carried = self.uncovered(inputs, past, inertia.as_ref(), carried)?;
+        let overlay = self.overlay(inputs, past, inertia.as_ref())?;
+        let mut carried = carry_on(&past.before, expected.as_ref(), overlay.as_ref())?;
         let noisy = inputs.frames.broadcast_mul(&self.reach(inputs)?)?;
         let mut seen = vec![patchify(&noisy, patch)?, patchify(&carried, patch)?, patchify(&past.earlier, patch)?];
         if let Some(inertia) = &inertia {
@@ -241,14 +242,16 @@ impl StDit {
         let last = self.last_modulation.forward(&condition)?;
         let (shift, scale) = (last.narrow(D::Minus1, 0, dim)?, last.narrow(D::Minus1, dim, dim)?);
         let tokens = kernels::layer_norm_modulated(&x, &shift, &scale, EPS)?;
-        let (mut carried, mut motion) = (carried, expected);
+        let mut motion = expected;
         if let Some(linear) = &self.motion {
             let left = (unpatchify(&linear.forward(&tokens)?, patch, height, width)? * MOTION_UNIT)?;
-            carried = warp(&carried, &left)?;
-            motion = Some(match motion {
+            let all = match motion {
                 Some(expected) => (expected + left)?,
                 None => left,
-            });
+            };
+            // From the frame before again, and not from what was carried on: twice interpolated is twice blurred.
+            carried = carry_on(&past.before, Some(&all), overlay.as_ref())?;
+            motion = Some(all);
         }
         // Δ, then g.
         let out = unpatchify(&self.out.forward(&tokens)?, patch, height, width)?;
@@ -275,18 +278,28 @@ impl StDit {
         Ok(Tensor::zeros((b, t, channels, h, w), self.dtype, &self.device)?)
     }
 
-    /// `carried` with what comes to light put in from the plate: where the G-buffer says that a point was not seen in the frame
-    /// before, elsewhere where inertia says that something left.
-    fn uncovered(&self, inputs: &Inputs, past: &Past, inertia: Option<&Tensor>, carried: Tensor) -> Result<Tensor> {
-        let (Some(plate), Some(inertia)) = (&past.plate, inertia) else { return Ok(carried) };
-        let mut hole = inertia.narrow(2, 2, 1)?.lt(0.0)?.to_dtype(self.dtype)?;
-        if let (Some(channel), Some(gbuffer)) = (self.config.gbuffer_motion, inputs.gbuffer) {
-            let given = gbuffer.narrow(2, channel + GIVEN_AFTER, 1)?;
-            let hidden = gbuffer.narrow(2, channel + SEEN_AFTER, 1)?.affine(-1.0, 1.0)?;
-            hole = ((&given * hidden)? + (given.affine(-1.0, 1.0)? * hole)?)?;
+    /// What is put over the pixels that are carried on: the plate where something comes to light (where the G-buffer says that a
+    /// point was not seen in the frame before, elsewhere where inertia says that something left), and the anchor where it
+    /// is known. None for a model without either.
+    fn overlay(&self, inputs: &Inputs, past: &Past, inertia: Option<&Tensor>) -> Result<Option<Overlay>> {
+        let plate = match (&past.plate, inertia) {
+            (Some(plate), Some(inertia)) => {
+                let mut hole = inertia.narrow(2, 2, 1)?.lt(0.0)?.to_dtype(self.dtype)?;
+                if let (Some(channel), Some(gbuffer)) = (self.config.gbuffer_motion, inputs.gbuffer) {
+                    let given = gbuffer.narrow(2, channel + GIVEN_AFTER, 1)?;
+                    let hidden = gbuffer.narrow(2, channel + SEEN_AFTER, 1)?.affine(-1.0, 1.0)?;
+                    hole = ((&given * hidden)? + (given.affine(-1.0, 1.0)? * hole)?)?;
+                }
+                Some(Overlay::of(plate, &(hole * plate.narrow(2, CHANNELS, 1)?)?)?)
+            }
+            _ => None,
+        };
+        let Some(anchor) = inputs.anchor else { return Ok(plate) };
+        let anchor = Overlay::of(anchor, &anchor.narrow(2, CHANNELS, 1)?)?;
+        match plate {
+            Some(plate) => plate.under(&anchor).map(Some),
+            None => Ok(Some(anchor)),
         }
-        let hole = (hole * plate.narrow(2, CHANNELS, 1)?)?;
-        Ok((&carried + (plate.narrow(2, 0, CHANNELS)? - &carried)?.broadcast_mul(&hole)?)?)
     }
 
     /// The motion of the frame before, gone on for one frame, with its state, `[B, T, 3, H, W]`; none for a model without motion.
@@ -344,6 +357,7 @@ impl StDit {
         let wanted = wanted.into_iter().chain([
             ("motion", inputs.motion, vec![batch, frames, 3, height, width], config.motion),
             ("plate", inputs.plate, vec![batch, frames, CHANNELS + 1, height, width], config.motion),
+            ("anchor", inputs.anchor, vec![batch, frames, CHANNELS + 1, height, width], config.gbuffer_motion.is_some()),
             ("before", before, inputs.frames.dims().to_vec(), true),
             ("tau_before", tau_before, vec![batch, frames], true),
         ]);
@@ -360,6 +374,40 @@ impl StDit {
 
 fn shape(what: &'static str, expected: String, found: &Tensor) -> Error {
     Error::Shape { what, expected, found: found.dims().to_vec() }
+}
+
+/// Colours put over a picture (Porter & Duff 1984, "over", with colours multiplied by their cover).
+struct Overlay {
+    /// Colour × cover, `[B, T, C, H, W]`.
+    colour: Tensor,
+    /// 1 − cover, `[B, T, C, H, W]`.
+    left: Tensor,
+}
+
+impl Overlay {
+    /// The first C channels of `colour` where `cover` `[B, T, 1, H, W]` is 1.
+    fn of(colour: &Tensor, cover: &Tensor) -> Result<Self> {
+        let colour = colour.narrow(2, 0, CHANNELS)?;
+        let left = cover.affine(-1.0, 1.0)?.broadcast_as(colour.shape())?.contiguous()?;
+        Ok(Self { colour: colour.broadcast_mul(cover)?, left })
+    }
+
+    /// This, covered by `over`.
+    fn under(self, over: &Self) -> Result<Self> {
+        Ok(Self { colour: ((self.colour * &over.left)? + &over.colour)?, left: (self.left * &over.left)? })
+    }
+}
+
+/// The pixels of the frame before moved by `motion`, under `overlay`.
+fn carry_on(before: &Tensor, motion: Option<&Tensor>, overlay: Option<&Overlay>) -> Result<Tensor> {
+    let moved = match motion {
+        Some(motion) => warp(before, motion)?,
+        None => before.clone(),
+    };
+    match overlay {
+        Some(Overlay { colour, left }) => Ok(((moved * left)? + colour)?),
+        None => Ok(moved),
+    }
 }
 
 /// [`kernels::warp`] of `[B, T, C, H, W]` by `[B, T, 2, H, W]`.

@@ -53,6 +53,7 @@ struct Window {
     gbuffer: Tensor,
     motion: Tensor,
     plate: Tensor,
+    anchor: Option<Tensor>,
 }
 
 impl Window {
@@ -71,6 +72,7 @@ impl Window {
             gbuffer: draw("gbuffer", &[batch, frames, config.gbuffer, h, w]),
             motion: draw("motion", &[batch, frames, 3, h, w]),
             plate: draw("plate", &[batch, frames, CHANNELS + 1, h, w]),
+            anchor: config.gbuffer_motion.map(|_| draw("anchor", &[batch, frames, CHANNELS + 1, h, w])),
         }
     }
 
@@ -85,6 +87,7 @@ impl Window {
             before: None,
             motion: Some(&self.motion),
             plate: Some(&self.plate),
+            anchor: self.anchor.as_ref(),
         }
     }
 
@@ -100,6 +103,7 @@ impl Window {
             gbuffer: cut(&self.gbuffer),
             motion: cut(&self.motion),
             plate: cut(&self.plate),
+            anchor: self.anchor.as_ref().map(cut),
         }
     }
 }

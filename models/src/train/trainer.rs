@@ -139,17 +139,18 @@ impl Trainer {
 
     fn losses(&self, batch: &Batch, number: u64) -> Result<Losses> {
         let to = |x: &Option<Tensor>| x.as_ref().map(|x| x.to_device(&self.device)).transpose();
-        let moves = self.model.network().config().motion;
+        let network = self.model.network();
+        let moves = network.config().motion;
         let conditions = Conditions {
             action: to(&batch.conditions.action)?,
             parameters: to(&batch.conditions.parameters)?,
             gbuffer: to(&batch.conditions.gbuffer)?,
             motion: if moves { to(&batch.conditions.motion)? } else { None },
             plate: if moves { to(&batch.conditions.plate)? } else { None },
+            anchor: if network.config().gbuffer_motion.is_some() { to(&batch.conditions.anchor)? } else { None },
         };
         let frames = batch.frames.to_device(&self.device)?;
         let config = &self.plan.config;
-        let network = self.model.network();
         let found = shortcut::loss(network, &config.shortcut, &frames, &conditions, self.plan.seed, number)?;
         let Prediction { motion, tokens, .. } = found.prediction;
         let mut losses = Losses { pixels: found.pixels, motion: None, objects: None, outcome: None };
@@ -193,6 +194,7 @@ fn windows(episodes: &Episodes, plan: &Plan, objects: Option<usize>) -> Windows 
         episodes: (0..episodes.len()).filter(|episode| !plan.held_out.contains(episode)).collect(),
         batch: config.batch,
         frames: config.window,
+        known: 1,
         seed: plan.seed,
         cache_bytes: config.cache_mb << 20,
         hide: config.hide(),

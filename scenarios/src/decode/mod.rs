@@ -356,9 +356,15 @@ impl<'a> Decoder<'a> {
             }
             match field.need {
                 Need::Required => {
+                    whole = false;
+                    // Said already, of the key that it was meant to be.
+                    let names = record.fields.iter().map(|field| field.key);
+                    let misspelt = entries.iter().filter(|(key, _)| record.field(&key.text).is_none());
+                    if misspelt.into_iter().any(|(key, _)| near::near(&key.text, names.clone()) == [field.key]) {
+                        continue;
+                    }
                     let message = format!("`{}` is missing", field.key);
                     self.report(node.span, path, message, field.doc);
-                    whole = false;
                 }
                 Need::Optional(_) => {}
                 Need::Default(text) => {

@@ -11,6 +11,18 @@ use crate::table::{Quantity, Refers, Type};
 use crate::tree::{Plain, Shape, Slot, Source, Tree};
 use crate::yaml::{Node, Span, Value};
 
+/// Help for a bare number that is no angle in radians, but would be one in degrees.
+fn meant_degrees(value: &Value, quantity: &Quantity) -> String {
+    match value {
+        Value::Number(x)
+            if quantity.dimension == Some(Dimension::ANGLE) && quantity.problem(x.to_radians()).is_none() =>
+        {
+            format!("a bare angle is in radians: write `{x} deg` for degrees")
+        }
+        _ => String::new(),
+    }
+}
+
 impl Decoder<'_> {
     pub(super) fn word(&mut self, node: &Node, words: &[&str], path: &str) -> Option<Tree> {
         match &node.value {
@@ -292,7 +304,7 @@ impl Decoder<'_> {
             _ => return self.wrong(node, &wanted(quantity), path),
         };
         if let Some(problem) = quantity.problem(value) {
-            self.report(node.span, path, problem, "");
+            self.report(node.span, path, problem, meant_degrees(&node.value, quantity));
             return None;
         }
         Some(Tree::Plain(Plain::Number(value)))
@@ -312,7 +324,12 @@ impl Decoder<'_> {
                 Some(value)
             }
             Err(error) => {
-                let expr = Expr::parse(text).ok();
+                let parsed = Expr::parse(text);
+                let of_units = match &parsed {
+                    Err(Error::Expression { problem, .. }) if problem.contains("unit") => Some(problem.clone()),
+                    _ => None,
+                };
+                let expr = parsed.ok();
                 if let Some(Constant::Scalar(value)) = expr.as_ref().and_then(Expr::constant) {
                     let (_, dimension) = self.parse(node, text, path)?;
                     self.measures(node, text, dimension, Shape::Number(quantity), path)?;
@@ -326,6 +343,7 @@ impl Decoder<'_> {
                 let help = match error {
                     _ if cut.is_some() => cut.unwrap_or_default(),
                     Error::Expression { problem, .. } if problem.contains("unit") => problem,
+                    _ if of_units.is_some() => of_units.unwrap_or_default(),
                     _ if text.chars().all(|c| c.is_alphanumeric() || c == '_') && self.params.find(text).is_some() => {
                         format!("write `${text}` for the parameter")
                     }

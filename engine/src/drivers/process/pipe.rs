@@ -49,6 +49,18 @@ impl Probation {
     }
 }
 
+/// Where a program was looked for.
+fn looked_for(program: &str) -> String {
+    if program.starts_with('/') {
+        return String::new();
+    }
+    if !program.contains('/') {
+        return " (looked for in PATH)".to_owned();
+    }
+    let here = std::env::current_dir().map(|here| format!(", {}", here.display())).unwrap_or_default();
+    format!(" (looked for from the current folder{here})")
+}
+
 pub(super) struct Pipe {
     child: Child,
     probation: Probation,
@@ -64,7 +76,7 @@ impl Pipe {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| format!("cannot be started: {error}"))?;
+            .map_err(|error| format!("cannot be started{}: {error}", looked_for(program)))?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("has no pipes".into());
         };
