@@ -409,9 +409,10 @@ pub fn parse_seed(text: &str) -> Result<u64, String> {
 }
 
 fn parse_seconds(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|at: &f64| at.is_finite() && *at >= 0.0).ok_or_else(|| {
-        "a time is a number of seconds from 0, without a unit, for example 1.5".to_owned()
-    })
+    text.parse()
+        .ok()
+        .filter(|at: &f64| at.is_finite() && *at >= 0.0)
+        .ok_or_else(|| "a time is a number of seconds from 0, without a unit, for example 1.5".to_owned())
 }
 
 /// The number of an episode.

@@ -71,7 +71,7 @@ fn time() -> Result<()> {
     let (model, params) = model()?;
     let (clean, conditions) = batch()?;
     // Every window learns from the finest steps alone, as PyTorch does beside it: one forward pass, one backward pass.
-    let shortcut = ShortcutConfig { coarse: 0.0, ..ShortcutConfig::default() };
+    let shortcut = ShortcutConfig { coarse: 0.0, own_past: 0.0, ..ShortcutConfig::default() };
     let config = AdamWConfig { ema_decay: Some(0.999), ..AdamWConfig::default() };
     let mut optimiser = AdamW::<f32>::new(params.iter().map(|param| (param.var.clone(), param.decay)), config)?;
     let mut step = 0;
@@ -131,7 +131,7 @@ fn measure(repetitions: usize, mut run: impl FnMut() -> Result<()>) -> Result<(f
 fn export(path: &str) -> Result<()> {
     let (model, params) = model()?;
     let (clean, conditions) = batch()?;
-    let shortcut = ShortcutConfig { coarse: 0.0, ..ShortcutConfig::default() };
+    let shortcut = ShortcutConfig { coarse: 0.0, own_past: 0.0, ..ShortcutConfig::default() };
     let levels = Levels::draw(&shortcut, 7, 0, WINDOWS, FRAMES, model.config().levels);
     let draw = |name| noise::normal(7, name, 0, clean.shape(), DType::F32, &Device::Cpu);
     let (pixels, past) = (draw("pixel noise")?, draw("noise of the past")?);

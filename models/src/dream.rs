@@ -5,6 +5,7 @@ use candle_core::{Device, Tensor};
 use crate::data::loader::{Hide, cut, to_byte};
 use crate::data::{Batch, Clip, Windows, WorldSpec};
 use crate::error::Result;
+use crate::heads::Track;
 use crate::heads::objects::{CELL, Description, describe};
 use crate::metrics;
 use crate::metrics::pixels::{pooled, squared_errors};
@@ -115,7 +116,7 @@ fn roll(
         } else {
             rollout.dream(&conditions)?
         };
-        seen.look(model, &prediction)?;
+        seen.look(model, &prediction, t + 1 >= options.context)?;
         frames.push(frame);
     }
     let (truth, dream) = (pictures(&batch.frames)?, pictures(&Tensor::cat(&frames, 1)?)?);
@@ -179,6 +180,8 @@ pub fn pictures(frames: &Tensor) -> Result<Vec<Vec<u8>>> {
 /// What the heads see in the frames of rollouts.
 struct Seen {
     described: Vec<Vec<Description>>,
+    /// Where each of them was last found.
+    tracks: Vec<Vec<Track>>,
     masks: Vec<Vec<u16>>,
     outcome: Vec<Vec<[f32; 2]>>,
     width: usize,
@@ -199,12 +202,23 @@ impl Seen {
             None => Vec::new(),
         };
         let count = starts.len();
-        Self { described, masks: vec![Vec::new(); count], outcome: vec![Vec::new(); count], width }
+        let track = |objects: &Vec<Description>| objects.iter().map(|one| Track::of(one, height, width)).collect();
+        let tracks = described.iter().map(track).collect();
+        Self { described, tracks, masks: vec![Vec::new(); count], outcome: vec![Vec::new(); count], width }
     }
 
-    fn look(&mut self, model: &VideoModel, prediction: &Prediction) -> Result<()> {
+    /// Objects are followed from the frame that describes them on, `follow`; before that they are told by their looks alone.
+    fn look(&mut self, model: &VideoModel, prediction: &Prediction, follow: bool) -> Result<()> {
         if let (Some(head), false) = (model.objects(), self.described.is_empty()) {
-            let masks = head.masks(&prediction.tokens, &self.described, self.width)?;
+            let tracks: &[Vec<Track>] = if follow { &self.tracks } else { &[] };
+            let masks = head.masks(&prediction.tokens, &self.described, tracks, self.width)?;
+            if follow {
+                for ((tracks, objects), masks) in self.tracks.iter_mut().zip(&self.described).zip(&masks) {
+                    for (track, object) in tracks.iter_mut().zip(objects) {
+                        track.follow(object.id, masks);
+                    }
+                }
+            }
             for (all, mask) in self.masks.iter_mut().zip(masks) {
                 for y in 0..mask.rows * CELL {
                     let row = &mask.ids[y / CELL * mask.columns..(y / CELL + 1) * mask.columns];

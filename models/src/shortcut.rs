@@ -31,6 +31,9 @@ use crate::error::{Error, Result};
 use crate::noise;
 use crate::stdit::{Cache, Inputs, Prediction, StDit, shifted};
 
+/// Change of a pixel in [−1, 1] up to which it counts as still: 4 of 255.
+pub const STILL: f64 = 0.03;
+
 /// How noise levels are drawn in training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -48,11 +51,15 @@ pub struct ShortcutConfig {
     /// Share of a batch's windows that learn the coarser steps (k > 0), at the cost of two more forward
     /// passes each. Default 0.25 (Frans et al. 2024, §3.2).
     pub coarse: f64,
+    /// Share of a batch's windows whose past is the model's own: each frame that it goes on from is what the model dreams in its place
+    /// from the true frame before, at the cost of one more forward pass each. What a rollout gets wrong once is then put right
+    /// instead of growing (scheduled sampling, Bengio et al. 2015; in parallel, Mihaylova & Martins 2019). Default 0.5.
+    pub own_past: f64,
 }
 
 impl Default for ShortcutConfig {
     fn default() -> Self {
-        Self { clean: 0.25, pure_noise: 0.4, noisy_past: 0.5, past_noise: 0.2, coarse: 0.25 }
+        Self { clean: 0.25, pure_noise: 0.4, noisy_past: 0.5, past_noise: 0.2, coarse: 0.25, own_past: 0.5 }
     }
 }
 
@@ -66,6 +73,7 @@ impl ShortcutConfig {
             ("noisy_past", self.noisy_past),
             ("past_noise", self.past_noise),
             ("coarse", self.coarse),
+            ("own_past", self.own_past),
         ] {
             if !(0.0..=1.0).contains(&value) || (field == "clean" && value == 1.0) {
                 let expected = "it must be from 0 to 1, and `clean` below 1".to_owned();
@@ -89,6 +97,8 @@ pub struct Levels {
     pub before: Vec<f64>,
     /// Windows from this one on are of coarser steps.
     pub coarse_from: usize,
+    /// Windows before this one go on from the model's own frames.
+    pub own_until: usize,
 }
 
 impl Levels {
@@ -97,8 +107,9 @@ impl Levels {
         let coarse = if levels > 1 { (config.coarse * windows as f64).round() as usize } else { 0 };
         let coarse_from = windows - coarse;
         let finest = 1.0 / (1u64 << (levels - 1)) as f64;
-        let mut drawn =
-            Self { tau: Vec::new(), level: Vec::new(), weight: Vec::new(), before: Vec::new(), coarse_from };
+        let own_until = if frames > 1 { (config.own_past * windows as f64).round() as usize } else { 0 };
+        let (tau, level, weight, before) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut drawn = Self { tau, level, weight, before, coarse_from, own_until };
         for window in 0..windows {
             let mut stream = Stream::new(seed, "noise levels", step, window as u64);
             // Every window has a target, and that has a past unless the window is one frame.
@@ -173,11 +184,14 @@ pub fn loss_of(
     let (device, dtype) = (clean.device(), clean.dtype());
     let tau = Tensor::from_slice(&levels.tau, (windows, frames), device)?.to_dtype(dtype)?;
     let level = Tensor::from_slice(&levels.level, (windows, frames), device)?;
-    let noisy = mix(noise, clean, &tau)?;
+    let past = own_past(model, clean, noise, levels.own_until, conditions)?;
+    // A clean frame is a past, any other a target: noise on the truth.
+    let is_past = per_frame(&tau.ge(1.0)?.to_dtype(dtype)?)?;
+    let noisy = mix(noise, &(clean + (&past - clean)?.broadcast_mul(&is_past)?)?, &tau)?;
     let tau_before = Tensor::from_slice(&levels.before, (windows, frames), device)?.to_dtype(dtype)?;
     // The first frame has nothing before it: zeros, as in a rollout.
     let is_there = shifted(&per_frame(&tau.ones_like()?)?)?;
-    let before = mix(past_noise, &shifted(clean)?, &tau_before)?.broadcast_mul(&is_there)?;
+    let before = mix(past_noise, &shifted(&past)?, &tau_before)?.broadcast_mul(&is_there)?;
     let before = (before, tau_before);
     let target = target(model, clean, &noisy, &tau, &level, &before, levels.coarse_from, conditions)?;
     let inputs = conditions.inputs(&noisy, &tau, &level);
@@ -188,6 +202,38 @@ pub fn loss_of(
     let flat = |x: &Tensor| x.reshape((windows * frames, x.elem_count() / (windows * frames)));
     let pixels = kernels::weighted_mse(&flat(&prediction.frames)?, &flat(&target)?, &weight)?;
     Ok(Loss { pixels, prediction })
+}
+
+/// `clean` `[B, T, C, H, W]` with the frames after the first of the windows before `until` as the model dreams them in one step from
+/// `noise` and the true frame before each. No gradient flows into it.
+fn own_past(model: &StDit, clean: &Tensor, noise: &Tensor, until: usize, conditions: &Conditions) -> Result<Tensor> {
+    let (windows, frames, ..) = clean.dims5()?;
+    if until == 0 || frames < 2 {
+        return Ok(clean.clone());
+    }
+    let (dtype, device) = (clean.dtype(), clean.device());
+    let (truth, noise) = (clean.narrow(0, 0, until)?, noise.narrow(0, 0, until)?.contiguous()?);
+    let conditions = conditions.windows(0, until)?;
+    let tau = Tensor::zeros((until, frames), dtype, device)?;
+    let level = Tensor::full(model.config().levels as u32 - 1, (until, frames), device)?;
+    let before = shifted(&truth)?;
+    let tau_before = shifted(&tau.ones_like()?)?;
+    let inputs = conditions.inputs(&noise, &tau, &level);
+    let found = model.forward(&Inputs { before: Some((&before, &tau_before)), ..inputs })?;
+    let dreamed = settle(&found.frames.detach(), &found.carried.detach(), STILL)?.clamp(-1.0, 1.0)?;
+    let dreamed = Tensor::cat(&[&truth.narrow(1, 0, 1)?, &dreamed.narrow(1, 1, frames - 1)?], 1)?;
+    if until == windows {
+        return Ok(dreamed);
+    }
+    Ok(Tensor::cat(&[&dreamed, &clean.narrow(0, until, windows - until)?], 0)?)
+}
+
+/// `frames` with changes of `carried` up to `still` taken back: see [`sample`].
+fn settle(frames: &Tensor, carried: &Tensor, still: f64) -> Result<Tensor> {
+    if still <= 0.0 {
+        return Ok(frames.clone());
+    }
+    Ok((frames - (frames - carried)?.clamp(-still, still)?)?)
 }
 
 /// Everything but frames and levels that a model is told, see [`Inputs`].
@@ -321,13 +367,7 @@ pub fn sample(
     for step in 0..steps {
         let tau = Tensor::full(step as f64 / steps as f64, (batch, 1), noise.device())?.to_dtype(noise.dtype())?;
         let found = model.predict(&conditions.inputs(&frame, &tau, &level), cache)?;
-        let (clean, carried) = (found.frames.detach(), found.carried.detach());
-        let clean = if still > 0.0 {
-            let change = (&clean - carried)?;
-            (clean - change.clamp(-still, still)?)?
-        } else {
-            clean
-        };
+        let clean = settle(&found.frames.detach(), &found.carried.detach(), still)?;
         // d / (1 − τ), which is 1 in the last step.
         let share = 1.0 / (steps - step) as f64;
         frame = (&frame + ((clean - &frame)? * share)?)?;

@@ -43,8 +43,7 @@ impl VideoConfig {
     }
 }
 
-/// Change of a pixel in [−1, 1] up to which it counts as still: 4 of 255.
-pub const STILL: f64 = 0.03;
+pub use crate::shortcut::STILL;
 
 /// See the module.
 #[derive(Clone, Debug)]

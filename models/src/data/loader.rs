@@ -11,11 +11,11 @@ use std::thread::JoinHandle;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use worldloom_engine::stream::Stream;
-use worldloom_kernels::advect::SLOWEST;
 
-use super::anchor::{ANCHOR_CHANNELS, Anchor};
+use super::anchor::ANCHOR_CHANNELS;
 use super::episodes::{Clip, Episodes};
-use super::gbuffer::{self, GBUFFER_CHANNELS, GPixel};
+use super::gbuffer::{self, GBUFFER_CHANNELS};
+use super::motion::{JITTER, forget_shadows, write_anchors, write_flow, write_plates};
 use super::spec::WorldSpec;
 use crate::error::{Error, Result};
 use crate::heads::objects::{Objects, describe, targets, thin};
@@ -364,6 +364,10 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
                 if with_flow {
                     let out = &mut flow[row * 3 * plane..(row + 1) * 3 * plane];
                     write_flow(pixels, [0.0; 2], out);
+                    if frame > 0 {
+                        let before = &clip.pictures[(frame - 1) * 3 * plane..frame * 3 * plane];
+                        forget_shadows(before, picture, [height, width], out);
+                    }
                     // In a rollout it is the model's own, with its errors.
                     let mut error = || JITTER * (2.0 * stream.unit() as f32 - 1.0);
                     let jitter = if windows.hide.motion > 0.0 { [error(), error()] } else { [0.0; 2] };
@@ -406,64 +410,6 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
         reward: Tensor::from_vec(reward, (batch, frames, 2), cpu)?,
         done: Tensor::from_vec(done, (batch, frames), cpu)?,
     })
-}
-
-/// Pixels by which the motion of moving points is off in training, at most.
-const JITTER: f32 = 0.3;
-
-/// Writes the motion of a frame, `[3, H, W]`: right, down, known. What moves is off by `jitter`.
-fn write_flow(pixels: &[GPixel], jitter: [f32; 2], out: &mut [f32]) {
-    let plane = pixels.len();
-    for (i, pixel) in pixels.iter().enumerate() {
-        let Some([dx, dy]) = pixel.flow() else { continue };
-        let moves = dx * dx + dy * dy > 1e-4;
-        let [jx, jy] = if moves { jitter } else { [0.0; 2] };
-        (out[i], out[plane + i], out[2 * plane + i]) = (dx + jx, dy + jy, 1.0);
-    }
-}
-
-/// Frames before a window in which what stands still is looked for.
-const LOOK_BACK: usize = 40;
-
-/// Writes the plates of a window, `[T, 4, H, W]`: the colour of each pixel when it last stood still before the frame, and 1
-/// where it has. Sky stands still.
-fn write_plates(clip: &Clip, start: usize, frames: usize, plane: usize, out: &mut [f32]) {
-    let slow = (SLOWEST * SLOWEST) as f32;
-    let mut plate = vec![0f32; 4 * plane];
-    for frame in start.saturating_sub(LOOK_BACK)..start + frames {
-        if frame >= start {
-            out[(frame - start) * 4 * plane..(frame - start + 1) * 4 * plane].copy_from_slice(&plate);
-        }
-        let pixels = &clip.gbuffer[frame * plane..(frame + 1) * plane];
-        let picture = &clip.pictures[frame * 3 * plane..(frame + 1) * 3 * plane];
-        for (i, pixel) in pixels.iter().enumerate() {
-            let still = pixel.flow().is_some_and(|[dx, dy]| dx * dx + dy * dy < slow);
-            if still || (pixel.instance == 0 && frame > 0) {
-                for channel in 0..3 {
-                    plate[channel * plane + i] = to_unit(picture[channel * plane + i]);
-                }
-                plate[3 * plane + i] = 1.0;
-            }
-        }
-    }
-}
-
-/// Writes what moves in a window as it looked in the true frame before, at most the last of the `known` first ones:
-/// `[T, 4, H, W]`.
-fn write_anchors(clip: &Clip, start: usize, known: usize, [height, width]: [usize; 2], out: &mut [f32]) {
-    let plane = height * width;
-    let pixels = |frame: usize| &clip.gbuffer[frame * plane..(frame + 1) * plane];
-    let at = |frame: usize| {
-        Anchor::new(&clip.pictures[frame * 3 * plane..(frame + 1) * 3 * plane], pixels(frame), height, width)
-    };
-    let mut anchor = None;
-    for (t, out) in out.chunks_exact_mut(ANCHOR_CHANNELS * plane).enumerate().skip(1) {
-        let anchor: &mut Anchor = match &mut anchor {
-            Some(anchor) if t > known => anchor,
-            anchor => anchor.insert(at(start + t - 1)),
-        };
-        anchor.step(pixels(start + t), out);
-    }
 }
 
 /// The frame in which a window's objects are shown: its first, or in every other window one of some before it, so that

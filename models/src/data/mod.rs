@@ -17,6 +17,7 @@ pub mod anchor;
 pub mod episodes;
 pub mod gbuffer;
 pub mod loader;
+mod motion;
 mod resize;
 pub mod spec;
 

@@ -9,6 +9,7 @@ use candle_core::{D, Device, Tensor};
 use worldloom_kernels as kernels;
 use worldloom_kernels::query_loss::IGNORED;
 
+use super::track::Track;
 use crate::data::GPixel;
 use crate::error::Result;
 use crate::layers::Linear;
@@ -37,6 +38,13 @@ pub struct Description {
     /// Mean and standard deviation of its colours in [−1, 1]; logarithm of its share of the picture; centre and
     /// size of its box, in [−1, 1].
     pub values: [f32; DESCRIPTION],
+}
+
+impl Description {
+    /// Centre of its box, in [−1, 1] from left to right and from top to bottom.
+    pub fn centre(&self) -> [f32; 2] {
+        [self.values[7], self.values[8]]
+    }
 }
 
 /// Objects of a batch of windows.
@@ -224,13 +232,20 @@ impl ObjectHead {
         Ok(kernels::query_loss(&features, &queries, &target)?)
     }
 
-    /// The masks in one frame's tokens `[B, 1, N, D]` of pictures `width` pixels across, by window.
-    pub fn masks(&self, tokens: &Tensor, described: &[Vec<Description>], width: usize) -> Result<Vec<Masks>> {
+    /// The masks in one frame's tokens `[B, 1, N, D]` of pictures `width` pixels across, by window. Objects that have a track are
+    /// looked for around it; without tracks, by their looks alone.
+    pub fn masks(
+        &self,
+        tokens: &Tensor,
+        described: &[Vec<Description>],
+        tracks: &[Vec<Track>],
+        width: usize,
+    ) -> Result<Vec<Masks>> {
         let features: Vec<Vec<Vec<f32>>> = self.features(tokens)?.to_device(&Device::Cpu)?.to_vec3()?;
         let queries: Vec<Vec<Vec<f32>>> = self.queries(described, tokens)?.to_device(&Device::Cpu)?.to_vec3()?;
         let side = self.patch / CELL;
         let across = width / self.patch;
-        let one = |features: &[Vec<f32>], queries: &[Vec<f32>], objects: &[Description]| {
+        let one = |features: &[Vec<f32>], queries: &[Vec<f32>], objects: &[Description], tracks: &[Track]| {
             let (columns, rows) = (across * side, features.len() / (across * side));
             let mut ids = vec![0; rows * columns];
             for (cell, feature) in features.iter().enumerate() {
@@ -239,15 +254,18 @@ impl ObjectHead {
                 let score = |query: &Vec<f32>| -> f32 {
                     query[FEATURES] + feature.iter().zip(query).map(|(f, q)| f * q).sum::<f32>()
                 };
-                let best = queries.iter().map(score).enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
+                let far = |k: usize| tracks.get(k).map_or(0.0, |track| track.penalty(x, y));
+                let scores = queries.iter().enumerate().map(|(k, query)| (k, score(query) - far(k)));
+                let best = scores.max_by(|a, b| a.1.total_cmp(&b.1));
                 ids[y * columns + x] = best.and_then(|(k, _)| objects.get(k)).map_or(0, |object| object.id);
             }
             let mut masks = Masks { ids, rows, columns };
             masks.keep_largest_parts();
             masks
         };
-        let windows = features.iter().zip(&queries).zip(described);
-        Ok(windows.map(|((features, queries), objects)| one(features, queries, objects)).collect())
+        let windows = features.iter().zip(&queries).zip(described).enumerate();
+        let tracks = |b: usize| tracks.get(b).map_or(&[][..], |tracks| tracks);
+        Ok(windows.map(|(b, ((features, queries), objects))| one(features, queries, objects, tracks(b))).collect())
     }
 
     /// `[B, T·cells, FEATURES]`.
@@ -392,7 +410,7 @@ mod tests {
             let loss = head.loss(&tokens, &objects).unwrap();
             optimiser.step(&loss.backward().unwrap(), 0.02).unwrap();
         }
-        let masks = &head.masks(&tokens, &described, 8).unwrap()[0];
+        let masks = &head.masks(&tokens, &described, &[], 8).unwrap()[0];
         assert_eq!((masks.rows, masks.columns), (4, 4));
         assert_eq!(masks.ids, [5, 5, 2, 2, 5, 5, 0, 0, 5, 5, 0, 0, 5, 5, 0, 0]);
     }

@@ -110,6 +110,7 @@ fn the_loss_counts_noisy_frames_alone() {
         weight: vec![0.0, 1.0, 0.0, 1.0, 0.0, 1.0],
         before: vec![0.0, 0.9, 1.0, 0.0, 1.0, 0.8],
         coarse_from: 2,
+        own_until: 0,
     };
     let conditions = Conditions::default();
     let past_noise = pictures("noise of the past", 2, 3);
@@ -129,6 +130,59 @@ fn the_loss_counts_noisy_frames_alone() {
     let error: Vec<f64> = error.flatten_all().unwrap().to_vec1().unwrap();
     let expected = (error[1] + error[3] + error[5]) / 3.0;
     assert!((found - expected).abs() < 1e-12 * expected, "expected {expected}, measured {found}");
+}
+
+#[test]
+fn a_past_of_its_own_is_what_the_model_dreams_from_the_true_frame_before() {
+    let model = model();
+    let (clean, noise) = (pictures("clean", 2, 3), pictures("noise", 2, 3));
+    let conditions = Conditions::default();
+    let past = own_past(&model, &clean, &noise, 1, &conditions).unwrap();
+    let values = |x: &Tensor| -> Vec<f64> { x.flatten_all().unwrap().to_vec1().unwrap() };
+    let at = |x: &Tensor, window: usize, frame: usize| values(&x.get(window).unwrap().get(frame).unwrap());
+    for (window, frame) in [(0, 0), (1, 0), (1, 1), (1, 2)] {
+        assert_eq!(at(&past, window, frame), at(&clean, window, frame), "window {window}, frame {frame}");
+    }
+    // One step from noise in every frame, from the truth before it.
+    let (tau, level) =
+        (Tensor::zeros((1, 3), DType::F64, &Device::Cpu).unwrap(), Tensor::full(3u32, (1, 3), &Device::Cpu));
+    let (first, noise_of_first) =
+        (clean.narrow(0, 0, 1).unwrap(), noise.narrow(0, 0, 1).unwrap().contiguous().unwrap());
+    let (frames_before, is_there) = before(&first);
+    let inputs = Inputs {
+        before: Some((&frames_before, &is_there)),
+        ..conditions.inputs(&noise_of_first, &tau, level.as_ref().unwrap())
+    };
+    let found = model.forward(&inputs).unwrap();
+    let (dreamed, carried) = (values(&found.frames), values(&found.carried));
+    let expected: Vec<f64> = dreamed
+        .iter()
+        .zip(&carried)
+        .map(|(x, c)| (c + (x - c).signum() * ((x - c).abs() - STILL).max(0.0)).clamp(-1.0, 1.0))
+        .collect();
+    let plane = expected.len() / 3;
+    for frame in 1..3 {
+        for (found, expected) in at(&past, 0, frame).iter().zip(&expected[frame * plane..]) {
+            assert!((found - expected).abs() < 1e-12, "frame {frame}: expected {expected}, found {found}");
+        }
+    }
+    // In training it takes the place of the truth as what is gone on from, and not as what is to be found.
+    let levels = Levels {
+        tau: vec![1.0, 1.0, 0.0, 1.0, 1.0, 0.0],
+        level: vec![0; 6],
+        weight: vec![0.0, 0.0, 1.0, 0.0, 0.0, 1.0],
+        before: vec![0.0, 1.0, 1.0, 0.0, 1.0, 1.0],
+        coarse_from: 2,
+        own_until: 1,
+    };
+    let past_noise = pictures("noise of the past", 2, 3);
+    let loss = |clean: &Tensor, until: usize| -> f64 {
+        let levels = Levels { own_until: until, ..levels.clone() };
+        loss_of(&model, clean, &noise, &past_noise, &levels, &conditions).unwrap().pixels.to_scalar().unwrap()
+    };
+    assert_ne!(loss(&clean, 1), loss(&clean, 0));
+    let last = Tensor::cat(&[&past.narrow(1, 0, 2).unwrap(), &clean.narrow(1, 2, 1).unwrap()], 1).unwrap();
+    assert!((loss(&clean, 1) - loss(&last, 0)).abs() < 1e-12, "the frame to be found stays the true one");
 }
 
 #[test]

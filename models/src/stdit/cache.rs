@@ -109,6 +109,8 @@ impl StDit {
         let known = motion.narrow(2, 0, 1)?.ones_like()?;
         let still = motion.sqr()?.sum_keepdim(2)?.lt(SLOWEST * SLOWEST)?.to_dtype(frame.dtype())?;
         let now = Tensor::cat(&[frame, &known], 2)?;
+        // What the plate has of true frames is better than what a dream made of it.
+        let still = (still * plate.narrow(2, CHANNELS, 1)?.affine(-1.0, 1.0)?)?;
         let plate = (plate + (now - plate)?.broadcast_mul(&still)?)?;
         Ok((Some(Tensor::cat(&[motion, known], 2)?), Some(plate)))
     }

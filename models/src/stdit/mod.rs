@@ -357,7 +357,12 @@ impl StDit {
         let wanted = wanted.into_iter().chain([
             ("motion", inputs.motion, vec![batch, frames, 3, height, width], config.motion),
             ("plate", inputs.plate, vec![batch, frames, CHANNELS + 1, height, width], config.motion),
-            ("anchor", inputs.anchor, vec![batch, frames, CHANNELS + 1, height, width], config.gbuffer_motion.is_some()),
+            (
+                "anchor",
+                inputs.anchor,
+                vec![batch, frames, CHANNELS + 1, height, width],
+                config.gbuffer_motion.is_some(),
+            ),
             ("before", before, inputs.frames.dims().to_vec(), true),
             ("tau_before", tau_before, vec![batch, frames], true),
         ]);

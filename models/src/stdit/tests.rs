@@ -180,7 +180,12 @@ fn every_parameter_has_the_gradient_of_finite_differences() {
     const TOLERANCE: f64 = 1e-6;
     let config = small();
     let (model, params) = model(&config);
-    let window = Window::new(&config, 2, 3);
+    let mut window = Window::new(&config, 2, 3);
+    // Given motions of whole pixels: with what the model adds, between them.
+    let channels = |from, count| window.gbuffer.narrow(2, from, count).unwrap();
+    let whole = (channels(1, 2).round().unwrap() / MOTION_UNIT).unwrap();
+    let given = channels(4, 1).ones_like().unwrap();
+    window.gbuffer = Tensor::cat(&[channels(0, 1), whole, channels(3, 1), given], 2).unwrap();
     let gradients = scalar(&model, &window).backward().unwrap();
     for Param { name, var, .. } in params.iter() {
         let gradient = gradients.get(var).unwrap_or_else(|| panic!("{name} has no gradient"));
@@ -284,6 +289,7 @@ fn what_is_uncovered_comes_from_the_plate() {
     let upper: Vec<f64> = (0..2 * h * w).map(|i| if i / w % h < h / 2 { 1.0 } else { 0.0 }).collect();
     let known = Tensor::from_vec(upper, (1, 2, 1, h, w), &Device::Cpu).unwrap();
     window.plate = Tensor::cat(&[plane(0.5), plane(0.6), plane(0.7), known], 2).unwrap();
+    window.anchor = None;
     let out = model.forward(&window.inputs()).unwrap().frames;
     let corner = |x: &Tensor, t: usize, y: usize, x0: usize| {
         x.narrow(1, t, 1).unwrap().narrow(3, y, h / 2).unwrap().narrow(4, x0, w / 2).unwrap()
@@ -305,12 +311,35 @@ fn a_given_motion_carries_the_last_frame_along() {
     // Everything was two pixels to the right and one below.
     // Seen everywhere, and given.
     window.gbuffer = Tensor::cat(&[0.0, 2.0, 1.0, MOTION_UNIT, MOTION_UNIT].map(plane), 2).unwrap();
+    window.anchor = None;
     let out = model.forward(&window.inputs()).unwrap();
     let found = out.frames.narrow(1, 1, 1).unwrap().narrow(3, 0, h - 1).unwrap().narrow(4, 0, w - 2).unwrap();
     let expected = window.frames.narrow(1, 0, 1).unwrap().narrow(3, 1, h - 1).unwrap().narrow(4, 2, w - 2).unwrap();
     assert!(largest_difference(&found, &expected) < 1e-12);
     let told = out.motion.unwrap().narrow(2, 0, 1).unwrap();
     assert!(largest_difference(&told, &told.ones_like().unwrap().affine(2.0, 0.0).unwrap()) < 1e-12);
+}
+
+#[test]
+fn what_is_known_of_a_true_frame_takes_the_place_of_what_is_carried_on() {
+    let config = small();
+    let model = StDit::new(&config, &mut Params::new(5, DType::F64, &Device::Cpu)).unwrap();
+    let mut window = Window::new(&config, 1, 2);
+    let (h, w) = (config.image_height, config.image_width);
+    let plane = |v: f64| Tensor::full(v, (1, 2, 1, h, w), &Device::Cpu).unwrap();
+    // No motion, all seen, and an anchor in the left half.
+    window.gbuffer = Tensor::cat(&[0.0, 0.0, 0.0, 1.0, 1.0].map(plane), 2).unwrap();
+    let left: Vec<f64> = (0..2 * h * w).map(|i| if i % w < w / 2 { 1.0 } else { 0.0 }).collect();
+    let known = Tensor::from_vec(left, (1, 2, 1, h, w), &Device::Cpu).unwrap();
+    window.anchor = Some(Tensor::cat(&[plane(0.1), plane(0.2), plane(0.3), known], 2).unwrap());
+    let out = model.forward(&window.inputs()).unwrap().frames.narrow(1, 1, 1).unwrap();
+    let half = |x: &Tensor, x0: usize| x.narrow(4, x0, w / 2).unwrap();
+    for (channel, expected) in [0.1, 0.2, 0.3].into_iter().enumerate() {
+        let found = half(&out, 0).narrow(2, channel, 1).unwrap();
+        assert!(largest_difference(&found, &found.ones_like().unwrap().affine(expected, 0.0).unwrap()) < 1e-12);
+    }
+    let before = window.frames.narrow(1, 0, 1).unwrap();
+    assert!(largest_difference(&half(&out, w / 2), &half(&before, w / 2)) < 1e-12, "elsewhere the frame before");
 }
 
 #[test]
