@@ -413,7 +413,7 @@ fn write_flow(pixels: &[GPixel], jitter: [f32; 2], out: &mut [f32]) {
 }
 
 /// Frames before a window in which what stands still is looked for.
-const LOOK_BACK: usize = 40;
+pub(crate) const LOOK_BACK: usize = 40;
 
 /// Writes the plates of a window, `[T, 4, H, W]`: the colour of each pixel when it last stood still before the frame, and 1
 /// where it has. Sky stands still.
