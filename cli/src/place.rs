@@ -32,7 +32,8 @@ impl Place {
     fn of(given: &Path, kind: RepoKind) -> Outcome<Self> {
         if !Address::is_one(given) {
             let full = given.canonicalize().unwrap_or_else(|_| given.to_owned());
-            let name = full.file_name().map_or_else(|| given.display().to_string(), |name| name.to_string_lossy().into());
+            let name =
+                full.file_name().map_or_else(|| given.display().to_string(), |name| name.to_string_lossy().into());
             return Ok(Self { path: given.to_owned(), name, hub: false });
         }
         let address = Address::parse(&given.to_string_lossy(), kind)?;

@@ -41,8 +41,7 @@ const FORMAT_VERSION: u32 = 1;
 
 /// Runs the command.
 pub fn run(args: &PushArgs) -> Outcome {
-    let options =
-        PushOptions { private: args.private, message: args.message.clone(), train_state: args.train_state };
+    let options = PushOptions { private: args.private, message: args.message.clone(), train_state: args.train_state };
     let mut transfer = Transferring(Transfer::new());
     let pushed = hub::push(&Settings::from_env()?, &args.folder, &args.to, &options, &mut transfer);
     transfer.0.clear();
@@ -73,7 +72,12 @@ fn report(pushed: Pushed) -> PushReport {
 fn summary(report: &PushReport) -> String {
     let address = format!("hf://{}@{}", report.repo, report.commit);
     if report.changed_files + report.deleted_files == 0 {
-        return format!("nothing to push: {} has {} of {}\n", report.url, counted(report.unchanged_files, "file"), address);
+        return format!(
+            "nothing to push: {} has {} of {}\n",
+            report.url,
+            counted(report.unchanged_files, "file"),
+            address
+        );
     }
     let made = if report.created { ", a new repository" } else { "" };
     format!(

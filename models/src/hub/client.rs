@@ -234,8 +234,9 @@ impl Client {
         if bytes.len() as u64 > ANSWER_BYTES {
             return Err(self.lies(call.what, format!("its answer is longer than {} MB", ANSWER_BYTES >> 20)));
         }
-        let value = serde_json::from_slice(&bytes)
-            .map_err(|error| self.lies(call.what, format!("{} did not answer with what was asked: {error}", call.url)))?;
+        let value = serde_json::from_slice(&bytes).map_err(|error| {
+            self.lies(call.what, format!("{} did not answer with what was asked: {error}", call.url))
+        })?;
         Ok((value, answer.headers))
     }
 
@@ -247,7 +248,8 @@ impl Client {
         if (200..300).contains(&answer.status) {
             return Ok(answer);
         }
-        let code = answer.first.get("x-error-code").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let code =
+            answer.first.get("x-error-code").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         let said = reason(&mut answer);
         let problem = self.advice(answer.status, &code);
         let problem = if said.is_empty() { problem.to_owned() } else { format!("{problem} (the server says: {said})") };
@@ -384,11 +386,8 @@ pub(super) fn escaped(text: &str, slash: bool) -> String {
 }
 
 fn certificates(path: &Path) -> Result<RootCerts> {
-    let wrong = |problem: String| Error::HubSetting {
-        variable: "SSL_CERT_FILE",
-        found: path.display().to_string(),
-        problem,
-    };
+    let wrong =
+        |problem: String| Error::HubSetting { variable: "SSL_CERT_FILE", found: path.display().to_string(), problem };
     let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
     let mut found = Vec::new();
     for item in parse_pem(&bytes) {
@@ -421,7 +420,9 @@ mod tests {
     #[test]
     fn the_token_is_for_one_server() {
         assert!(same_origin("https://hub.co/a", "https://hub.co"));
-        for other in ["https://hub.co.evil.com/a", "http://hub.co/a", "https://hub.co:8443/a", "https://hub.co@evil.com/"] {
+        for other in
+            ["https://hub.co.evil.com/a", "http://hub.co/a", "https://hub.co:8443/a", "https://hub.co@evil.com/"]
+        {
             assert!(!same_origin(other, "https://hub.co"), "{other}");
         }
     }

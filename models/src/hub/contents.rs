@@ -37,7 +37,9 @@ pub(super) fn kind(dir: &Path) -> Result<RepoKind> {
     match (dir.join(INFO).is_file(), dir.join(CONFIG).is_file()) {
         (true, false) => Ok(RepoKind::Dataset),
         (false, true) => Ok(RepoKind::Model),
-        (true, true) => wrong("it holds a dataset (meta/info.json) and a checkpoint (config.json): push each from a folder of its own"),
+        (true, true) => wrong(
+            "it holds a dataset (meta/info.json) and a checkpoint (config.json): push each from a folder of its own",
+        ),
         (false, false) => {
             wrong("it is neither a dataset (it has no meta/info.json) nor a checkpoint (it has no config.json)")
         }

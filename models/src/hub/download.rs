@@ -8,13 +8,13 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::Watch;
 use super::address::Address;
 use super::cache::{Cached, CachedRepo, make_parent};
 use super::client::{Answer, Call, Client, escaped};
 use super::digest::sums;
 use super::settings::Settings;
 use super::tree::{self, RemoteFile, Tree};
-use super::Watch;
 use crate::error::{Error, Result};
 use crate::files::io;
 
@@ -212,7 +212,9 @@ impl Fetch<'_> {
             if have + came + count as u64 > file.size {
                 // Nothing of this can be trusted.
                 out.set_len(0).map_err(io("truncating", part))?;
-                return Err(self.client.lies(&what, format!("it is longer than the {} bytes of the commit", file.size)));
+                return Err(self
+                    .client
+                    .lies(&what, format!("it is longer than the {} bytes of the commit", file.size)));
             }
             out.write_all(&buffer[..count]).map_err(io("writing", part))?;
             came += count as u64;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use ureq::http::Method;
 
 use super::address::Address;
-use super::client::{Call, Client, LFS_JSON, JSON, Payload};
+use super::client::{Call, Client, JSON, LFS_JSON, Payload};
 use super::settings::HUB;
 use crate::error::{Error, Result};
 
@@ -79,8 +79,7 @@ pub(super) fn send(
     let url = format!("{}/{}{}.git/info/lfs/objects/batch", client.endpoint(), address.kind.prefix(), address.repo);
     let what = format!("sending the large files of {address}");
     for batch in objects.chunks(BATCH) {
-        let named: Vec<Value> =
-            batch.iter().map(|object| json!({"oid": object.sha256, "size": object.size})).collect();
+        let named: Vec<Value> = batch.iter().map(|object| json!({"oid": object.sha256, "size": object.size})).collect();
         let body = json!({
             "operation": "upload",
             "transfers": ["basic", "multipart"],
@@ -100,7 +99,8 @@ pub(super) fn send(
                 return Err(Error::HubRefused { what, status: *code, problem });
             }
             // Nothing to do: the server has it.
-            let upload = order.actions.as_ref().and_then(|actions| actions.upload.as_ref().map(|upload| (actions, upload)));
+            let upload =
+                order.actions.as_ref().and_then(|actions| actions.upload.as_ref().map(|upload| (actions, upload)));
             if let Some((actions, upload)) = upload {
                 one(client, &what, object, upload, sent)?;
                 if let Some(verify) = &actions.verify {
@@ -133,7 +133,8 @@ fn one(client: &Client, what: &str, object: &Object, upload: &Action, sent: &mut
         Value::String(text) => text.parse().ok(),
         _ => None,
     };
-    let chunk = chunk.filter(|chunk| *chunk > 0).ok_or_else(|| wrong("the server's chunk_size is no size".to_owned()))?;
+    let chunk =
+        chunk.filter(|chunk| *chunk > 0).ok_or_else(|| wrong("the server's chunk_size is no size".to_owned()))?;
     let targets: BTreeMap<u64, &str> =
         upload.header.iter().filter_map(|(key, value)| Some((key.parse().ok()?, value.as_str()?))).collect();
     let count = object.size.div_ceil(chunk);

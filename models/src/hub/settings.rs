@@ -88,7 +88,8 @@ impl Settings {
             return Err(Error::HubSetting { variable: "HF_TOKEN", found: "…".to_owned(), problem });
         }
         let true_words = ["1", "on", "yes", "true"];
-        let offline = first(&["HF_HUB_OFFLINE"]).is_some_and(|value| true_words.contains(&value.to_lowercase().as_str()));
+        let offline =
+            first(&["HF_HUB_OFFLINE"]).is_some_and(|value| true_words.contains(&value.to_lowercase().as_str()));
         let certificates = first(&["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"]).map(PathBuf::from);
         Ok(Self { endpoint, token, cache, offline, certificates })
     }
@@ -101,7 +102,8 @@ mod tests {
     use super::*;
 
     fn settings(variables: &[(&str, &str)]) -> Result<Settings> {
-        let find = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let find =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         Settings::from_variables(&find)
     }
 
@@ -133,7 +135,10 @@ mod tests {
         };
         assert_eq!(token(&[]).as_deref(), Some("hf_kept"));
         assert_eq!(token(&[("HUGGING_FACE_HUB_TOKEN", "hf_old")]).as_deref(), Some("hf_old"));
-        assert_eq!(token(&[("HUGGING_FACE_HUB_TOKEN", "hf_old"), ("HF_TOKEN", " hf_new\n")]).as_deref(), Some("hf_new"));
+        assert_eq!(
+            token(&[("HUGGING_FACE_HUB_TOKEN", "hf_old"), ("HF_TOKEN", " hf_new\n")]).as_deref(),
+            Some("hf_new")
+        );
         assert_eq!(token(&[("HF_TOKEN_PATH", "/nowhere/token")]), None);
         let shown = format!("{:?}", settings(&[("HF_HOME", home)]).unwrap());
         assert!(!shown.contains("hf_kept"), "{shown}");

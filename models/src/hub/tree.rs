@@ -76,8 +76,12 @@ pub(super) fn tree(client: &Client, address: &Address, commit: &str) -> Result<T
         size: u64,
     }
     let what = format!("the files of {address}");
-    let mut url =
-        format!("{}/api/{}/{}/tree/{commit}?recursive=true&expand=false", client.endpoint(), address.kind.plural(), address.repo);
+    let mut url = format!(
+        "{}/api/{}/{}/tree/{commit}?recursive=true&expand=false",
+        client.endpoint(),
+        address.kind.plural(),
+        address.repo
+    );
     let (mut files, mut seen) = (Tree::new(), 0);
     for page in 1.. {
         let call = Call::get(&what, &url);
@@ -116,7 +120,8 @@ pub(super) fn tree(client: &Client, address: &Address, commit: &str) -> Result<T
 
 /// A path that is a file here and a folder there cannot be both.
 fn clashes(client: &Client, what: &str, files: &Tree) -> Result<()> {
-    let folder = |path: &str| path.char_indices().filter(|(_, c)| *c == '/').any(|(i, _)| files.contains_key(&path[..i]));
+    let folder =
+        |path: &str| path.char_indices().filter(|(_, c)| *c == '/').any(|(i, _)| files.contains_key(&path[..i]));
     match files.keys().find(|path| folder(path)) {
         Some(path) => Err(client.lies(what, format!("{path} lies in what is a file itself"))),
         None => Ok(()),
@@ -158,7 +163,21 @@ mod tests {
         for inside in ["README.md", "data/chunk-000/file-000.parquet", ".gitattributes", "a..b/c", "ä/1 2.png"] {
             assert!(is_inside(inside), "{inside}");
         }
-        for outside in ["", "/etc/passwd", "../x", "a/../../x", "a/..", ".", "a//b", "a/", "C:\\x", "a\\..\\b", "c:x", "a\0b", ".git/config"] {
+        for outside in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "a/../../x",
+            "a/..",
+            ".",
+            "a//b",
+            "a/",
+            "C:\\x",
+            "a\\..\\b",
+            "c:x",
+            "a\0b",
+            ".git/config",
+        ] {
             assert!(!is_inside(outside), "{outside:?}");
         }
     }

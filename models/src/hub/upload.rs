@@ -6,13 +6,14 @@
 //! again with fewer files is not to keep the others. What others put there (`.gitattributes`, a licence) stays.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Watch;
 use super::address::{Address, RepoKind};
 use super::client::{Call, Client, JSON, NDJSON, escaped};
 use super::contents::{self, Contents};
@@ -20,7 +21,6 @@ use super::digest::{Sums, sums};
 use super::lfs::{self, Object};
 use super::settings::Settings;
 use super::tree::{self, Tree};
-use super::Watch;
 use crate::error::{Error, Result};
 use crate::files::io;
 
@@ -87,13 +87,7 @@ impl Changes {
 /// # Errors
 /// [`Error::File`] for a folder that is neither, or damaged; [`Error::HubAddress`]; [`Error::HubOffline`];
 /// [`Error::HubUnreachable`]; [`Error::HubRefused`] without the right to write there, or if somebody else pushed meanwhile.
-pub fn push(
-    settings: &Settings,
-    dir: &Path,
-    to: &str,
-    options: &PushOptions,
-    watch: &mut dyn Watch,
-) -> Result<Pushed> {
+pub fn push(settings: &Settings, dir: &Path, to: &str, options: &PushOptions, watch: &mut dyn Watch) -> Result<Pushed> {
     // What can be said without reading the folder is said first.
     let address = Address::parse(to, contents::kind(dir)?)?;
     if address.commit().is_some() {
@@ -133,7 +127,9 @@ pub fn push(
     let objects: BTreeMap<&str, Object> = large
         .iter()
         .filter_map(|path| Some((path, changes.changed.get(path)?)))
-        .map(|(path, sums)| (sums.sha256.as_str(), Object { path: dir.join(path), sha256: sums.sha256.clone(), size: sums.size }))
+        .map(|(path, sums)| {
+            (sums.sha256.as_str(), Object { path: dir.join(path), sha256: sums.sha256.clone(), size: sums.size })
+        })
         .collect();
     // Two files of the same content are one object.
     let objects: Vec<Object> = objects.into_values().collect();
@@ -273,7 +269,9 @@ impl Push<'_> {
             regular += sums.size;
             if regular > REGULAR_BYTES {
                 let most = REGULAR_BYTES >> 20;
-                let problem = format!("it takes more than {most} MB of files by the commit itself and not by LFS: its .gitattributes is to name them");
+                let problem = format!(
+                    "it takes more than {most} MB of files by the commit itself and not by LFS: its .gitattributes is to name them"
+                );
                 return Err(self.client.lies(&self.address.to_string(), problem));
             }
             let file = self.dir.join(path);
@@ -307,7 +305,8 @@ impl Push<'_> {
         if self.changes(local, &head)?.is_empty() {
             return Ok(head);
         }
-        let reason = format!("the commit was not taken ({lost}); large files that were sent are kept: run the command again");
+        let reason =
+            format!("the commit was not taken ({lost}); large files that were sent are kept: run the command again");
         Err(self.client.unreachable(&reason))
     }
 }
@@ -330,7 +329,7 @@ fn compared(local: &BTreeMap<String, Sums>, remote: &Tree) -> Changes {
 }
 
 /// The first bytes of a file.
-fn beginning(path: &PathBuf) -> Result<Vec<u8>> {
+fn beginning(path: &Path) -> Result<Vec<u8>> {
     use std::io::Read as _;
     let mut bytes = Vec::with_capacity(SAMPLE);
     let file = std::fs::File::open(path).map_err(io("reading", path))?;
@@ -352,7 +351,8 @@ mod tests {
             digest: Expected::Sha256(mark.to_string().repeat(64)),
             git: String::new(),
         };
-        let small = |mark: char| RemoteFile { size: 3, digest: Expected::Git(mark.to_string().repeat(40)), git: String::new() };
+        let small =
+            |mark: char| RemoteFile { size: 3, digest: Expected::Git(mark.to_string().repeat(40)), git: String::new() };
         let local = [("README.md", 'a'), ("data/0", 'b'), ("data/1", 'c'), ("meta/info.json", 'd')];
         let local = local.map(|(path, mark)| (path.to_owned(), sums(mark))).into();
         let remote = [

@@ -52,7 +52,14 @@ impl Desk {
     /// The program as this user runs it.
     fn command<A: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let mut command = worldloom(args);
-        for name in ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN", "HF_TOKEN_PATH"] {
+        for name in [
+            "HF_HUB_CACHE",
+            "HUGGINGFACE_HUB_CACHE",
+            "HF_HUB_OFFLINE",
+            "HUGGING_FACE_HUB_TOKEN",
+            "HF_TOKEN",
+            "HF_TOKEN_PATH",
+        ] {
             command.env_remove(name);
         }
         // Loopback is behind no proxy.
@@ -141,7 +148,8 @@ fn the_cache_is_laid_out_as_pythons_client_has_it() {
     let desk = Desk::with_pushed_data();
     desk.inspect().expect(0);
     let (cached, head) = (desk.cached(), desk.server.head(KEY));
-    let read = |path: PathBuf| std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let read =
+        |path: PathBuf| std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     assert_eq!(read(cached.join("refs/main")), head);
     let listed: Value = serde_json::from_str(&read(cached.join("trees").join(format!("{head}.json")))).expect("JSON");
     assert_eq!(listed["format_version"], 1);
@@ -197,11 +205,14 @@ fn a_second_push_sends_what_changed_and_deletes_what_is_gone() {
 #[test]
 fn without_a_network_the_cache_serves_and_the_rest_says_so() {
     let desk = Desk::with_pushed_data();
-    let offline = |args: &[&str]| {
-        Run::of(desk.command(args).env("HF_HUB_OFFLINE", "1").output().expect("worldloom starts"))
-    };
+    let offline =
+        |args: &[&str]| Run::of(desk.command(args).env("HF_HUB_OFFLINE", "1").output().expect("worldloom starts"));
     let refused = offline(&["inspect", DATA]).expect(2);
-    assert!(refused.stderr.contains("HF_HUB_OFFLINE") && refused.stderr.contains("does not have it"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("HF_HUB_OFFLINE") && refused.stderr.contains("does not have it"),
+        "{}",
+        refused.stderr
+    );
     let online = placeless(desk.inspect());
     desk.server.log();
     assert_eq!(placeless(offline(&["inspect", DATA, "--json"])), online);
@@ -247,7 +258,8 @@ fn tokens_open_what_they_may_and_go_to_nobody_else() {
     desk.server.log();
     desk.inspect().expect(0);
     let log = desk.server.log();
-    let (store, hub): (Vec<&Request>, Vec<&Request>) = log.iter().partition(|request| request.path.starts_with("/get/"));
+    let (store, hub): (Vec<&Request>, Vec<&Request>) =
+        log.iter().partition(|request| request.path.starts_with("/get/"));
     assert!(!store.is_empty() && hub.iter().all(|request| request.header("authorization").is_some()));
     assert!(store.iter().all(|request| request.header("authorization").is_none()), "the store is told no token");
 }
@@ -265,10 +277,16 @@ fn a_broken_transfer_goes_on_where_it_stopped() {
         desk.server.fail(Faults::default());
         (run, log)
     };
-    let ranges = |log: &[Request]| log.iter().filter_map(|request| request.header("range")).map(str::to_owned).collect::<Vec<_>>();
+    let ranges = |log: &[Request]| {
+        log.iter().filter_map(|request| request.header("range")).map(str::to_owned).collect::<Vec<_>>()
+    };
     let (run, log) = fails(Faults { cut: vec![10, 0, 3], ..Faults::default() });
     assert_eq!(placeless(run), expected);
-    assert!(ranges(&log).contains(&"bytes=10-".to_owned()) && ranges(&log).contains(&"bytes=13-".to_owned()), "{:?}", ranges(&log));
+    assert!(
+        ranges(&log).contains(&"bytes=10-".to_owned()) && ranges(&log).contains(&"bytes=13-".to_owned()),
+        "{:?}",
+        ranges(&log)
+    );
     let (run, log) = fails(Faults { cut: vec![10], no_ranges: true, ..Faults::default() });
     assert_eq!(placeless(run), expected, "a server without ranges sends all of it again");
     assert!(ranges(&log).contains(&"bytes=10-".to_owned()));
@@ -294,7 +312,9 @@ fn a_broken_transfer_goes_on_where_it_stopped() {
 #[test]
 fn a_server_that_lies_is_found_out_and_nothing_of_it_stays() {
     let desk = Desk::with_pushed_data();
-    let outside = || crate::program::tree(desk.home.path()).into_keys().filter(|name| !name.starts_with("hub/")).collect::<Vec<_>>();
+    let outside = || {
+        crate::program::tree(desk.home.path()).into_keys().filter(|name| !name.starts_with("hub/")).collect::<Vec<_>>()
+    };
     let long = |name: &str| Some(name.to_owned());
     for (faults, words) in [
         (Faults { lie: true, ..Faults::default() }, "its digest is"),
@@ -398,7 +418,8 @@ fn a_model_learns_from_the_hub_and_dreams_from_it() {
 
     // Trained from the hub, the weights are those of a run on the folder.
     let learned = text(&desk.path("learned"));
-    let mut args = vec!["train", "video", "--data", DATA, "--out", &learned, "--steps", crate::models::STEPS, "--threads", "2"];
+    let mut args =
+        vec!["train", "video", "--data", DATA, "--out", &learned, "--steps", crate::models::STEPS, "--threads", "2"];
     for setting in crate::models::SMALL {
         args.extend(["--set", setting]);
     }

@@ -338,8 +338,13 @@ impl Server {
     fn tree(&self, query: &str, key: &str, commit: &str, files: &Files, faults: &Faults) -> Response {
         let cursor = query.split('&').find_map(|pair| pair.strip_prefix("cursor=")?.parse().ok()).unwrap_or(0);
         let mut entries = Vec::new();
-        let folders: BTreeSet<&str> = files.keys().flat_map(|path| path.match_indices('/').map(|(i, _)| &path[..i])).collect();
-        entries.extend(folders.iter().map(|path| json!({"type": "directory", "oid": git(path.as_bytes()), "size": 0, "path": path})));
+        let folders: BTreeSet<&str> =
+            files.keys().flat_map(|path| path.match_indices('/').map(|(i, _)| &path[..i])).collect();
+        entries.extend(
+            folders
+                .iter()
+                .map(|path| json!({"type": "directory", "oid": git(path.as_bytes()), "size": 0, "path": path})),
+        );
         for (index, (path, blob)) in files.iter().enumerate() {
             let path = faults.rename.as_ref().filter(|_| index == 0).unwrap_or(path);
             let named = |digest: String| faults.digest.clone().filter(|_| index == 0).unwrap_or(digest);
@@ -355,7 +360,8 @@ impl Server {
         if cursor + PAGE >= entries.len() {
             return answer;
         }
-        let next = format!("{}/api/{key}/tree/{commit}?recursive=true&expand=false&cursor={}", self.endpoint(), cursor + PAGE);
+        let next =
+            format!("{}/api/{key}/tree/{commit}?recursive=true&expand=false&cursor={}", self.endpoint(), cursor + PAGE);
         answer.with("Link", format!("<{next}>; rel=\"next\""))
     }
 
@@ -391,7 +397,8 @@ impl Server {
     /// Git LFS: what is to be uploaded, and where to.
     fn batch(&self, state: &State, body: &Value) -> Response {
         let orders = body["objects"].as_array().into_iter().flatten().map(|object| {
-            let (oid, size) = (object["oid"].as_str().unwrap_or_default(), object["size"].as_u64().unwrap_or(0) as usize);
+            let (oid, size) =
+                (object["oid"].as_str().unwrap_or_default(), object["size"].as_u64().unwrap_or(0) as usize);
             if state.objects.contains_key(oid) {
                 return json!({"oid": oid, "size": size});
             }
@@ -401,7 +408,8 @@ impl Server {
                 Some(part) => {
                     let mut header = json!({"chunk_size": part.to_string()});
                     for index in 0..size.div_ceil(part) {
-                        header[format!("{:05}", index + 1)] = json!(format!("{}/put/{oid}/{}", self.store(), index + 1));
+                        header[format!("{:05}", index + 1)] =
+                            json!(format!("{}/put/{oid}/{}", self.store(), index + 1));
                     }
                     json!({"href": format!("{}/lfs/complete/{oid}", self.endpoint()), "header": header})
                 }

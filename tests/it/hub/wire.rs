@@ -24,8 +24,7 @@ impl Request {
         let mut words = line.split_whitespace();
         let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-        let mut request =
-            Self { method, path: unescaped(path), query: query.to_owned(), ..Self::default() };
+        let mut request = Self { method, path: unescaped(path), query: query.to_owned(), ..Self::default() };
         loop {
             let mut line = String::new();
             stream.read_line(&mut line).ok().filter(|count| *count > 0)?;
