@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::model_args::{DreamArgs, EvalArgs, TrainArgs};
+use crate::model_args::{DreamArgs, EvalArgs, PushArgs, TrainArgs};
+use crate::place::parse_out;
 
 /// Scenario files to labelled datasets.
 ///
 /// A SCENARIO is a file, or the name of one that ships (`worldloom list`). The same scenario, seed
 /// and episode number give the same states and pixels on every machine, for any number of workers,
-/// shards and resumes.
+/// shards and resumes. Where a dataset or a checkpoint is read, hf://user/repo[@rev] on the Hugging Face
+/// hub will do: it is fetched into the cache that Python's huggingface_hub uses, and HF_ENDPOINT,
+/// HF_TOKEN, HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE mean what they mean there.
 #[derive(Debug, Parser)]
 #[command(name = "worldloom", version, about, long_about, max_term_width = 100, arg_required_else_help = true)]
 pub struct Cli {
@@ -44,6 +47,8 @@ pub enum Command {
     Dream(DreamArgs),
     /// Say how good a world model is on a dataset's episodes.
     Eval(EvalArgs),
+    /// Upload a dataset or a checkpoint to the Hugging Face hub, as one commit.
+    Push(PushArgs),
     /// List the scenarios that ship.
     List(ListArgs),
     /// Write a commented copy of a scenario that ships, to start from.
@@ -82,7 +87,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_seed)]
     pub seed: u64,
     /// Folder to write; must be new or empty unless --resume or --overwrite.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = parse_out)]
     pub out: PathBuf,
     /// Worlds simulated at once, one thread each; all hardware threads if absent. Does not change the output.
     #[arg(long, value_name = "W", value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -213,7 +218,7 @@ pub struct PreviewArgs {
 /// Arguments of `inspect`.
 #[derive(Args, Debug)]
 pub struct InspectArgs {
-    /// A dataset: Worldloom's or any LeRobot v3 dataset.
+    /// A dataset, Worldloom's or any LeRobot v3 dataset: a folder, or hf://user/repo[@rev] on the Hugging Face hub.
     #[arg(value_name = "DIR")]
     pub dataset: PathBuf,
     /// Read every file and compare its BLAKE3 digest with the one recorded; exit code 1 if any differs.
@@ -227,7 +232,7 @@ pub struct InspectArgs {
 /// Arguments of `replay`.
 #[derive(Args, Debug)]
 pub struct ReplayArgs {
-    /// A dataset that Worldloom wrote.
+    /// A dataset that Worldloom wrote: a folder, or hf://user/repo[@rev].
     #[arg(value_name = "DIR")]
     pub dataset: PathBuf,
     /// Episode number.
@@ -248,9 +253,9 @@ pub struct ReplayArgs {
 #[derive(Args, Debug)]
 pub struct MergeArgs {
     /// Folder to write; must be new or empty.
-    #[arg(value_name = "OUT")]
+    #[arg(value_name = "OUT", value_parser = parse_out)]
     pub out: PathBuf,
-    /// Every shard of the run, in any order.
+    /// Every shard of the run, in any order: folders, or hf://user/repo[@rev].
     #[arg(required = true, value_name = "SHARD")]
     pub shards: Vec<PathBuf>,
     /// Print JSON on stdout instead of text.
@@ -261,10 +266,10 @@ pub struct MergeArgs {
 /// Arguments of `report`.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
-    /// Datasets that Worldloom wrote, and folders that `worldloom eval --out` wrote.
+    /// Datasets that Worldloom wrote (folders, or hf://user/repo[@rev]), and folders that `worldloom eval --out` wrote.
     #[arg(required = true, value_name = "DIR")]
     pub datasets: Vec<PathBuf>,
-    /// Page to write; `report-NAME.html` beside the first dataset NAME if absent.
+    /// Page to write; `report-NAME.html` beside the first dataset NAME if absent, here if that is on the hub.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Episodes shown of each dataset.
@@ -343,6 +348,8 @@ pub enum SchemaOf {
     Dream,
     /// Output of `eval --json`.
     Eval,
+    /// Output of `push --json`.
+    Push,
 }
 
 /// Arguments of `doctor`.

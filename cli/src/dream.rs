@@ -4,7 +4,7 @@
 //! become one clip of the model's size; what follows is the same.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,6 +31,7 @@ use crate::args::ScenarioArgs;
 use crate::episode::{Origin, Stage};
 use crate::failure::{Failure, Outcome};
 use crate::model_args::{DreamArgs, DreamMode};
+use crate::place::Place;
 use crate::source::Source;
 use crate::terminal::{self, human_secs, three_figures};
 
@@ -83,7 +84,8 @@ struct Start {
 /// Runs the command.
 pub fn run(args: &DreamArgs) -> Outcome {
     let device = compute::device(&args.compute.device)?;
-    let checkpoint = Checkpoint::open(&args.checkpoint)?;
+    let weights = Place::checkpoint(&args.checkpoint)?;
+    let checkpoint = Checkpoint::open(weights.path())?;
     let model = checkpoint.load(&device)?;
     let context = args.context.unwrap_or(checkpoint.config().plan.config.window as u64) as usize;
     let frames = args.frames as usize;
@@ -91,7 +93,7 @@ pub fn run(args: &DreamArgs) -> Outcome {
     let conditioned = args.mode == DreamMode::Condition;
     if conditioned && model.network().config().gbuffer == 0 {
         return Err(Failure::bad_input(
-            format!("{} has not learned to be told the G-buffer", args.checkpoint.display()),
+            format!("{} has not learned to be told the G-buffer", weights.shown()),
             "dream with --mode free, or train on a dataset with labels",
         ));
     }
@@ -129,7 +131,7 @@ pub fn run(args: &DreamArgs) -> Outcome {
     let secs = began.elapsed().as_secs_f64();
     let Some(dreamed) = dreamed.into_iter().next() else { return Err(Failure::failed("nothing was dreamed", "")) };
     let source = DreamSource {
-        checkpoint: name_of(&args.checkpoint),
+        checkpoint: weights.name().to_owned(),
         weights: checkpoint.weights_digest()?,
         context_of: start.name.clone(),
         context: context as u64,
@@ -144,7 +146,7 @@ pub fn run(args: &DreamArgs) -> Outcome {
     let psnr = if start.truth { dreamed.psnr(height, width)? } else { None };
     let report = DreamReport {
         format_version: FORMAT_VERSION,
-        checkpoint: args.checkpoint.display().to_string(),
+        checkpoint: weights.shown(),
         out: args.out.display().to_string(),
         clip: clip.display().to_string(),
         mode: args.mode.name().to_owned(),
@@ -187,13 +189,14 @@ fn recorded(
     actions: Option<&[Vec<f32>]>,
     context: usize,
 ) -> Outcome<Start> {
-    let dataset = Dataset::open(data)?;
+    let place = Place::dataset(data)?;
+    let dataset = Dataset::open(place.path())?;
     let episode = args.episode.unwrap_or(0);
     let map: BTreeMap<String, String> = args.sampling.camera_map.iter().cloned().collect();
     let spec = spec.fit(&dataset, &map)?;
     let Some(entry) = usize::try_from(episode).ok().and_then(|episode| dataset.episodes().get(episode)) else {
         let count = dataset.episodes().len();
-        return Err(Failure::bad_input(format!("--episode {episode}: {} has {count} episodes", data.display()), ""));
+        return Err(Failure::bad_input(format!("--episode {episode}: {} has {count} episodes", place.shown()), ""));
     };
     let task = entry.tasks.first().cloned().unwrap_or_else(|| "dream".to_owned());
     let needed = if actions.is_some() { context } else { all };
@@ -215,7 +218,7 @@ fn recorded(
     if let Some(actions) = actions {
         clip.act(&spec, context, actions);
     }
-    let name = format!("episode {episode} of {}", name_of(data));
+    let name = format!("episode {episode} of {}", place.name());
     let scene = scene_for(&spec, scene, &name);
     Ok(Start { clip, spec, name, task, scene, truth: actions.is_none() })
 }
@@ -378,11 +381,6 @@ fn read_actions(path: &Path, spec: &WorldSpec, frames: usize) -> Outcome<Vec<Vec
     Ok(rows)
 }
 
-fn name_of(path: &Path) -> String {
-    let full: PathBuf = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    full.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
-}
-
 /// The scene of the record: what is known of the world, with the model's cameras.
 fn scene_for(spec: &WorldSpec, scene: Option<Scene>, name: &str) -> Scene {
     let mut scene = scene.unwrap_or_else(|| Scene {
@@ -435,8 +433,15 @@ fn write(out: &Path, start: &Start, dreamed: &Dreamed, source: DreamSource) -> O
     let mut plan = Plan::new(format!("dream of {}", spec.source), source.seed, spec.rate() as u32);
     plan.labels = Vec::new();
     plan.task.clone_from(&start.task);
+    let skips = match spec.frame_skip {
+        1 => String::new(),
+        skip => format!(
+            " A frame stands for {skip} control steps of the data, and its action lists theirs one after the other, \
+             `NAME+K` being K steps after it."
+        ),
+    };
     plan.description = Some(format!(
-        "Dreamed by the world model {} from {} true frames of {}: not simulated, not recorded.",
+        "Dreamed by the world model {} from {} true frames of {}: not simulated, not recorded.{skips}",
         source.checkpoint, source.context, source.context_of
     ));
     plan.tags = vec!["dream".to_owned(), "world-model".to_owned()];
@@ -447,7 +452,7 @@ fn write(out: &Path, start: &Start, dreamed: &Dreamed, source: DreamSource) -> O
         low: f32::NEG_INFINITY,
         high: f32::INFINITY,
     };
-    let names = spec.action.iter().map(|action| channel(&action.name)).collect();
+    let names = spec.action_names().iter().map(|name| channel(name)).collect();
     let catalog = Catalog { action: VectorSpec { channels: names }, ..Catalog::default() };
     let writer = Writer::open(out, plan, 1, Mode::Create)?;
     let info = EpisodeInfo { scene: &start.scene, catalog: &catalog, draws: &[], attempts: 0 };
@@ -467,9 +472,9 @@ fn write(out: &Path, start: &Start, dreamed: &Dreamed, source: DreamSource) -> O
             world_from_camera: [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
         });
         let frame = Frame {
-            action: start.clip.action_at(spec, t * spec.frame_skip),
+            action: start.clip.actions_from(spec, t),
             // What the model makes of the frame that the action led to.
-            reward: dreamed.outcome.get(t + 1).map_or(0.0, |outcome| spec.reward.denormalise(outcome[0])),
+            reward: dreamed.outcome.get(t + 1).map_or(0.0, |outcome| spec.reward_sum(outcome[0])),
             truncated: t + 1 == count,
             views: views.collect(),
             ..Frame::default()

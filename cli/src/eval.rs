@@ -14,6 +14,7 @@ use worldloom_models::{Checkpoint, compute, train};
 
 use crate::failure::{Failure, Outcome};
 use crate::model_args::EvalArgs;
+use crate::place::Place;
 use crate::terminal::{self, Progress};
 
 /// Output of `eval --json`. PSNR is in dB, distances in pixels of the model; null where there is nothing to measure.
@@ -115,9 +116,10 @@ const EPISODES: usize = 20;
 /// Runs the command.
 pub fn run(args: &EvalArgs) -> Outcome {
     let device = compute::device(&args.compute.device)?;
-    let checkpoint = Checkpoint::open(&args.checkpoint)?;
+    let (weights, data) = (Place::checkpoint(&args.checkpoint)?, Place::dataset(&args.data)?);
+    let checkpoint = Checkpoint::open(weights.path())?;
     let model = checkpoint.load(&device)?;
-    let dataset = Dataset::open(&args.data)?;
+    let dataset = Dataset::open(data.path())?;
     let plan = &checkpoint.config().plan;
     let own = train::digest(dataset.root())? == plan.data_digest;
     let count = dataset.episodes().len() as u64;
@@ -127,7 +129,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
         (given, _) => (given.to_vec(), !own || given.iter().all(|episode| plan.held_out.contains(episode))),
     };
     if let Some(episode) = episodes.iter().find(|episode| **episode >= count) {
-        return Err(Failure::bad_input(format!("--episodes {episode}: {} has {count}", args.data.display()), ""));
+        return Err(Failure::bad_input(format!("--episodes {episode}: {} has {count}", data.shown()), ""));
     }
     if !held_out {
         terminal::note("note: the model has learned from these episodes, so it knows more of them than of the world");
@@ -153,8 +155,8 @@ pub fn run(args: &EvalArgs) -> Outcome {
     let spec = episodes_of.spec();
     let mut report = Evaluated {
         format_version: FORMAT_VERSION,
-        checkpoint: args.checkpoint.display().to_string(),
-        data: args.data.display().to_string(),
+        checkpoint: weights.shown(),
+        data: data.shown(),
         world: model.spec().source.clone(),
         held_out,
         episodes,

@@ -79,6 +79,8 @@ impl Failure {
     }
 }
 
+/// What to do when there is no room left for a model's files, or for the hub's.
+const NO_ROOM: &str = "make room, then run the same command again, a training run with --resume: its last save is as it was, and what has been fetched is kept";
 /// What to do when there is no room left.
 const DISK_FULL: &str = "make room, then run the same command with --resume: finished episodes are kept";
 
@@ -160,8 +162,17 @@ impl From<worldloom_models::Error> for Failure {
         match error {
             Error::Dataset(error) => error.into(),
             Error::Io { operation, path, source } => Self::io(operation, &path, &source),
+            Error::DiskFull { .. } => Self::failed(what, NO_ROOM),
+            Error::HubUnreachable { .. } => Self::failed(
+                what,
+                "connect to it, or name another server with HF_ENDPOINT, or use what the cache has with HF_HUB_OFFLINE=1",
+            ),
+            Error::HubOffline { .. } => Self::bad_input(what, "fetch it once with a network, without HF_HUB_OFFLINE"),
+            Error::HubRefused { status: 401..=404, .. } => Self::bad_input(what, ""),
             // These messages say themselves what to do.
-            Error::Config { .. }
+            Error::HubAddress { .. }
+            | Error::HubSetting { .. }
+            | Error::Config { .. }
             | Error::Setting { .. }
             | Error::Device { .. }
             | Error::Data { .. }

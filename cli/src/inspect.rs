@@ -13,6 +13,7 @@ use crate::advice;
 use crate::args::InspectArgs;
 use crate::failure::{FAILED, Failure, Outcome};
 use crate::generate::label_name;
+use crate::place::Place;
 use crate::terminal::{self, counted, human_bytes, human_secs};
 
 /// Output of `inspect --json`.
@@ -146,9 +147,10 @@ const MOST_LISTED: usize = 100;
 
 /// Runs the command.
 pub fn run(args: &InspectArgs) -> Outcome {
-    let verified = if args.verify { Some(worldloom_datasets::verify(&args.dataset)?) } else { None };
+    let place = Place::dataset(&args.dataset)?;
+    let verified = if args.verify { Some(worldloom_datasets::verify(place.path())?) } else { None };
     // What is damaged may not open: then say which files are.
-    let inspection = inspect(args, verified.as_ref()).map_err(|failure| match &verified {
+    let inspection = inspect(&place, verified.as_ref()).map_err(|failure| match &verified {
         Some(verified) if verified.damaged_files > 0 => {
             Failure::failed(damage(verified), format!("it cannot be opened: {failure}"))
         }
@@ -175,8 +177,8 @@ fn damage(verified: &Verified) -> String {
     text
 }
 
-fn inspect(args: &InspectArgs, verified: Option<&Verified>) -> Outcome<Inspection> {
-    let dataset = Dataset::open(&args.dataset)?;
+fn inspect(place: &Place, verified: Option<&Verified>) -> Outcome<Inspection> {
+    let dataset = Dataset::open(place.path())?;
     let info = dataset.info();
     let features = info.features.iter().map(|(key, feature)| FeatureLine {
         key: key.clone(),
@@ -186,13 +188,13 @@ fn inspect(args: &InspectArgs, verified: Option<&Verified>) -> Outcome<Inspectio
     });
     Ok(Inspection {
         format_version: 1,
-        dataset: args.dataset.display().to_string(),
+        dataset: place.shown(),
         codebase_version: info.codebase_version.clone(),
         robot_type: info.robot_type.clone(),
         fps: info.fps,
         episodes: info.total_episodes,
         frames: info.total_frames,
-        bytes: size_of(&args.dataset)?,
+        bytes: size_of(place.path())?,
         features: features.collect(),
         origin: dataset.manifest().map(|manifest| origin(&dataset, manifest)).transpose()?,
         verified: verified.map(verification),
@@ -291,18 +293,18 @@ pub fn video_text(video: &VideoSettings) -> String {
     }
 }
 
-/// Bytes of all files below a folder.
+/// Bytes of the files below a folder. Hidden ones are not the dataset's (staging, what the hub adds); links are what they lead
+/// to, as in the hub's cache.
 pub fn size_of(folder: &Path) -> Outcome<u64> {
     let failed = |error: &std::io::Error| Failure::io("reading", folder, error);
     let mut bytes = 0;
     for entry in folder.read_dir().map_err(|error| failed(&error))? {
         let entry = entry.map_err(|error| failed(&error))?;
-        let kind = entry.file_type().map_err(|error| failed(&error))?;
-        bytes += if kind.is_dir() {
-            size_of(&entry.path())?
-        } else {
-            entry.metadata().map_err(|error| failed(&error))?.len()
-        };
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        let found = entry.path().metadata().map_err(|error| failed(&error))?;
+        bytes += if found.is_dir() { size_of(&entry.path())? } else { found.len() };
     }
     Ok(bytes)
 }

@@ -19,7 +19,9 @@ mod interrupt;
 mod list;
 mod merge;
 mod model_args;
+mod place;
 mod preview;
+mod push;
 mod replay;
 mod report;
 mod sample;
@@ -77,6 +79,7 @@ fn run(command: &Command, started: std::time::Instant) -> Outcome {
         Command::Dream(args) => dream::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Train(args) => train::run(args),
+        Command::Push(args) => push::run(args),
         Command::List(args) => list::run(args),
         Command::New(args) => list::copy(args),
         Command::Schema(args) => schema::run(args),

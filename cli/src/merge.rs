@@ -6,6 +6,7 @@ use worldloom_datasets::{Error, Mode};
 
 use crate::args::MergeArgs;
 use crate::failure::{Failure, Outcome};
+use crate::place::Place;
 use crate::terminal::{self, counted, human_bytes};
 
 /// Output of `merge --json`.
@@ -28,7 +29,8 @@ pub struct Merged {
 
 /// Runs the command.
 pub fn run(args: &MergeArgs) -> Outcome {
-    let whole = worldloom_datasets::merge(&args.out, &args.shards, Mode::Create).map_err(|error| match error {
+    let shards = args.shards.iter().map(|shard| Ok(Place::dataset(shard)?.path().to_owned())).collect::<Outcome<Vec<_>>>()?;
+    let whole = worldloom_datasets::merge(&args.out, &shards, Mode::Create).map_err(|error| match error {
         Error::NotEmpty { path } => {
             Failure::bad_input(format!("{} is not empty", path.display()), "choose an empty folder, or remove it")
         }

@@ -1,10 +1,11 @@
-//! What can be typed about world models: `train`, `dream`, `eval`.
+//! What can be typed about world models: `train`, `dream`, `eval`, and of the hub: `push`.
 
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
 
 use crate::args::{parse_episode, parse_seed};
+use crate::place::parse_out;
 
 /// Where to compute.
 #[derive(Args, Clone, Debug)]
@@ -38,11 +39,11 @@ pub struct TrainArgs {
     /// What to train.
     #[arg(value_enum, value_name = "MODEL")]
     pub kind: TrainKind,
-    /// Dataset to learn from: any LeRobot v3 dataset, Worldloom's or another's.
+    /// Dataset to learn from: any LeRobot v3 dataset, Worldloom's or another's; a folder, or hf://user/repo[@rev] on the Hugging Face hub.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Checkpoint folder to write; must be new or empty unless --resume.
-    #[arg(long, value_name = "CKPT")]
+    #[arg(long, value_name = "CKPT", value_parser = parse_out)]
     pub out: PathBuf,
     /// Sizes and rates to start from.
     #[arg(long, value_enum, default_value_t = PresetArg::Cpu)]
@@ -58,8 +59,9 @@ pub struct TrainArgs {
     #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_seed)]
     pub seed: u64,
     /// Go on with an interrupted run in --out, from its last save, to the same bytes as an uninterrupted one. Its own
-    /// settings are used: --preset, --set, --seed, --minutes and --steps are not given again.
-    #[arg(long, conflicts_with_all = ["length", "set", "seed", "preset"])]
+    /// settings are used: --preset, --set, --seed and --minutes are not given again. With --steps N a run that has finished
+    /// fewer is extended to N: the rate rises and falls once more over the steps that are added.
+    #[arg(long, conflicts_with_all = ["minutes", "set", "seed", "preset"])]
     pub resume: bool,
     /// Set a field of the configuration, e.g. `--set learning_rate=3e-4`, `--set model.depth=8`, `--set 'cameras=["front"]'`.
     #[arg(long = "set", value_name = "FIELD=VALUE")]
@@ -102,10 +104,10 @@ fn parse_minutes(text: &str) -> Result<f64, String> {
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("start").required(true).args(["data", "scenario"]))]
 pub struct DreamArgs {
-    /// Checkpoint folder.
+    /// Checkpoint: a folder, or hf://user/repo[@rev] on the Hugging Face hub.
     #[arg(value_name = "CKPT")]
     pub checkpoint: PathBuf,
-    /// Dataset whose episode gives the first frames and the actions.
+    /// Dataset whose episode gives the first frames and the actions: a folder, or hf://user/repo[@rev].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Episode of --data, by its index in the dataset; 0 if absent.
@@ -133,9 +135,10 @@ pub struct DreamArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub context: Option<u64>,
     /// Folder to write the dreamed dataset to; must be new or empty.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = parse_out)]
     pub out: PathBuf,
-    /// Actions of one's own, one for each dreamed frame: lines of numbers, or a JSON list of lists, in the dataset's units.
+    /// Actions of one's own, one for each dreamed frame: lines of numbers, or a JSON list of lists, in the dataset's units. A
+    /// model that skips frames holds each over all the control steps to the next frame.
     #[arg(long, value_name = "FILE")]
     pub actions: Option<PathBuf>,
     /// What physics tells the model: nothing, or the G-buffer of every frame to come.
@@ -188,10 +191,11 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
 /// Arguments of `eval`.
 #[derive(Args, Debug)]
 pub struct EvalArgs {
-    /// Checkpoint folder.
+    /// Checkpoint: a folder, or hf://user/repo[@rev] on the Hugging Face hub.
     #[arg(value_name = "CKPT")]
     pub checkpoint: PathBuf,
-    /// Dataset to evaluate on: that of its training (then on the episodes that were held out), or another of the same world.
+    /// Dataset to evaluate on: that of its training (then on the episodes that were held out), or another of the same world; a
+    /// folder, or hf://user/repo[@rev].
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Episodes, by their index in the dataset.
@@ -211,11 +215,34 @@ pub struct EvalArgs {
     pub seed: u64,
     /// Also write evaluation.json, clips, and one self-contained page with curves to this folder, over an earlier evaluation;
     /// `worldloom report` takes it too.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = parse_out)]
     pub out: Option<PathBuf>,
     /// Where to compute.
     #[command(flatten)]
     pub compute: ComputeArgs,
+    /// Print JSON on stdout instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `push`.
+#[derive(Args, Debug)]
+pub struct PushArgs {
+    /// A dataset, or a checkpoint: told apart by what lies in the folder. A dataset of Worldloom's is verified first.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// Where to: hf://user/repo, or hf://user/repo@branch. Made if it is not there. HF_TOKEN, or what `hf auth login` kept, says who you are.
+    #[arg(value_name = "hf://USER/REPO")]
+    pub to: String,
+    /// If the repository is made: others cannot see it.
+    #[arg(long)]
+    pub private: bool,
+    /// The commit's message; what was pushed, in a few words, if absent.
+    #[arg(long, short, value_name = "M")]
+    pub message: Option<String>,
+    /// Push a checkpoint's train_state.safetensors too, from which its training goes on: about four times the size of the model.
+    #[arg(long)]
+    pub train_state: bool,
     /// Print JSON on stdout instead of text.
     #[arg(long)]
     pub json: bool,

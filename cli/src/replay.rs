@@ -20,6 +20,7 @@ use crate::args::ReplayArgs;
 use crate::episode::{self, Origin, Stage};
 use crate::export::Exporter;
 use crate::failure::{FAILED, Failure, Outcome};
+use crate::place::Place;
 use crate::terminal;
 
 /// Output of `replay --json`.
@@ -80,7 +81,9 @@ pub fn run(args: &ReplayArgs) -> Outcome {
         let what = format!("{} is there and no export: an export replaces exports only", file.display());
         return Err(Failure::bad_input(what, "give another --export"));
     }
-    let recording = Recording::open(&args.dataset, args.episode, Origin::of(args.allow_process))?;
+    let place = Place::dataset(&args.dataset)?;
+    let mut recording = Recording::open(place.path(), args.episode, Origin::of(args.allow_process))?;
+    recording.folder = place.shown();
     let replayed = recording.replay()?;
     if args.json {
         terminal::print_json(&replayed)?;

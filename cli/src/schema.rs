@@ -27,6 +27,7 @@ fn schema(of: SchemaOf) -> Outcome<Value> {
         SchemaOf::Bench => output::<crate::bench::Measured>(),
         SchemaOf::Dream => output::<crate::dream::DreamReport>(),
         SchemaOf::Eval => output::<crate::eval::Evaluated>(),
+        SchemaOf::Push => output::<crate::push::PushReport>(),
         SchemaOf::Train => output::<crate::train::Trained>(),
         SchemaOf::Export => output::<crate::export::Line>(),
     }

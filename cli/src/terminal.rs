@@ -79,6 +79,43 @@ impl Progress {
     }
 }
 
+/// A progress line of bytes that come or go.
+pub struct Transfer {
+    bar: ProgressBar,
+}
+
+impl Transfer {
+    /// Begins with nothing.
+    pub fn new() -> Self {
+        let target =
+            if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        let template = "{bar:28} {decimal_bytes}/{decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Self { bar }
+    }
+
+    /// `done` of `all` bytes are there.
+    pub fn at(&self, done: u64, all: u64) {
+        if self.bar.length() != Some(all) {
+            self.bar.set_length(all);
+        }
+        self.bar.set_position(done);
+    }
+
+    /// Says a line above the progress.
+    pub fn say(&self, line: &str) {
+        self.bar.suspend(|| note(line));
+    }
+
+    /// Takes the line away.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 /// A progress line of a run whose length may become known on the way; only [`Steps::say`] shows where stderr is no terminal.
 pub struct Steps {
     bar: ProgressBar,

@@ -1,6 +1,5 @@
 //! `worldloom train`: a world model from a dataset.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +14,7 @@ use worldloom_models::{Checkpoint, compute};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::model_args::{PresetArg, TrainArgs, TrainKind};
+use crate::place::Place;
 use crate::terminal::{self, Steps, human_secs, three_figures};
 use crate::usage::peak_memory_bytes;
 
@@ -84,10 +84,13 @@ const MINUTES: f64 = 10.0;
 pub fn run(args: &TrainArgs) -> Outcome {
     let TrainKind::Video = args.kind;
     let began = Instant::now();
-    let interrupt = Interrupt::listen("saving, then stopping; press Ctrl-C again to stop at once")?;
     let device = compute::device(&args.compute.device)?;
-    let dataset = Dataset::open(&args.data)?;
-    let (mut checkpoint, episodes) = if args.resume { resume(args, dataset)? } else { begin(args, dataset)? };
+    // Before there is anything to save, Ctrl-C just ends it.
+    let data = Place::dataset(&args.data)?;
+    let interrupt = Interrupt::listen("saving, then stopping; press Ctrl-C again to stop at once")?;
+    let dataset = Dataset::open(data.path())?;
+    let (mut checkpoint, episodes) =
+        if args.resume { resume(args, &data, dataset)? } else { begin(args, &data, dataset)? };
     let mut watch = Watcher { interrupt, steps: Steps::new(), times: Vec::new() };
     let outcome =
         compute::run(args.compute.threads as usize, || train::run(&mut checkpoint, &episodes, &device, &mut watch));
@@ -123,7 +126,7 @@ pub fn run(args: &TrainArgs) -> Outcome {
 }
 
 /// A new run.
-fn begin(args: &TrainArgs, dataset: Dataset) -> Outcome<(Checkpoint, Arc<Episodes>)> {
+fn begin(args: &TrainArgs, data: &Place, dataset: Dataset) -> Outcome<(Checkpoint, Arc<Episodes>)> {
     let preset = match args.preset {
         PresetArg::Cpu => Preset::Cpu,
         PresetArg::Laptop => Preset::Laptop,
@@ -140,33 +143,39 @@ fn begin(args: &TrainArgs, dataset: Dataset) -> Outcome<(Checkpoint, Arc<Episode
         (Some(steps), _) => Length::Steps(steps),
         (None, minutes) => Length::Minutes(minutes.unwrap_or(MINUTES)),
     };
-    let spec = WorldSpec::of(&dataset, &config.spec_options())?;
+    let mut spec = WorldSpec::of(&dataset, &config.spec_options())?;
+    if let (Some(name), None) = (data.hub_name(), dataset.manifest()) {
+        // The folder's name is the commit's.
+        name.clone_into(&mut spec.source);
+    }
     let model = VideoConfig::new(spec, &config.model, config.gbuffer);
     model.network.check().map_err(Failure::from)?;
-    let plan = train::plan(&dataset, &config, length, args.seed)?;
+    let mut plan = train::plan(&dataset, &config, length, args.seed)?;
+    if let Some(name) = data.hub_name() {
+        name.clone_into(&mut plan.data);
+    }
     // What is wrong with the data is found while there is no folder that could be left behind.
     let episodes = Episodes::new(dataset, model.spec.clone(), config.gbuffer)?;
     train::check_windows(&episodes, &plan)?;
     Ok((Checkpoint::create(&args.out, model, plan)?, Arc::new(episodes)))
 }
 
-/// An interrupted run.
-fn resume(args: &TrainArgs, dataset: Dataset) -> Outcome<(Checkpoint, Arc<Episodes>)> {
-    let checkpoint = Checkpoint::open(&args.out)?;
+/// An interrupted run, or one that is to be longer.
+fn resume(args: &TrainArgs, data: &Place, dataset: Dataset) -> Outcome<(Checkpoint, Arc<Episodes>)> {
+    let mut checkpoint = Checkpoint::open(&args.out)?;
     let plan = &checkpoint.config().plan;
     if train::digest(dataset.root())? != plan.data_digest {
         return Err(Failure::bad_input(
-            format!("{} is not the data that {} learned from ({})", show(&args.data), show(&args.out), plan.data),
+            format!("{} is not the data that {} learned from ({})", data.shown(), args.out.display(), plan.data),
             "give the same dataset; a run on other data is a new run",
         ));
+    }
+    if let Some(steps) = args.steps {
+        train::extend(&mut checkpoint, steps)?;
     }
     let model = &checkpoint.config().model;
     let episodes = Episodes::new(dataset, model.spec.clone(), model.network.gbuffer > 0)?;
     Ok((checkpoint, Arc::new(episodes)))
-}
-
-fn show(path: &Path) -> String {
-    path.display().to_string()
 }
 
 /// Shows progress, and stops the run after Ctrl-C.

@@ -28,9 +28,9 @@ use crate::video::{VideoConfig, VideoModel};
 /// Version of the folder's files.
 pub const FORMAT_VERSION: u32 = 1;
 
-const CONFIG: &str = "config.json";
+pub(crate) const CONFIG: &str = "config.json";
 const MODEL: &str = "model.safetensors";
-const STATE: &str = "train_state.safetensors";
+pub(crate) const STATE: &str = "train_state.safetensors";
 /// The model card.
 pub const CARD: &str = "README.md";
 
@@ -131,7 +131,7 @@ impl Checkpoint {
         &self.config
     }
 
-    /// Fixes the number of steps that `--minutes` came to.
+    /// Fixes the number of steps that `--minutes` came to, or to which a finished run is extended.
     pub fn set_plan(&mut self, plan: Plan) -> Result<()> {
         self.config.plan = plan;
         write_json(&self.dir.join(CONFIG), &self.config)
@@ -186,20 +186,46 @@ impl Checkpoint {
         write_tensors(&self.dir.join(STATE), &state)
     }
 
+    /// Steps of the last save; 0 if nothing has been saved yet.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::restore`].
+    pub fn steps(&self) -> Result<u64> {
+        if !self.has_state()? {
+            return Ok(0);
+        }
+        let path = self.dir.join(STATE);
+        match read_tensors(&path, &Device::Cpu)?.get("step") {
+            Some(step) => Ok(step.to_vec1::<i64>()?.first().copied().unwrap_or(0) as u64),
+            None => Err(no_state(&path, "step")),
+        }
+    }
+
+    /// True if there is a state to go on from, false if nothing has been saved yet.
+    fn has_state(&self) -> Result<bool> {
+        let there = self.dir.join(STATE).is_file();
+        // A card is written when a run ends: what has one has been saved.
+        if !there && self.dir.join(CARD).is_file() {
+            let problem = format!(
+                "it has no {STATE}, without which it dreams and cannot be trained further: \
+                 `worldloom push` takes it along with --train-state alone"
+            );
+            return Err(Error::File { path: self.dir.clone(), problem });
+        }
+        Ok(there)
+    }
+
     /// Restores what [`Checkpoint::save`] kept; false if nothing has been saved yet.
     ///
     /// # Errors
-    /// [`Error::File`] or [`Error::Weights`] if the state is damaged or of another model.
+    /// [`Error::File`] or [`Error::Weights`] if the state is damaged, of another model, or was left out of a copy.
     pub fn restore(&self, params: &Params, optimiser: &mut AdamW<f32>) -> Result<bool> {
-        let path = self.dir.join(STATE);
-        if !path.is_file() {
+        if !self.has_state()? {
             return Ok(false);
         }
+        let path = self.dir.join(STATE);
         let mut tensors = read_tensors(&path, &Device::Cpu)?;
-        let mut take = |name: &str| {
-            let problem = || format!("`{name}` is missing: it is no state of a training run");
-            tensors.remove(name).ok_or_else(|| Error::File { path: path.clone(), problem: problem() })
-        };
+        let mut take = |name: &str| tensors.remove(name).ok_or_else(|| no_state(&path, name));
         let step = take("step")?.to_vec1::<i64>()?.first().copied().unwrap_or(0) as u64;
         let (mean, square) = (take("mean")?, take("square")?);
         let ema = take("ema").ok();
@@ -211,4 +237,8 @@ impl Checkpoint {
         optimiser.restore(&AdamWState { step, mean, square, ema })?;
         Ok(true)
     }
+}
+
+fn no_state(path: &Path, name: &str) -> Error {
+    Error::File { path: path.to_owned(), problem: format!("`{name}` is missing: it is no state of a training run") }
 }

@@ -72,6 +72,66 @@ pub enum Error {
         /// The operating system's reason.
         source: std::io::Error,
     },
+    /// The disk (or a quota) is full; what stood there before is as it was.
+    #[error("{operation} {}: no space left", .path.display())]
+    DiskFull {
+        /// What was being done.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// `hf://…` that is none, or of another kind.
+    #[error("{text}: {problem}")]
+    HubAddress {
+        /// As it was given.
+        text: String,
+        /// What is wrong, and what is right.
+        problem: String,
+    },
+    /// A variable of the environment that says where the hub is, or who asks.
+    #[error("{variable}={found}: {problem}")]
+    HubSetting {
+        /// Its name.
+        variable: &'static str,
+        /// Its value.
+        found: String,
+        /// What is wrong, and what is right.
+        problem: String,
+    },
+    /// The cache alone may be used.
+    #[error("{address}: HF_HUB_OFFLINE is set, and the cache {problem}")]
+    HubOffline {
+        /// The repository.
+        address: String,
+        /// What the cache lacks.
+        problem: String,
+    },
+    /// The hub does not answer.
+    #[error("no network: {endpoint} cannot be reached: {reason}")]
+    HubUnreachable {
+        /// The server.
+        endpoint: String,
+        /// Why.
+        reason: String,
+    },
+    /// The hub says no.
+    #[error("{what}: {problem} [HTTP {status}]")]
+    HubRefused {
+        /// What it was asked.
+        what: String,
+        /// HTTP status.
+        status: u16,
+        /// Why, and what to do.
+        problem: String,
+    },
+    /// The hub says or sends what cannot be.
+    #[error("{what}: {problem}")]
+    Hub {
+        /// What it was asked.
+        what: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A device is not there.
     #[error("device `{name}`: {problem}")]
     Device {

@@ -11,10 +11,14 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
-/// What went wrong with `path`.
+/// What went wrong with `path`; a full disk becomes [`Error::DiskFull`].
 pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     let path = path.to_owned();
-    move |source| Error::Io { operation, path, source }
+    move |source| match source.kind() {
+        StorageFull | QuotaExceeded | FileTooLarge => Error::DiskFull { operation, path },
+        _ => Error::Io { operation, path, source },
+    }
 }
 
 /// Calls `write` on a name beside `path`, flushes to the disk, and renames. A failure leaves `path` as it was.

@@ -7,6 +7,7 @@
 //! [`data`] is what a model sees of a dataset. [`stdit`] is the network of the video model, [`shortcut`] how it is
 //! trained and sampled, [`heads`] read more off it than pictures, [`params`] and
 //! [`layers`] are what both are built from, on the gradient-checked ops of `worldloom-kernels`. [`train`] fixes a plan, runs it and records it in [`logs`]; [`checkpoint`] keeps what was learned.
+//! [`hub`] fetches datasets and checkpoints and takes them there.
 //! [`video`] rolls it out, [`mod@dream`] under recorded actions; [`metrics`] says how good its videos are.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -20,6 +21,7 @@ pub mod error;
 pub mod evaluate;
 mod files;
 pub mod heads;
+pub mod hub;
 pub mod layers;
 pub mod logs;
 pub mod metrics;

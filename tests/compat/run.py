@@ -25,6 +25,7 @@ import numpy as np
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 import controls
+import hub_checks
 import label_checks as labels
 import lerobot_checks as checks
 import robots
@@ -237,9 +238,20 @@ def models(tally, folder):
         tally.check(f"a world model learns {name}", learned, root, folder / f"{name}-model", folder / f"{name}-dream")
 
 
+def hub(tally, folder):
+    """Datasets to and from a hub, beside Python's client."""
+    binary = Path(os.environ.get("WORLDLOOM", str(ROOT / "target" / "release" / "worldloom")))
+    data = folder / "hub-data"
+    if not tally.check("a dataset for the hub", generate, "tabletop_push", data, "--set", "engine.duration='1 s'"):
+        return
+    with hub_checks.server(binary.parent / "examples" / "hub") as endpoint:
+        tally.check("worldloom pushes, huggingface_hub reads", hub_checks.pushed_by_us, endpoint, binary, data, folder)
+        tally.check("huggingface_hub pushes, worldloom reads", hub_checks.pushed_by_python, endpoint, binary, data, folder)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("groups", nargs="*", help="controls, the name of a robot, library, codecs, merge, foreign, models; all of them if none is named")
+    parser.add_argument("groups", nargs="*", help="controls, the name of a robot, library, codecs, merge, foreign, models, hub; all of them if none is named")
     parser.add_argument("--keep", metavar="DIR", help="write the datasets here and keep them")
     args = parser.parse_args()
     av.logging.set_level(av.logging.ERROR)
@@ -249,7 +261,7 @@ def main():
     groups = {"controls": lambda: tally.check("controls: the checks accept lerobot's own dataset and notice damage", controls.passes_and_fails, folder / "controls")}
     for entry in robots.ROBOTS:
         groups[entry.name] = lambda entry=entry: robot(tally, entry, folder)
-    groups |= {"library": lambda: library(tally, folder), "codecs": lambda: codecs(tally, folder), "merge": lambda: merged_by_lerobot(tally, folder), "foreign": lambda: foreign(tally, folder), "models": lambda: models(tally, folder)}
+    groups |= {"library": lambda: library(tally, folder), "codecs": lambda: codecs(tally, folder), "merge": lambda: merged_by_lerobot(tally, folder), "foreign": lambda: foreign(tally, folder), "models": lambda: models(tally, folder), "hub": lambda: hub(tally, folder)}
     unknown = set(args.groups) - set(groups)
     if unknown:
         parser.error(f"no group {', '.join(sorted(unknown))}; there are {', '.join(groups)}")

@@ -9,6 +9,7 @@ mod golden;
 mod golden_scenes;
 mod golden_states;
 mod house;
+mod hub;
 mod invariants;
 mod language;
 mod messages;

@@ -12,7 +12,7 @@ use worldloom_datasets::{Dataset, Mode, VideoSettings};
 use worldloom_engine::stream::Stream;
 
 use crate::cli::assert_valid;
-use crate::program::{Run, assert_same_bytes, run, tree, worldloom};
+use crate::program::{Run, assert_same_bytes, program, run, tree, worldloom};
 use crate::synthetic;
 
 /// Two balls in a box, 40 frames at 32 × 32, with an arm's worth of action: a force.
@@ -36,7 +36,7 @@ reward: pos(red).z
 ";
 
 /// A model that a debug build trains in seconds.
-const SMALL: [&str; 9] = [
+pub const SMALL: [&str; 9] = [
     "image=32",
     "window=4",
     "batch=4",
@@ -51,9 +51,9 @@ const SMALL: [&str; 9] = [
 /// Episodes of the dataset.
 const EPISODES: u64 = 6;
 /// Steps of the run that is killed.
-const STEPS: &str = "12";
+pub const STEPS: &str = "12";
 
-struct Shop {
+pub struct Shop {
     folder: TempDir,
 }
 
@@ -67,7 +67,7 @@ impl Shop {
         shop
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
@@ -91,7 +91,7 @@ impl Shop {
 }
 
 /// A dataset and a trained checkpoint that tests only read.
-fn trained() -> &'static (Shop, Value) {
+pub fn trained() -> &'static (Shop, Value) {
     static SHOP: OnceLock<(Shop, Value)> = OnceLock::new();
     SHOP.get_or_init(|| {
         let shop = Shop::new();
@@ -245,6 +245,126 @@ fn killed_at_random_moments_a_resumed_training_run_has_the_bytes_of_an_undisturb
         let found = lasting(Path::new(&shop.path(&out)));
         assert_same_bytes(&format!("round {round}, after {kills} kills"), &expected, &found);
     }
+}
+
+#[test]
+fn a_disk_that_fills_during_a_save_leaves_the_last_checkpoint_as_it_was() {
+    let shop = Shop::new();
+    shop.train("model", &["--steps", "6"]).expect(0);
+    let model = shop.path("model");
+    let of = |name: &str| std::fs::read(Path::new(&model).join(name)).expect("read");
+    let (weights, state) = (of("model.safetensors"), of("train_state.safetensors"));
+    let more = shop.train_args("model", &["--steps", "9", "--resume"]);
+    // No file may grow past the limit, which the kernel reports as it reports a full disk: by a failed write. In blocks of
+    // 512 bytes: below the weights, and between them and the state.
+    let limited = |bytes: usize| {
+        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", bytes / 512);
+        let output = std::process::Command::new("sh").args(["-c", &script, "sh"]).arg(program()).args(&more).output();
+        Run::of(output.expect("sh runs"))
+    };
+    for (bytes, file) in [(weights.len() / 2, "model.safetensors"), ((weights.len() + state.len()) / 2, "train_state.safetensors")] {
+        let said = limited(bytes).expect(1).stderr;
+        for word in ["no space left", file, "--resume", "last save"] {
+            assert!(said.contains(word), "expected `{word}` in\n{said}");
+        }
+        assert_eq!(of("train_state.safetensors"), state, "the state is that of the last save");
+        let left: Vec<_> = tree(Path::new(&model)).into_keys().filter(|name| name.ends_with(".part")).collect();
+        assert!(left.is_empty(), "half a file stays: {left:?}");
+        run(["dream", &model, "--data", &shop.path("data"), "--frames", "3", "--out", &shop.path(file)]).expect(0);
+    }
+    // With room it goes on, to the bytes of a run that had it all the time.
+    run(&more).expect(0);
+    shop.train("whole", &["--steps", "6"]).expect(0);
+    run(shop.train_args("whole", &["--steps", "9", "--resume"])).expect(0);
+    assert_same_bytes("room again", &lasting(Path::new(&shop.path("whole"))), &lasting(Path::new(&model)));
+}
+
+#[test]
+fn a_finished_run_is_extended_exactly_and_an_unfinished_one_is_not() {
+    let (shop, _) = trained();
+    let copy = |name: &str| {
+        for (file, _) in tree(Path::new(&shop.path("model"))) {
+            let to = Path::new(&shop.path(name)).join(&file);
+            std::fs::create_dir_all(to.parent().expect("a folder")).expect("made");
+            std::fs::copy(Path::new(&shop.path("model")).join(&file), to).expect("copied");
+        }
+        shop.path(name)
+    };
+    let longer = copy("longer");
+    let said = shop.train("longer", &["--resume", "--steps", "18", "--json"]).expect(0).json();
+    assert_eq!((&said["steps"], &said["steps_now"]), (&Value::from(18), &Value::from(6)));
+    let config = |folder: &str| -> Value {
+        let text = std::fs::read_to_string(Path::new(folder).join("config.json")).expect("read");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    assert_eq!(config(&longer)["plan"]["legs"], serde_json::json!([12]));
+    let table = std::fs::read_to_string(Path::new(&longer).join("metrics.csv")).expect("read");
+    assert_eq!(table.lines().count(), 19, "a line for each step, and the names");
+    // Killed on the way, it goes on with or without the number.
+    let killed = copy("killed");
+    for round in 0.. {
+        let more: &[&str] = if round % 2 == 0 { &["--resume", "--steps", "18"] } else { &["--resume"] };
+        let mut child = worldloom(shop.train_args("killed", more));
+        let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("worldloom starts");
+        let (moment, start) = (Duration::from_millis(150 * (round + 1)), Instant::now());
+        let mut ended = None;
+        while start.elapsed() < moment && ended.is_none() {
+            ended = child.try_wait().expect("a child");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let extended = config(&killed)["plan"]["steps"] == 18;
+        match ended {
+            // Killed before it was extended, a plain --resume has nothing to do.
+            Some(status) if status.success() && extended && round % 2 == 0 => break,
+            Some(status) => assert!(status.success(), "round {round}: {status}"),
+            None => {
+                child.kill().expect("killed");
+                child.wait().expect("gone");
+            }
+        }
+    }
+    assert_same_bytes("killed while it was extended", &lasting(Path::new(&longer)), &lasting(Path::new(&killed)));
+    for (steps, words) in [("12", "18 steps already"), ("17", "18 steps already")] {
+        let said = shop.train("longer", &["--resume", "--steps", steps]).expect(2).stderr;
+        assert!(said.contains(words), "{said}");
+    }
+    let said = shop.train("longer", &["--resume", "--minutes", "1"]).expect(2).stderr;
+    assert!(said.contains("--minutes"), "{said}");
+}
+
+#[test]
+fn a_model_that_skips_frames_dreams_all_the_actions_that_lead_to_each() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (data, model, out) = (path("data"), path("model"), path("dreamed"));
+    // No two frames of it have the same action.
+    synthetic::write(Path::new(&data), synthetic::plan(VideoSettings::png()), 12, Mode::Create).expect("a dataset");
+    let mut train = vec!["train", "video", "--data", &data, "--out", &model, "--steps", "1", "--threads", "2"];
+    for setting in SMALL.iter().chain(&["window=2", "frame_skip=2"]) {
+        train.extend(["--set", setting]);
+    }
+    run(train).expect(0);
+    let said = run(["dream", &model, "--data", &data, "--episode", "2", "--frames", "2", "--out", &out, "--json"]);
+    let fps = Dataset::open(Path::new(&data)).expect("a dataset").info().fps;
+    assert_eq!(said.expect(0).json()["fps"], fps / 2.0);
+    let frames = |folder: &str, episode| -> Vec<_> {
+        let dataset = Dataset::open(Path::new(folder)).expect("a dataset");
+        let frames = dataset.frames(episode).expect("frames");
+        frames.map(|frame| frame.expect("a frame").action).collect()
+    };
+    let dataset = Dataset::open(Path::new(&out)).expect("a dataset");
+    assert_eq!(dataset.info().fps, fps / 2.0);
+    assert_eq!(dataset.info().features["action"].names, serde_json::json!(["push+0", "push+1"]));
+    let (dreamed, recorded): (Vec<Vec<f32>>, Vec<Vec<f32>>) = (frames(&out, 0), frames(&data, 2));
+    assert_eq!(dreamed.len(), 4);
+    for (t, action) in dreamed.iter().enumerate() {
+        // After the episode nobody acts.
+        let done = |k: usize| recorded.get(k).map_or(0.0, |action| action[0]);
+        let expected = [done(2 * t), done(2 * t + 1)];
+        let error = action.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(action.len() == 2 && error < 1e-5, "frame {t}: {action:?}, expected {expected:?}");
+    }
+    assert_ne!(dreamed[0][0], dreamed[0][1], "the second action is none of its own");
 }
 
 #[test]

@@ -45,6 +45,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("candle", &["worldloom-models", "worldloom-kernels"]),
     ("cudarc", &["worldloom-kernels"]),
     ("hf-hub", &["worldloom-models"]),
+    ("ureq", &["worldloom-models"]),
     ("clap", &["worldloom"]),
     ("indicatif", &["worldloom"]),
     ("anyhow", &["worldloom"]),

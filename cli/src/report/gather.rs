@@ -13,6 +13,7 @@ use crate::colour::{self, Picture};
 use crate::episode::Origin;
 use crate::failure::{Failure, Outcome};
 use crate::inspect::{size_of, video_text};
+use crate::place::Place;
 use crate::replay::Recording;
 use crate::scratch::Scratch;
 
@@ -25,14 +26,14 @@ const MOST_CAMERAS: usize = 3;
 /// LeRobot's prefix of camera keys.
 const CAMERA_PREFIX: &str = "observation.images.";
 
-/// Reads what is shown of the dataset in `folder`: its first `episodes` episodes, the first of
+/// Reads what is shown of the dataset in `place`: its first `episodes` episodes, the first of
 /// them that has a scene replayed if `verify` says under which trust.
-pub fn dataset(folder: &Path, episodes: u64, verify: Option<Origin>) -> Outcome<DatasetShown> {
-    let mut verify = verify;
+pub fn dataset(place: &Place, episodes: u64, verify: Option<Origin>) -> Outcome<DatasetShown> {
+    let (mut verify, folder) = (verify, place.path());
     let dataset = Dataset::open(folder)?;
     let Some(manifest) = dataset.manifest() else {
         let help = "`worldloom inspect` shows what it holds";
-        return Err(Failure::bad_input(format!("{} was not written by Worldloom", folder.display()), help));
+        return Err(Failure::bad_input(format!("{} was not written by Worldloom", place.shown()), help));
     };
     let scratch = Scratch::new("report", None)?;
     let plan = &manifest.plan;
@@ -58,7 +59,7 @@ pub fn dataset(folder: &Path, episodes: u64, verify: Option<Origin>) -> Outcome<
         name: plan.scenario_name.clone(),
         description: plan.description.clone().unwrap_or_default(),
         task: plan.task.clone(),
-        folder: folder.display().to_string(),
+        folder: place.shown(),
         episodes: dataset.info().total_episodes,
         frames: dataset.info().total_frames,
         successes: defines_success.then_some(successes),

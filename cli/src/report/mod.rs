@@ -16,11 +16,13 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use worldloom_models::hub::Address;
 
 use crate::args::ReportArgs;
 use crate::episode::Origin;
 use crate::eval;
 use crate::failure::{Failure, Outcome};
+use crate::place::Place;
 use crate::terminal::{self, human_bytes};
 
 /// Output of `report --json`.
@@ -43,14 +45,15 @@ pub struct Reported {
 
 /// Runs the command.
 pub fn run(args: &ReportArgs) -> Outcome {
+    let places = args.datasets.iter().map(|given| Place::dataset(given)).collect::<Outcome<Vec<_>>>()?;
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.datasets[0]));
     let verify = args.verify.then(|| Origin::of(args.allow_process));
     let mut shown = Vec::with_capacity(args.datasets.len());
     let mut models = Vec::new();
-    for folder in &args.datasets {
-        match eval::page::read(folder)? {
-            Some(found) => models.push(eval::page::section(folder, &found)?),
-            None => shown.push(gather::dataset(folder, args.episodes, verify)?),
+    for place in &places {
+        match eval::page::read(place.path())? {
+            Some(found) => models.push(eval::page::section(place.path(), &found)?),
+            None => shown.push(gather::dataset(place, args.episodes, verify)?),
         }
     }
     let html = page::page(&args.title, &shown, &models);
@@ -84,8 +87,12 @@ pub fn run(args: &ReportArgs) -> Outcome {
     ))
 }
 
-/// `report-NAME.html` beside the dataset: inside it, the page would be part of what `merge` compares.
+/// `report-NAME.html` beside the dataset: inside it, the page would be part of what `merge` compares. Of the hub's `user/repo`
+/// it is `report-repo.html` here.
 fn default_out(dataset: &Path) -> PathBuf {
     let name = dataset.file_name().map_or_else(|| "dataset".into(), |name| name.to_string_lossy());
+    if Address::is_one(dataset) {
+        return PathBuf::from(format!("report-{}.html", name.split('@').next().unwrap_or(&name)));
+    }
     dataset.with_file_name(format!("report-{name}.html"))
 }

@@ -8,7 +8,7 @@ use worldloom_engine::scene::Label;
 
 use super::gbuffer::{self, GPixel};
 use super::resize::shrink;
-use super::spec::{Channel, WorldSpec, parameter_column};
+use super::spec::{WorldSpec, parameter_column};
 use crate::error::{Error, Result};
 
 /// A dataset as a model sees it.
@@ -95,12 +95,34 @@ impl Clip {
         Ok(())
     }
 
-    /// What was done at frame `t`, in the dataset's units; the last frame has no action after it, and gets zeros.
-    pub fn action_at(&self, spec: &WorldSpec, t: usize) -> Vec<f32> {
-        let count = spec.action.len();
-        let values = self.action.get(t * count..(t + 1) * count);
-        let back = |(value, channel): (&f32, &Channel)| channel.denormalise(*value);
-        values.map_or_else(|| vec![0.0; count], |values| values.iter().zip(&spec.action).map(back).collect())
+    /// What is done from the model's frame `t` to the next one, in the dataset's units: the action of each control step that
+    /// the model skips over, one after the other ([`WorldSpec::action_names`]). Steps after the last frame get zeros.
+    pub fn actions_from(&self, spec: &WorldSpec, t: usize) -> Vec<f32> {
+        let (count, first) = (spec.action.len(), t * spec.action_numbers());
+        let value = |i: usize| {
+            let back = |value: &f32| spec.action[i % count].denormalise(*value);
+            self.action.get(first + i).map_or(0.0, back)
+        };
+        (0..spec.action_numbers()).map(value).collect()
+    }
+
+    /// The frames from `first` on, `frames` of them, as a clip of its own.
+    pub fn part(&self, spec: &WorldSpec, first: usize, frames: usize) -> Self {
+        let (plane, count) = (spec.picture_height() * spec.width, spec.action.len());
+        let last = (first + frames).min(self.frames);
+        let first = first.min(last);
+        let cut = |size: usize| first * size..last * size;
+        Self {
+            episode: self.episode,
+            frames: last - first,
+            pictures: self.pictures[cut(3 * plane)].to_vec(),
+            action: self.action[cut(count)].to_vec(),
+            reward: self.reward[cut(1)].to_vec(),
+            done: self.done[cut(1)].to_vec(),
+            parameters: self.parameters.clone(),
+            gbuffer: if self.gbuffer.is_empty() { Vec::new() } else { self.gbuffer[cut(plane)].to_vec() },
+            flow: self.flow,
+        }
     }
 
     /// Puts actions of one's own, in the dataset's units, in place of what leads to the frames of the model from

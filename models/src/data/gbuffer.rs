@@ -50,6 +50,12 @@ impl GPixel {
         Self { instance, ..Self::default() }
     }
 
+    /// A pixel whose point is known to have moved, in 1/64 of a pixel.
+    #[cfg(test)]
+    pub(crate) fn of_flow(instance: u16, flow: [i16; 2]) -> Self {
+        Self { instance, flow, seen: true, ..Self::default() }
+    }
+
     /// Flow to the frame before in pixels of the model, if the point was seen there.
     pub fn flow(&self) -> Option<[f32; 2]> {
         self.seen.then(|| self.flow.map(|code| f32::from(code) / labels::FLOW_SCALE))

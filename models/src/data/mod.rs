@@ -17,7 +17,7 @@ pub mod anchor;
 pub mod episodes;
 pub mod gbuffer;
 pub mod loader;
-mod motion;
+pub(crate) mod motion;
 mod resize;
 pub mod spec;
 

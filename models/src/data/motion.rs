@@ -56,7 +56,7 @@ pub(super) fn forget_shadows(before: &[u8], now: &[u8], [height, width]: [usize;
 }
 
 /// Frames before a window in which what stands still is looked for.
-const LOOK_BACK: usize = 40;
+pub(crate) const LOOK_BACK: usize = 40;
 
 /// Writes the plates of a window, `[T, 4, H, W]`: the colour of each pixel when it last stood still before the frame, and 1
 /// where it has. Sky stands still.

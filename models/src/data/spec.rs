@@ -162,6 +162,21 @@ impl WorldSpec {
         self.action.len() * self.frame_skip
     }
 
+    /// Names of the numbers that lead to a frame: those of the dataset, or, of a model that skips frames, `NAME+K` for what is
+    /// done `K` control steps after the frame before.
+    pub fn action_names(&self) -> Vec<String> {
+        let name = |step: usize, channel: &Channel| match self.frame_skip {
+            1 => channel.name.clone(),
+            _ => format!("{}+{step}", channel.name),
+        };
+        (0..self.frame_skip).flat_map(|step| self.action.iter().map(move |channel| name(step, channel))).collect()
+    }
+
+    /// The reward of all control steps that lead to a frame, in the dataset's units, from the sum of the normalised ones.
+    pub fn reward_sum(&self, normalised: f32) -> f32 {
+        (f64::from(normalised) * self.reward.std + self.frame_skip as f64 * self.reward.mean) as f32
+    }
+
     /// Frames a second of the model.
     pub fn rate(&self) -> f64 {
         self.fps / self.frame_skip as f64

@@ -308,8 +308,47 @@ pub struct Plan {
     pub length: Length,
     /// Optimiser steps, once they are known.
     pub steps: Option<u64>,
+    /// Steps at which a run ended that was extended since, ascending. Each leg of a run has a rise and a fall of the rate of
+    /// its own, so that what a leg did does not depend on those after it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub legs: Vec<u64>,
     /// The configuration.
     pub config: TrainConfig,
+}
+
+/// Steps of the rate that do not depend on how long the run will be: the length may not be known before them.
+pub(super) const OPEN_STEPS: u64 = 12;
+
+impl Plan {
+    /// The learning rate of step `step`, counted from 0: that of the configuration over the leg in which it lies.
+    pub fn rate(&self, step: u64) -> f64 {
+        let begin = self.legs.iter().rfind(|end| **end <= step).copied().unwrap_or(0);
+        let end = self.legs.iter().find(|end| **end > step).copied().or(self.steps);
+        let length = end.filter(|_| begin > 0 || step >= OPEN_STEPS).map_or(u64::MAX, |end| end - begin);
+        self.config.rate(step - begin, length)
+    }
+
+    /// The plan of a run that has taken `done` steps, all of its plan, extended to `steps`. A plan of so many steps is itself.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a run that is not finished, or has taken more.
+    pub fn extended(&self, done: u64, steps: u64) -> Result<Self> {
+        let wrong = |problem: String| Err(Error::Setting { setting: format!("--steps {steps}"), problem });
+        match self.steps {
+            Some(planned) if planned == steps => Ok(self.clone()),
+            Some(planned) if planned == done && steps > planned => {
+                let legs = self.legs.iter().copied().chain([planned]).collect();
+                Ok(Self { legs, steps: Some(steps), length: Length::Steps(steps), ..self.clone() })
+            }
+            Some(planned) if planned == done => {
+                wrong(format!("the run has taken {done} steps already: a longer one is asked for with more"))
+            }
+            planned => {
+                let of = planned.map_or_else(String::new, |planned| format!(" of {planned}"));
+                wrong(format!("the run has taken {done}{of} steps, and its rate falls to their end: finish it with --resume alone, then extend it"))
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -347,6 +386,41 @@ mod tests {
         assert!((rate(9) - 1.0).abs() < 1e-12);
         assert!((rate(60) - 0.55).abs() < 1e-12, "half way: {}", rate(60));
         assert!(rate(109) < 0.101 && rate(1000) >= 0.1 - 1e-12);
+    }
+
+    #[test]
+    fn a_finished_run_is_extended_by_a_leg_with_a_rate_of_its_own() {
+        let config = TrainConfig { warmup: 10, learning_rate: 1.0, final_rate: 0.1, ..TrainConfig::default() };
+        let first = Plan {
+            data: "x".to_owned(),
+            data_digest: String::new(),
+            held_out: Vec::new(),
+            seed: 0,
+            length: Length::Steps(100),
+            steps: Some(100),
+            legs: Vec::new(),
+            config,
+        };
+        for step in 0..100 {
+            assert_eq!(first.rate(step), first.config.rate(step, if step < OPEN_STEPS { u64::MAX } else { 100 }));
+        }
+        assert_eq!(first.extended(100, 100).unwrap(), first, "nothing to do");
+        let longer = first.extended(100, 150).unwrap();
+        assert_eq!((longer.legs.as_slice(), longer.steps), (&[100][..], Some(150)));
+        let third = longer.extended(150, 400).unwrap();
+        for (step, place, length) in [(99, 99, 100), (100, 0, 50), (149, 49, 50), (150, 0, 250), (399, 249, 250)] {
+            assert_eq!(third.rate(step), third.config.rate(place, length), "step {step}");
+        }
+        for step in 0..150 {
+            assert_eq!(longer.rate(step), third.rate(step), "what was done does not depend on what follows: step {step}");
+        }
+        for (done, steps, words) in [(40, 150, "40 of 100"), (100, 50, "100 steps already")] {
+            let error = first.extended(done, steps).expect_err(words).to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        // Files of earlier versions, and of runs that were never extended, say nothing of legs.
+        let text = serde_json::to_string(&first).unwrap();
+        assert!(!text.contains("legs") && serde_json::from_str::<Plan>(&text).unwrap() == first, "{text}");
     }
 
     #[test]

@@ -16,6 +16,6 @@ mod trainer;
 mod validation;
 
 pub use config::{Length, Plan, Preset, TrainConfig};
-pub use run::{Outcome, Progress, Watch, digest, plan, run};
+pub use run::{Outcome, Progress, Watch, digest, extend, plan, run};
 pub use trainer::{StepLosses, Trainer, check_windows};
 pub use validation::{MOVES, Score, Validation, write_clip};

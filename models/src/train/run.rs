@@ -8,8 +8,8 @@ use candle_core::Device;
 use worldloom_datasets::Dataset;
 use worldloom_engine::stream::Stream;
 
-use super::config::{Length, Plan, TrainConfig};
-use super::trainer::{OPEN_STEPS, StepLosses, Trainer};
+use super::config::{Length, OPEN_STEPS, Plan, TrainConfig};
+use super::trainer::{StepLosses, Trainer};
 use super::validation::{Score, Validation};
 use crate::card;
 use crate::checkpoint::Checkpoint;
@@ -101,7 +101,17 @@ pub fn plan(dataset: &Dataset, config: &TrainConfig, length: Length, seed: u64) 
     };
     let data = dataset.root().file_name().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned());
     let data_digest = digest(dataset.root())?;
-    Ok(Plan { data, data_digest, held_out, seed, length, steps, config: config.clone() })
+    Ok(Plan { data, data_digest, held_out, seed, length, steps, legs: Vec::new(), config: config.clone() })
+}
+
+/// Extends a finished run to `steps` steps in all (see [`Plan::extended`]). It goes on from its last weights, moments and average;
+/// windows and noise are those that a run of this length would have had. Nothing changes if its plan has so many already.
+///
+/// # Errors
+/// [`Error::Setting`] for a run that is not finished or has taken more; [`Error::File`] without its state.
+pub fn extend(checkpoint: &mut Checkpoint, steps: u64) -> Result<()> {
+    let plan = checkpoint.config().plan.extended(checkpoint.steps()?, steps)?;
+    if plan == checkpoint.config().plan { Ok(()) } else { checkpoint.set_plan(plan) }
 }
 
 /// BLAKE3 of a dataset's description and statistics: changes with any episode.

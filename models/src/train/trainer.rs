@@ -42,9 +42,6 @@ pub struct Trainer {
     plan: Plan,
 }
 
-/// Steps of the rate that do not depend on how long the run will be: the length may not be known before them.
-pub(super) const OPEN_STEPS: u64 = 12;
-
 impl Trainer {
     /// Starts `plan` on `episodes`, or goes on from what `checkpoint` holds.
     ///
@@ -129,8 +126,7 @@ impl Trainer {
             loss += share * f64::from(found.pixels.to_scalar::<f32>()?);
             gradients = Some(self.added((found.total(config)? * share)?.backward()?, gradients)?);
         }
-        let steps = self.plan.steps.filter(|_| step >= OPEN_STEPS).unwrap_or(u64::MAX);
-        let rate = config.rate(step, steps);
+        let rate = self.plan.rate(step);
         let Some(gradients) = gradients else { return Err(crate::Error::data(std::path::Path::new("."), "no batch")) };
         let report = self.optimiser.step(&gradients, rate)?;
         let [motion, objects, outcome] = parts;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use worldloom_datasets::{Clip as VideoFile, VideoSettings};
 
 use super::config::Plan;
+use crate::data::motion::LOOK_BACK;
 use crate::data::{Clip, Episodes};
 use crate::dream::{DreamOptions, Dreamed, dream, next_frames};
 use crate::error::Result;
@@ -77,11 +78,16 @@ impl Validation {
         if long.is_empty() {
             return Ok(None);
         }
-        let clips = long.iter().map(|episode| episodes.clip(*episode)).collect::<Result<Vec<_>>>()?;
-        let count = clips.len();
-        // From the beginning of one to the end of another, so that all phases of an episode are seen.
-        let start = |i: usize| (clips[i].frames - span) * i / count.max(2);
-        let starts = (0..count).map(|i| (i, start(i))).collect();
+        let (mut clips, mut starts) = (Vec::with_capacity(long.len()), Vec::with_capacity(long.len()));
+        for (i, episode) in long.iter().enumerate() {
+            let whole = episodes.clip(*episode)?;
+            // From the beginning of one to the end of another, so that all phases of an episode are seen.
+            let start = whole.frames.saturating_sub(span) * i / long.len().max(2);
+            let lead = start.min(lead(skip));
+            // An episode may be long, and this stays in memory.
+            clips.push(whole.part(episodes.spec(), start - lead, lead + span));
+            starts.push((i, lead));
+        }
         let (frames, steps, still, seed) = (HORIZON, STEPS, STILL, plan.seed);
         let options = DreamOptions { context, frames, steps, still, seed, gbuffer: false };
         Ok(Some(Self { clips, starts, options }))
@@ -132,6 +138,12 @@ impl Validation {
     }
 }
 
+/// Frames before a window on which it may depend: the last action, and what stood still; one more, since the first frame of
+/// an episode is none like the others.
+fn lead(skip: usize) -> usize {
+    skip.max(LOOK_BACK) + 1
+}
+
 fn views(window: &Dreamed, height: usize, width: usize) -> Result<(metrics::Clip<'_>, metrics::Clip<'_>)> {
     let frames = window.truth.len() / (height * width * 3);
     Ok((
@@ -169,4 +181,84 @@ pub fn write_clip(path: &Path, window: &Dreamed, height: usize, width: usize, ra
         file.push(&picture)?;
     }
     Ok(file.finish()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::loader::{Hide, Windows, cut};
+    use crate::data::{Camera, Channel, GPixel, WorldSpec};
+
+    /// A world of 4 × 4 pixels with two actions.
+    fn spec(frame_skip: usize) -> WorldSpec {
+        let channel = |name: &str| Channel { name: name.to_owned(), mean: 0.0, std: 1.0 };
+        WorldSpec {
+            cameras: vec![Camera { name: "a".to_owned(), key: "a".to_owned(), width: 4, height: 4 }],
+            width: 4,
+            height: 4,
+            fps: 30.0,
+            frame_skip,
+            action: vec![channel("x"), channel("y")],
+            parameters: Vec::new(),
+            reward: channel("reward"),
+            source: "test".to_owned(),
+        }
+    }
+
+    /// An episode in which no two frames are alike: pixels come to rest and move on at different times.
+    fn clip(frames: usize) -> Clip {
+        let hash = |i: usize| (i.wrapping_mul(2_654_435_761) >> 7) as u32;
+        Clip {
+            episode: 3,
+            frames,
+            pictures: (0..frames * 48).map(|i| hash(i) as u8).collect(),
+            action: (0..frames * 2).map(|i| i as f32).collect(),
+            reward: (0..frames).map(|i| i as f32 * 0.5).collect(),
+            done: (0..frames).map(|i| i + 1 == frames).collect(),
+            parameters: Vec::new(),
+            gbuffer: (0..frames * 16)
+                .map(|i| GPixel::of_flow((hash(i) % 3) as u16, if hash(i) % 37 == 0 { [0, 0] } else { [90, 0] }))
+                .collect(),
+            flow: true,
+        }
+    }
+
+    /// What the network is shown of a window is the same from the part that is kept as from the whole episode.
+    #[test]
+    fn a_window_of_the_kept_part_is_that_of_the_episode() {
+        for skip in [1, 3] {
+            let (spec, whole) = (spec(skip), clip(200));
+            let windows = Windows {
+                episodes: Vec::new(),
+                batch: 1,
+                frames: 5,
+                seed: 0,
+                cache_bytes: 0,
+                hide: Hide::default(),
+                objects: None,
+            };
+            let span = 4 * skip + 1;
+            for start in [0, 1, skip, 7, 39, 40, 41, 42, 90, 200 - span] {
+                let lead = start.min(lead(skip));
+                let part = whole.part(&spec, start - lead, lead + span);
+                assert!(part.frames <= LOOK_BACK + 1 + span && part.bytes() < whole.bytes() / 2, "{} frames", part.frames);
+                let expected = cut(&spec, std::slice::from_ref(&whole), &[(0, start)], &windows, 0).unwrap();
+                let found = cut(&spec, &[part], &[(0, lead)], &windows, 0).unwrap();
+                let (one, other) = (&expected.conditions, &found.conditions);
+                for (what, one, other) in [
+                    ("frames", Some(&expected.frames), Some(&found.frames)),
+                    ("actions", one.action.as_ref(), other.action.as_ref()),
+                    ("G-buffers", one.gbuffer.as_ref(), other.gbuffer.as_ref()),
+                    ("motion", one.motion.as_ref(), other.motion.as_ref()),
+                    ("plates", one.plate.as_ref(), other.plate.as_ref()),
+                    ("rewards", Some(&expected.reward), Some(&found.reward)),
+                    ("ends", Some(&expected.done), Some(&found.done)),
+                ] {
+                    let values = |x: Option<&candle_core::Tensor>| x.map(|x| x.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+                    assert!(values(one) == values(other), "{what} of the window from {start}, skip {skip}");
+                }
+                assert_eq!(one.plate.is_some(), skip == 1, "the plates are compared");
+            }
+        }
+    }
 }
