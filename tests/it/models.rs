@@ -326,7 +326,10 @@ fn actions_are_read_off_dreams_and_sets_of_windows_are_compared_beside_their_flo
     let with = |more: &[&'static str]| run([&base[..], more].concat());
     let found = with(&["--inverse-steps", "60", "--json"]).expect(0).json();
     assert_valid("eval", &found);
-    assert_eq!((&found["inverse"]["steps"], &found["inverse"]["episodes"]), (&60.into(), &serde_json::json!([4, 5, 6, 7])));
+    assert_eq!(
+        (&found["inverse"]["steps"], &found["inverse"]["episodes"]),
+        (&60.into(), &serde_json::json!([4, 5, 6, 7]))
+    );
     let following = &found["following"];
     assert_eq!(following["actions"].as_array().map(Vec::len), Some(1), "{following}");
     assert!(following["truth"]["r_squared"].is_number(), "{following}");

@@ -62,7 +62,9 @@ impl Rulers {
         let (from, inverse) = learned??;
         let learned = match &inverse {
             Some(_) => Inverse { steps: args.inverse_steps.into(), episodes: from, missing: None },
-            None if from.is_empty() => missing("every episode is evaluated: leave some for the inverse model to learn from"),
+            None if from.is_empty() => {
+                missing("every episode is evaluated: leave some for the inverse model to learn from")
+            }
             None => missing("no episode has the four frames that an action is read off"),
         };
         Ok(Self { inverse, learned, lpips, i3d })

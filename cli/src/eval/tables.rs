@@ -17,7 +17,10 @@ pub struct Table {
 
 /// All of a report that have something to say.
 pub fn tables(report: &Evaluated) -> Vec<Table> {
-    [ends(report), perceptual(report), distances(report), spread(report), following(report)].into_iter().flatten().collect()
+    [ends(report), perceptual(report), distances(report), spread(report), following(report)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Three figures, or a dash.
@@ -77,7 +80,8 @@ fn perceptual(report: &Evaluated) -> Option<Table> {
 fn distances(report: &Evaluated) -> Option<Table> {
     let mut rows = vec![head(&["floor", "next frame", "free dream", "conditioned", "copying"])];
     let mut missing = Vec::new();
-    let sets = [("motion", Some(&report.motion)), ("own encoder", Some(&report.encoder)), ("I3D", report.video.as_ref())];
+    let sets =
+        [("motion", Some(&report.motion)), ("own encoder", Some(&report.encoder)), ("I3D", report.video.as_ref())];
     let mut windows = 0;
     for (name, set) in sets {
         let Some(SetDistances { dim, frechet, kernel, missing: why, .. }) = set else { continue };

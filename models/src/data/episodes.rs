@@ -268,9 +268,8 @@ impl Episodes {
     pub fn actions(&self, episode: u64) -> Result<Vec<f32>> {
         let mut actions = Vec::with_capacity(self.frames(episode) * self.spec.action.len());
         for (t, row) in self.dataset.frames_with(episode, &[])?.enumerate() {
-            self.push_action(&row?.action, &mut actions).map_err(|what| {
-                Error::data(self.dataset.root(), format!("episode {episode}, frame {t}: {what}"))
-            })?;
+            self.push_action(&row?.action, &mut actions)
+                .map_err(|what| Error::data(self.dataset.root(), format!("episode {episode}, frame {t}: {what}")))?;
         }
         Ok(actions)
     }

@@ -191,7 +191,14 @@ mod tests {
 
     /// A dream of which only the pictures count, one true frame before it.
     fn dreamed(film: Vec<u8>) -> Dreamed {
-        Dreamed { truth: film.clone(), dream: film, instances: Vec::new(), found: Vec::new(), outcome: Vec::new(), context: 1 }
+        Dreamed {
+            truth: film.clone(),
+            dream: film,
+            instances: Vec::new(),
+            found: Vec::new(),
+            outcome: Vec::new(),
+            context: 1,
+        }
     }
 
     #[test]

@@ -23,14 +23,14 @@ mod sets;
 mod spread;
 mod windows;
 
+use self::following::Reader;
 pub use self::following::{Fit, Following, Swapped, TELLS};
 pub use self::outcomes::Ends;
 pub use self::scoring::Scores;
-pub use self::sets::{Distances, FEWEST_WINDOWS, SetDistances};
-pub use self::spread::Spread;
-use self::following::Reader;
 use self::scoring::{Ruler, Sums};
+pub use self::sets::{Distances, FEWEST_WINDOWS, SetDistances};
 use self::sets::{Sets, Source};
+pub use self::spread::Spread;
 use self::spread::Spreads;
 use self::windows::{Group, Place, Places, action_rows, at_once, spread_out};
 use crate::data::{Clip, Episodes};
@@ -167,7 +167,9 @@ impl<'a> Work<'a> {
         let size = (spec.picture_height(), spec.width);
         let motion = match size.0.min(size.1) {
             _ if options.frames < 2 => Sets::missing("one dreamed frame does not move: give more --frames"),
-            side if side < LEAST_SIDE => Sets::missing(format!("motion is not measured below {LEAST_SIDE} pixels a side")),
+            side if side < LEAST_SIDE => {
+                Sets::missing(format!("motion is not measured below {LEAST_SIDE} pixels a side"))
+            }
             _ => Sets::default(),
         };
         let video = match options.frames {

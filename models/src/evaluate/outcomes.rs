@@ -107,12 +107,8 @@ mod tests {
 
     /// A window of one true frame and 20 more at the end of an episode of 21 frames, with these probabilities.
     fn told(probability: impl Fn(usize) -> f32) -> Ends {
-        let clip = Clip {
-            frames: 21,
-            reward: vec![0.5; 21],
-            done: (0..21).map(|t| t == 20).collect(),
-            ..Clip::default()
-        };
+        let clip =
+            Clip { frames: 21, reward: vec![0.5; 21], done: (0..21).map(|t| t == 20).collect(), ..Clip::default() };
         let window = Dreamed {
             truth: Vec::new(),
             dream: Vec::new(),

@@ -87,7 +87,11 @@ impl Sets {
     }
 
     /// Adds windows of these episodes, and their vectors by source.
-    pub fn add(&mut self, episodes: impl IntoIterator<Item = u64>, vectors: impl IntoIterator<Item = (Source, Vec<Vec<f64>>)>) {
+    pub fn add(
+        &mut self,
+        episodes: impl IntoIterator<Item = u64>,
+        vectors: impl IntoIterator<Item = (Source, Vec<Vec<f64>>)>,
+    ) {
         self.episodes.extend(episodes);
         for (source, vectors) in vectors {
             self.vectors.entry(source).or_default().extend(vectors);

@@ -79,7 +79,8 @@ pub fn fit(
     let (height, width, actions) = (spec.picture_height(), spec.width, spec.action_numbers());
     let model = InverseModel::new(height, width, actions, SEED, DType::F32)?;
     let constants = AdamWConfig { weight_decay: WEIGHT_DECAY, ..AdamWConfig::default() };
-    let mut optimiser = AdamW::<f32>::new(model.params().iter().map(|param| (param.var.clone(), param.decay)), constants)?;
+    let mut optimiser =
+        AdamW::<f32>::new(model.params().iter().map(|param| (param.var.clone(), param.decay)), constants)?;
     for step in 0..options.steps {
         let mut stream = Stream::new(SEED, "inverse samples", step as u64, 0);
         let drawn: Vec<(usize, usize)> =

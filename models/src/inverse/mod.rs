@@ -85,7 +85,11 @@ impl InverseModel {
     pub fn new(height: usize, width: usize, actions: usize, seed: u64, dtype: DType) -> Result<Self> {
         for (field, value) in [("height", height), ("width", width), ("actions", actions)] {
             if value == 0 {
-                return Err(Error::Config { field, found: "0".to_owned(), expected: "it must be at least 1".to_owned() });
+                return Err(Error::Config {
+                    field,
+                    found: "0".to_owned(),
+                    expected: "it must be at least 1".to_owned(),
+                });
             }
         }
         let divides = |patch: &usize| height.is_multiple_of(*patch) && width.is_multiple_of(*patch);

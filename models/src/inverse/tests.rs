@@ -126,7 +126,8 @@ fn it_is_a_function_of_the_data_on_any_number_of_threads() {
 
 #[test]
 fn without_actions_or_frames_there_is_none() {
-    let none = |clips: &[Clip], spec: &WorldSpec| fit(clips, spec, FitOptions { steps: 1 }, |_, _| {}).unwrap().is_none();
+    let none =
+        |clips: &[Clip], spec: &WorldSpec| fit(clips, spec, FitOptions { steps: 1 }, |_, _| {}).unwrap().is_none();
     assert!(none(&[clip(1, 3)], &spec()));
     assert!(none(&[clip(1, 9)], &WorldSpec { action: Vec::new(), ..spec() }));
     let model = InverseModel::new(SIDE, SIDE, 2, 0, DType::F32).unwrap();

@@ -154,8 +154,10 @@ impl SpreadSums {
             spread: root(*u, expected, *values),
             error: root(*v, 1.0, *values),
         });
-        let coverage =
-            NOMINAL.iter().zip(self.covered).map(|(nominal, covered)| Coverage { nominal: *nominal, found: covered as f64 / n });
+        let coverage = NOMINAL
+            .iter()
+            .zip(self.covered)
+            .map(|(nominal, covered)| Coverage { nominal: *nominal, found: covered as f64 / n });
         Some(SpreadScores {
             values: self.count,
             spread,

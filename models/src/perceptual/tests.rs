@@ -125,10 +125,7 @@ fn i3d_tensors() -> Vec<(String, Vec<usize>)> {
 }
 
 /// A file with these tensors, changed by `change`.
-fn file(
-    tensors: Vec<(String, Vec<usize>)>,
-    change: impl FnOnce(&mut HashMap<String, Tensor>),
-) -> (TempDir, PathBuf) {
+fn file(tensors: Vec<(String, Vec<usize>)>, change: impl FnOnce(&mut HashMap<String, Tensor>)) -> (TempDir, PathBuf) {
     let mut all: HashMap<String, Tensor> =
         tensors.iter().map(|(name, shape)| (name.clone(), value(name, shape))).collect();
     change(&mut all);
