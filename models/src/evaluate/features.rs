@@ -3,13 +3,14 @@
 use candle_core::{Device, Tensor};
 use worldloom_kernels as kernels;
 
+use super::sets::Vectors;
 use crate::error::Result;
 use crate::metrics::{self, motion};
 use crate::shortcut::Conditions;
 use crate::video::{STILL, VideoModel};
 
 /// What the model itself sees in `windows` `[T, H, W, 3]` after `context` frames (see [`super::sets`]), `[D]` each.
-pub(super) fn encoded(model: &VideoModel, windows: &[&[u8]], context: usize) -> Result<Vec<Vec<f64>>> {
+pub(super) fn encoded(model: &VideoModel, windows: &[&[u8]], context: usize) -> Result<Vectors> {
     let config = model.network().config();
     let (height, width) = (config.image_height, config.image_width);
     let frame = height * width * 3;
@@ -41,7 +42,7 @@ pub(super) fn encoded(model: &VideoModel, windows: &[&[u8]], context: usize) -> 
 }
 
 /// How windows move from the last frame of the context on.
-pub(super) fn moved(windows: &[&[u8]], size: (usize, usize), context: usize) -> Result<Vec<Vec<f64>>> {
+pub(super) fn moved(windows: &[&[u8]], size: (usize, usize), context: usize) -> Result<Vectors> {
     let clips = windows.iter().map(|window| after(window, size, context - 1)).collect::<Result<Vec<_>>>()?;
     Ok(motion::features(&clips)?.rows().map(<[f64]>::to_vec).collect())
 }

@@ -29,7 +29,7 @@ pub use self::outcomes::Ends;
 pub use self::scoring::Scores;
 use self::scoring::{Ruler, Sums};
 pub use self::sets::{Distances, FEWEST_WINDOWS, SetDistances};
-use self::sets::{Sets, Source};
+use self::sets::{Sets, Source, Vectors};
 pub use self::spread::Spread;
 use self::spread::Spreads;
 use self::windows::{Group, Place, Places, action_rows, at_once, spread_out};
@@ -248,7 +248,7 @@ impl<'a> Work<'a> {
     /// Features of the films of a group's windows, and the actions that are read off them.
     fn add_films(&mut self, group: &Group, films: &[(Source, Vec<&[u8]>)]) -> Result<()> {
         let (model, size, context) = (self.model, self.size, self.options.context);
-        let all = |features: &dyn Fn(&[&[u8]]) -> Result<Vec<Vec<f64>>>| {
+        let all = |features: &dyn Fn(&[&[u8]]) -> Result<Vectors>| {
             films.iter().map(|(source, films)| Ok((*source, features(films)?))).collect::<Result<Vec<_>>>()
         };
         let episodes = || (0..group.starts.len()).map(|index| group.window(index).0.episode);

@@ -66,12 +66,15 @@ pub(super) enum Source {
     Condition,
 }
 
+/// Feature vectors, one a window.
+pub(super) type Vectors = Vec<Vec<f64>>;
+
 /// Feature vectors of all windows.
 #[derive(Default)]
 pub(super) struct Sets {
     /// By window: its episode.
     episodes: Vec<u64>,
-    vectors: BTreeMap<Source, Vec<Vec<f64>>>,
+    vectors: BTreeMap<Source, Vectors>,
     missing: Option<String>,
 }
 
@@ -90,7 +93,7 @@ impl Sets {
     pub fn add(
         &mut self,
         episodes: impl IntoIterator<Item = u64>,
-        vectors: impl IntoIterator<Item = (Source, Vec<Vec<f64>>)>,
+        vectors: impl IntoIterator<Item = (Source, Vectors)>,
     ) {
         self.episodes.extend(episodes);
         for (source, vectors) in vectors {
