@@ -1,6 +1,8 @@
 //! `worldloom eval`: how good a world model is on a dataset's episodes, as text, JSON, and a page with curves and clips.
 
 pub mod page;
+mod rulers;
+mod tables;
 
 use std::collections::BTreeMap;
 
@@ -9,13 +11,15 @@ use serde::{Deserialize, Serialize};
 use worldloom_datasets::Dataset;
 use worldloom_models::data::Episodes;
 use worldloom_models::data::episodes::has_gbuffer;
-use worldloom_models::evaluate::{self, EvalOptions, Evaluation, Scores};
+use worldloom_models::evaluate::{self, EvalOptions, Evaluation, Following, Networks, Scores, SetDistances, Spread};
 use worldloom_models::{Checkpoint, compute, train};
 
 use crate::failure::{Failure, Outcome};
 use crate::model_args::EvalArgs;
 use crate::place::Place;
 use crate::terminal::{self, Progress};
+
+use self::rulers::{Inverse, Rulers};
 
 /// Output of `eval --json`. PSNR is in dB, distances in pixels of the model; null where there is nothing to measure.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -46,13 +50,30 @@ pub struct Evaluated {
     /// Denoising steps of a frame.
     pub steps: u64,
     /// Every frame from a true past.
-    pub next: Measures,
+    pub next: Scores,
     /// Dreams of the model alone.
-    pub free: Measures,
+    pub free: Scores,
     /// Dreams under the G-buffers of physics.
-    pub condition: Option<Measures>,
+    pub condition: Option<Scores>,
     /// Error of the centroids that the model finds in true frames: the ruler's own.
     pub true_centroid_error: Option<f64>,
+    /// Distances of sets of windows by how they move.
+    pub motion: SetDistances,
+    /// The same in features of the model's own network: the model judges itself, so that only its modes and its training over
+    /// time can be compared.
+    pub encoder: SetDistances,
+    /// The same in features of the I3D of --i3d.
+    pub video: Option<SetDistances>,
+    /// Whether the spread of several free dreams says how wrong they are.
+    pub spread: Option<Spread>,
+    /// Whether dreams follow their actions, by the inverse model.
+    pub following: Option<Following>,
+    /// The inverse model.
+    pub inverse: Option<Inverse>,
+    /// Weights of the perceptual distance, as given.
+    pub lpips: Option<String>,
+    /// Weights of the I3D, as given.
+    pub i3d: Option<String>,
     /// Clips written beside it; none without --out.
     pub clips: Vec<ClipFile>,
 }
@@ -67,49 +88,8 @@ pub struct ClipFile {
     pub caption: String,
 }
 
-/// What was measured over all windows. A curve has a value for each frame after the context.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Measures {
-    /// Over all pixels.
-    pub psnr: Option<f64>,
-    /// Over pixels that move.
-    pub psnr_moving: Option<f64>,
-    /// Copying the last known frame, over all pixels.
-    pub copy_psnr: Option<f64>,
-    /// Copying the last known frame, over pixels that move.
-    pub copy_psnr_moving: Option<f64>,
-    /// Structural similarity.
-    pub ssim: Option<f64>,
-    /// Structural similarity of the changes from frame to frame.
-    pub temporal_ssim: Option<f64>,
-    /// Energy of second differences in time beyond the truth's.
-    pub flicker: f64,
-    /// Variance of the Laplacian beside the truth's.
-    pub sharpness: Option<f64>,
-    /// Change of the PSNR a frame.
-    pub psnr_drift: Option<f64>,
-    /// Distance of moving objects from where they are in truth.
-    pub centroid_error: Option<f64>,
-    /// The same for objects that stay where they were.
-    pub copy_centroid_error: Option<f64>,
-    /// Share of the moving objects in the truth that are also in the dream.
-    pub permanence: Option<f64>,
-    /// Mean absolute error of the normalised reward.
-    pub reward_mae: Option<f64>,
-    /// Curve of `psnr`.
-    pub psnr_curve: Vec<Option<f64>>,
-    /// Curve of `psnr_moving`.
-    pub psnr_moving_curve: Vec<Option<f64>>,
-    /// Curve of `copy_psnr_moving`.
-    pub copy_psnr_moving_curve: Vec<Option<f64>>,
-    /// Curve of `centroid_error`.
-    pub centroid_curve: Vec<Option<f64>>,
-    /// Curve of `copy_centroid_error`.
-    pub copy_centroid_curve: Vec<Option<f64>>,
-}
-
-const FORMAT_VERSION: u32 = 1;
+/// Version of [`Evaluated`]; 2 has the distances, the spread, what actions are followed and the ends.
+pub const FORMAT_VERSION: u32 = 2;
 /// Most episodes where the user does not say which.
 const EPISODES: usize = 20;
 
@@ -146,12 +126,15 @@ pub fn run(args: &EvalArgs) -> Outcome {
         still: args.sampling.still,
         seed: args.seed,
     };
+    let Rulers { inverse, learned, lpips, i3d } = Rulers::new(args, episodes_of.spec(), &options.episodes)?;
+    let networks = Networks { inverse: inverse.as_ref(), lpips: lpips.as_ref(), i3d: i3d.as_ref() };
     let progress = Progress::new(0, "windows");
     let found = compute::run(args.compute.threads as usize, || {
-        evaluate::evaluate(&model, &episodes_of, &options, |done, all| progress.at(done as u64, all as u64))
+        evaluate::evaluate(&model, &episodes_of, &options, &networks, |done, all| progress.at(done as u64, all as u64))
     });
     progress.clear();
     let found: Evaluation = found??;
+    let file = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
     let spec = episodes_of.spec();
     let mut report = Evaluated {
         format_version: FORMAT_VERSION,
@@ -160,52 +143,30 @@ pub fn run(args: &EvalArgs) -> Outcome {
         world: model.spec().source.clone(),
         held_out,
         episodes,
-        windows: found.windows as u64,
+        windows: found.windows,
         context: options.context as u64,
         frames: options.frames as u64,
         fps: spec.rate(),
         size: [spec.width as u64, spec.picture_height() as u64],
         steps: args.sampling.steps.into(),
-        next: found.next.into(),
-        free: found.free.into(),
-        condition: found.condition.map(Measures::from),
+        next: found.next,
+        free: found.free,
+        condition: found.condition,
         true_centroid_error: found.true_centroid_error,
+        motion: found.motion,
+        encoder: found.encoder,
+        video: found.video,
+        spread: found.spread,
+        following: found.following,
+        inverse: Some(learned),
+        lpips: file(&args.lpips),
+        i3d: file(&args.i3d),
         clips: Vec::new(),
     };
     if let Some(folder) = &args.out {
         page::write(folder, &mut report, &model, &episodes_of, &options, args.compute.threads as usize)?;
     }
     if args.json { terminal::print_json(&report) } else { terminal::print(&summary(&report)) }
-}
-
-impl From<Scores> for Measures {
-    fn from(scores: Scores) -> Self {
-        Self {
-            psnr: finite(scores.psnr),
-            psnr_moving: finite(scores.psnr_moving),
-            copy_psnr: finite(scores.copy_psnr),
-            copy_psnr_moving: finite(scores.copy_psnr_moving),
-            ssim: scores.ssim,
-            temporal_ssim: scores.temporal_ssim,
-            flicker: scores.flicker,
-            sharpness: scores.sharpness,
-            psnr_drift: scores.psnr_drift,
-            centroid_error: scores.centroid_error,
-            copy_centroid_error: scores.copy_centroid_error,
-            permanence: scores.permanence,
-            reward_mae: scores.reward_mae,
-            psnr_curve: scores.psnr_curve.into_iter().map(finite).collect(),
-            psnr_moving_curve: scores.psnr_moving_curve.into_iter().map(finite).collect(),
-            copy_psnr_moving_curve: scores.copy_psnr_moving_curve.into_iter().map(finite).collect(),
-            centroid_curve: scores.centroid_curve,
-            copy_centroid_curve: scores.copy_centroid_curve,
-        }
-    }
-}
-
-/// JSON has no infinity, and equal pictures have an infinite PSNR.
-fn finite(value: Option<f64>) -> Option<f64> {
-    value.filter(|value| value.is_finite())
 }
 
 /// A number with two decimals, or a dash.
@@ -274,6 +235,10 @@ fn summary(report: &Evaluated) -> String {
     text += &terminal::table(&curve, &[0, 1, 2, 3, 4, 5]);
     if let Some(error) = report.true_centroid_error {
         text += &format!("centroids in true frames are found within {error:.2} px\n");
+    }
+    for table in tables::tables(report) {
+        let right: Vec<usize> = (1..table.rows.first().map_or(1, Vec::len)).collect();
+        text += &format!("\n{}\n{}{}\n", table.title, terminal::table(&table.rows, &right), table.note.trim_end());
     }
     text
 }

@@ -207,6 +207,16 @@ pub struct EvalArgs {
     /// True frames before each dream; the length of a training window if absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub context: Option<u64>,
+    /// Steps of the training of the inverse model that reads actions off dreams; 0 for none.
+    #[arg(long, value_name = "N", default_value_t = worldloom_models::inverse::STEPS as u32, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub inverse_steps: u32,
+    /// Weights of LPIPS, safetensors: also gives the perceptual distance. Nothing is downloaded; `cli/OUTPUT.md` says how to
+    /// make the file.
+    #[arg(long, value_name = "FILE")]
+    pub lpips: Option<PathBuf>,
+    /// Weights of I3D, safetensors: also gives the Fréchet video distance. Nothing is downloaded.
+    #[arg(long, value_name = "FILE")]
+    pub i3d: Option<PathBuf>,
     /// How frames are drawn.
     #[command(flatten)]
     pub sampling: SamplingArgs,

@@ -8,7 +8,8 @@
 //! trained and sampled, [`heads`] read more off it than pictures, [`params`] and
 //! [`layers`] are what both are built from, on the gradient-checked ops of `worldloom-kernels`. [`train`] fixes a plan, runs it and records it in [`logs`]; [`checkpoint`] keeps what was learned.
 //! [`hub`] fetches datasets and checkpoints and takes them there.
-//! [`video`] rolls it out, [`mod@dream`] under recorded actions; [`metrics`] says how good its videos are.
+//! [`video`] rolls it out, [`mod@dream`] under recorded actions; [`evaluate`] says how good its videos are, with [`metrics`],
+//! an [`inverse`] model of its own and, where a user brings their weights, [`perceptual`] networks.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -22,11 +23,13 @@ pub mod evaluate;
 mod files;
 pub mod heads;
 pub mod hub;
+pub mod inverse;
 pub mod layers;
 pub mod logs;
 pub mod metrics;
 pub mod noise;
 pub mod params;
+pub mod perceptual;
 pub mod shortcut;
 pub mod stdit;
 pub mod train;

@@ -249,9 +249,17 @@ def hub(tally, folder):
         tally.check("huggingface_hub pushes, worldloom reads", hub_checks.pushed_by_python, endpoint, binary, data, folder)
 
 
+def perceptual(tally):
+    """The networks whose weights a user brings compute what torchvision and PyTorch compute."""
+    sys.path.insert(0, str(ROOT / "tests" / "it" / "parity"))
+    import perceptual as reference
+
+    tally.check("LPIPS and I3D in PyTorch give what the tests of models/ expect", reference.compare)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("groups", nargs="*", help="controls, the name of a robot, library, codecs, merge, foreign, models, hub; all of them if none is named")
+    parser.add_argument("groups", nargs="*", help="controls, the name of a robot, library, codecs, merge, foreign, models, hub, perceptual; all of them if none is named")
     parser.add_argument("--keep", metavar="DIR", help="write the datasets here and keep them")
     args = parser.parse_args()
     av.logging.set_level(av.logging.ERROR)
@@ -261,7 +269,7 @@ def main():
     groups = {"controls": lambda: tally.check("controls: the checks accept lerobot's own dataset and notice damage", controls.passes_and_fails, folder / "controls")}
     for entry in robots.ROBOTS:
         groups[entry.name] = lambda entry=entry: robot(tally, entry, folder)
-    groups |= {"library": lambda: library(tally, folder), "codecs": lambda: codecs(tally, folder), "merge": lambda: merged_by_lerobot(tally, folder), "foreign": lambda: foreign(tally, folder), "models": lambda: models(tally, folder), "hub": lambda: hub(tally, folder)}
+    groups |= {"library": lambda: library(tally, folder), "codecs": lambda: codecs(tally, folder), "merge": lambda: merged_by_lerobot(tally, folder), "foreign": lambda: foreign(tally, folder), "models": lambda: models(tally, folder), "hub": lambda: hub(tally, folder), "perceptual": lambda: perceptual(tally)}
     unknown = set(args.groups) - set(groups)
     if unknown:
         parser.error(f"no group {', '.join(sorted(unknown))}; there are {', '.join(groups)}")

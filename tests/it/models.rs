@@ -147,9 +147,15 @@ fn a_model_trains_dreams_and_is_evaluated_and_each_says_so_in_json_that_fits_its
     assert!(refused.stderr.contains("was dreamed"), "{}", refused.stderr);
 
     let (folder, page) = (shop.path("eval"), shop.path("page.html"));
-    let found = run(["eval", &model, "--data", &data, "--frames", "5", "--out", &folder, "--json"]).expect(0).json();
+    let eval = ["eval", &model, "--data", &data, "--frames", "5", "--inverse-steps", "3", "--out", &folder, "--json"];
+    let found = run(eval).expect(0).json();
     assert_valid("eval", &found);
     assert_eq!(found["held_out"], true);
+    // One episode: its end is found by a window of its own, but it makes no two sets, and its force never varies.
+    assert_eq!(found["free"]["end"]["windows"]["true_ends"], 1, "{found}");
+    assert!(found["motion"]["missing"].as_str().is_some_and(|why| why.contains("--episodes")), "{found}");
+    assert!(found["following"]["cannot_tell"].as_str().is_some_and(|why| why.contains("never vary")), "{found}");
+    assert!(found["spread"]["all"]["values"].as_u64() > Some(0), "{found}");
     assert_eq!(found["free"]["psnr_curve"].as_array().map(Vec::len), Some(5));
     assert!(found["condition"]["psnr"].as_f64().is_some(), "{found}");
     let reported = run(["report", &folder, &data, "--episodes", "1", "--out", &page, "--json"]).expect(0).json();
@@ -422,6 +428,52 @@ fn two_cameras_of_different_shape_are_learned_and_dreamed_together() {
     // One camera under another name.
     let refused = run(["eval", &model, "--data", &data, "--frames", "3", "--camera-map", "front=other"]).expect(2);
     assert!(refused.stderr.contains("`front`") && refused.stderr.contains("--camera-map"), "{}", refused.stderr);
+}
+
+#[test]
+fn actions_are_read_off_dreams_and_sets_of_windows_are_compared_beside_their_floor() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (data, model) = (path("data"), path("model"));
+    let short = ["--set", "cameras.side.resolution=[32,32]", "--set", "engine.duration='2 s'", "--labels", "none"];
+    run([&["generate", "cart_pole", "--episodes", "8", "--seed", "1", "--out", &data][..], &short].concat()).expect(0);
+    let mut train = vec!["train", "video", "--data", &data, "--out", &model, "--steps", "2", "--threads", "2"];
+    for setting in SMALL {
+        train.extend(["--set", setting]);
+    }
+    run(train).expect(0);
+    let base = ["eval", &model, "--data", &data, "--episodes", "0,1,2,3", "--frames", "8"];
+    let with = |more: &[&'static str]| run([&base[..], more].concat());
+    let found = with(&["--inverse-steps", "60", "--json"]).expect(0).json();
+    assert_valid("eval", &found);
+    assert_eq!(
+        (&found["inverse"]["steps"], &found["inverse"]["episodes"]),
+        (&60.into(), &serde_json::json!([4, 5, 6, 7]))
+    );
+    let following = &found["following"];
+    assert_eq!(following["actions"].as_array().map(Vec::len), Some(1), "{following}");
+    assert!(following["truth"]["r_squared"].is_number(), "{following}");
+    let tells = following["cannot_tell"].is_null();
+    assert_eq!(following["swapped"]["windows"].as_u64(), tells.then_some(4), "{following}");
+    assert_eq!(following["free"].is_object(), tells, "{following}");
+    for features in ["motion", "encoder"] {
+        let (kernel, windows) = (&found[features]["kernel"], &found[features]["windows"]);
+        assert_eq!(windows, 24, "{found}");
+        assert!(kernel["floor"].is_number() && kernel["free"].is_number(), "{found}");
+    }
+    let motion = &found["motion"]["kernel"];
+    assert!(motion["copy"].as_f64() > motion["floor"].as_f64(), "a still film moves like no true one: {motion}");
+    assert_eq!((&found["spread"]["windows"], &found["spread"]["dreams"]), (&8.into(), &4.into()));
+    assert_eq!(found["next"]["end"]["windows"]["true_ends"], 4);
+    assert_eq!(found["next"]["lpips"], Value::Null);
+    let text = with(&["--inverse-steps", "0"]).expect(0).stdout;
+    assert!(text.contains("ends of episodes") && text.contains("--inverse-steps is 0"), "{text}");
+    let weights = path("weights.safetensors");
+    std::fs::write(&weights, b"no weights").expect("written");
+    for option in ["--lpips", "--i3d"] {
+        let said = run([&base[..], &[option, &weights]].concat()).expect(2).stderr;
+        assert!(said.contains("weights.safetensors"), "{said}");
+    }
 }
 
 #[test]

@@ -7,10 +7,10 @@ use worldloom_models::VideoModel;
 use worldloom_models::compute;
 use worldloom_models::data::Episodes;
 use worldloom_models::dream::{DreamOptions, dream};
-use worldloom_models::evaluate::EvalOptions;
+use worldloom_models::evaluate::{EvalOptions, Scores};
 use worldloom_models::train::write_clip;
 
-use super::{ClipFile, Evaluated, Measures, shown};
+use super::{ClipFile, Evaluated, FORMAT_VERSION, shown, tables};
 use crate::failure::{Failure, Outcome};
 use crate::report::{self, Line, TimeAxis, chart, data_uri, escape};
 
@@ -47,6 +47,15 @@ pub fn read(folder: &Path) -> Outcome<Option<Evaluated>> {
     }
     let text = std::fs::read_to_string(&path).map_err(|error| Failure::io("reading", &path, &error))?;
     let wrong = |error: serde_json::Error| Failure::bad_input(format!("{}: {error}", path.display()), "");
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        format_version: u32,
+    }
+    let found = serde_json::from_str::<Versioned>(&text).map_err(wrong)?.format_version;
+    if found != FORMAT_VERSION {
+        let what = format!("{}: format version {found}; this program reads {FORMAT_VERSION}", path.display());
+        return Err(Failure::bad_input(what, "run `worldloom eval` again"));
+    }
     serde_json::from_str(&text).map(Some).map_err(wrong)
 }
 
@@ -90,11 +99,12 @@ pub fn section(folder: &Path, report: &Evaluated) -> Outcome<String> {
     }
     table(&mut out, report);
     curves(&mut out, report);
+    measures(&mut out, report);
     out.push_str("</section>");
     Ok(out)
 }
 
-fn modes(report: &Evaluated) -> impl Iterator<Item = (&'static str, &Measures)> {
+fn modes(report: &Evaluated) -> impl Iterator<Item = (&'static str, &Scores)> {
     let all = [
         ("next frame from a true past", Some(&report.next)),
         ("free dream", Some(&report.free)),
@@ -134,13 +144,32 @@ fn table(out: &mut String, report: &Evaluated) {
     }
 }
 
+/// What is measured besides pixels.
+fn measures(out: &mut String, report: &Evaluated) {
+    for table in tables::tables(report) {
+        let _ = write!(out, "<h3>{}</h3>", escape(table.title));
+        if let Some((head, rows)) = table.rows.split_first() {
+            let cells = |row: &[String], tag: &str| -> String {
+                row.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect()
+            };
+            let _ = write!(out, "<table><thead><tr>{}</tr></thead><tbody>", cells(head, "th"));
+            for row in rows {
+                let (name, values) = row.split_at(1.min(row.len()));
+                let _ = write!(out, "<tr>{}{}</tr>", cells(name, "th"), cells(values, "td"));
+            }
+            out.push_str("</tbody></table>");
+        }
+        let _ = write!(out, "<p>{}</p>", escape(table.note.trim_end()));
+    }
+}
+
 fn curves(out: &mut String, report: &Evaluated) {
     let line = |name: &str, curve: &[Option<f64>]| Line {
         name: name.to_owned(),
         values: curve.iter().map(|value| value.map_or(f32::NAN, |value| value as f32)).collect(),
     };
     let told = report.condition.as_ref();
-    let both = |name: &str, pick: fn(&Measures) -> &[Option<f64>], copy: fn(&Measures) -> &[Option<f64>]| {
+    let both = |name: &str, pick: fn(&Scores) -> &[Option<f64>], copy: fn(&Scores) -> &[Option<f64>]| {
         let mut lines = vec![line("free", pick(&report.free))];
         lines.extend(told.map(|found| line("under G-buffers", pick(found))));
         lines.push(line(name, copy(&report.free)));

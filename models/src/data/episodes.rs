@@ -125,6 +125,12 @@ impl Clip {
         }
     }
 
+    /// True if the episode ends with frame `t`: a step to it from the model's frame before, or the one that follows it, ended
+    /// it. (What an ending step leads to is not recorded: its frame is an episode's last.)
+    pub fn ends_at(&self, t: usize, skip: usize) -> bool {
+        self.done.get(t.saturating_sub(skip)..=t).is_some_and(|steps| steps.contains(&true))
+    }
+
     /// Puts actions of one's own, in the dataset's units, in place of what leads to the frames of the model from
     /// `context` on, and cuts or repeats the pictures to as many: there is no truth under them.
     pub fn act(&mut self, spec: &WorldSpec, context: usize, actions: &[Vec<f32>]) {
@@ -255,15 +261,7 @@ impl Episodes {
                     clip.pictures[start..start + plane].copy_from_slice(&small[channel * plane..(channel + 1) * plane]);
                 }
             }
-            if row.action.len() != spec.action.len() {
-                return Err(problem(t, format!("{} action numbers, not {}", row.action.len(), spec.action.len())));
-            }
-            for (value, channel) in row.action.iter().zip(&spec.action) {
-                if !value.is_finite() {
-                    return Err(problem(t, format!("action `{}` is {value}", channel.name)));
-                }
-                clip.action.push(channel.normalise(*value));
-            }
+            self.push_action(&row.action, &mut clip.action).map_err(|what| problem(t, what))?;
             if !row.reward.is_finite() {
                 return Err(problem(t, format!("the reward is {}", row.reward)));
             }
@@ -283,6 +281,33 @@ impl Episodes {
             clip.flow = true;
         }
         Ok(clip)
+    }
+
+    /// What was done in an episode, `[T, A]`, normalised, as in its clip.
+    ///
+    /// # Errors
+    /// As [`Self::clip`].
+    pub fn actions(&self, episode: u64) -> Result<Vec<f32>> {
+        let mut actions = Vec::with_capacity(self.frames(episode) * self.spec.action.len());
+        for (t, row) in self.dataset.frames_with(episode, &[])?.enumerate() {
+            self.push_action(&row?.action, &mut actions)
+                .map_err(|what| Error::data(self.dataset.root(), format!("episode {episode}, frame {t}: {what}")))?;
+        }
+        Ok(actions)
+    }
+
+    /// Adds an action, normalised; the error says what is wrong with it.
+    fn push_action(&self, action: &[f32], out: &mut Vec<f32>) -> std::result::Result<(), String> {
+        if action.len() != self.spec.action.len() {
+            return Err(format!("{} action numbers, not {}", action.len(), self.spec.action.len()));
+        }
+        for (value, channel) in action.iter().zip(&self.spec.action) {
+            if !value.is_finite() {
+                return Err(format!("action `{}` is {value}", channel.name));
+            }
+            out.push(channel.normalise(*value));
+        }
+        Ok(())
     }
 
     fn gbuffers(&self, episode: u64, frames: usize) -> Result<Vec<GPixel>> {

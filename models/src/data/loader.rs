@@ -76,7 +76,7 @@ pub struct Batch {
     pub objects: Option<Objects>,
     /// Normalised reward of the step that led to each frame, and 1 where the window knows it, `[B, T, 2]`.
     pub reward: Tensor,
-    /// 1 where the step that led to this frame ended the episode, `[B, T]`.
+    /// 1 where the episode ends with this frame ([`Clip::ends_at`]), `[B, T]`.
     pub done: Tensor,
 }
 
@@ -353,7 +353,7 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
                 }
                 reward[2 * row] = clip.reward[frame - skip..frame].iter().sum();
                 reward[2 * row + 1] = 1.0;
-                done[row] = f32::from(u8::from(clip.done[frame - skip..frame].iter().any(|done| *done)));
+                done[row] = f32::from(u8::from(clip.ends_at(frame, skip)));
             }
             if with_gbuffer {
                 let pixels = &clip.gbuffer[frame * plane..(frame + 1) * plane];

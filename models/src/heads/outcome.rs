@@ -1,4 +1,4 @@
-//! Reward and end of the step that led to a frame, from the mean of its tokens.
+//! Reward of the step that led to a frame, and whether the episode ends with it, from the mean of its tokens.
 //!
 //! Both are regressions: the reward in units of its standard deviation, the end as its probability, whose squared error
 //! (Brier 1950) is least at the true one.

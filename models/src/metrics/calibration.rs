@@ -23,7 +23,8 @@ use super::{check_finite, check_pairs, invalid};
 use crate::error::Result;
 
 /// A row of the reliability table.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ReliabilityBin {
     /// Predictions in it.
     pub count: usize,
@@ -34,7 +35,8 @@ pub struct ReliabilityBin {
 }
 
 /// The reliability table and its one number.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Calibration {
     /// From the least probable to the most.
     pub bins: Vec<ReliabilityBin>,

@@ -65,7 +65,7 @@ impl<'a> Clip<'a> {
 }
 
 /// Refuses a pair of clips of different sizes.
-pub(super) fn check_same(what: &'static str, truth: &Clip, prediction: &Clip) -> Result<()> {
+pub(crate) fn check_same(what: &'static str, truth: &Clip, prediction: &Clip) -> Result<()> {
     let size = |clip: &Clip| [clip.frames, clip.height, clip.width];
     let (expected, found) = (size(truth), size(prediction));
     match expected == found {

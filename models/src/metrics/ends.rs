@@ -14,7 +14,8 @@ use super::{check_pairs, mean};
 use crate::error::Result;
 
 /// How well ends are predicted.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct EndScores {
     /// Episodes that end.
     pub true_ends: usize,

@@ -8,6 +8,7 @@
 //!   [`motion`], which rest on [`flow`].
 //! - What is in the frames: [`objects`] (where things are, whether they last).
 //! - Predictions that are numbers: [`scores`] (errors, correlation), [`ends`], [`calibration`], [`bootstrap`].
+//! - Several dreams of one window: [`spread`].
 //!
 //! Everything is a pure function of its input in f64, and the same on any number of threads. An input that is empty,
 //! not finite or of the wrong size is an [`Error::Metric`]; a value that does not exist for a good input (the PSNR of
@@ -25,6 +26,7 @@ pub mod objects;
 pub mod pixels;
 pub mod scores;
 pub mod sharpness;
+pub mod spread;
 pub mod ssim;
 pub mod steadiness;
 

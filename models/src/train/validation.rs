@@ -232,6 +232,7 @@ mod tests {
                 episodes: Vec::new(),
                 batch: 1,
                 frames: 5,
+                known: 1,
                 seed: 0,
                 cache_bytes: 0,
                 hide: Hide::default(),

@@ -1,66 +1,25 @@
-//! How good a video model is on episodes of a dataset, beside copying its last known frame.
-//!
-//! Windows of `context` true frames and `frames` to come are laid end to end over each episode. Each is scored three
-//! times: every frame from a true past (*next*), a dream of the model alone (*free*), and, for a model that takes
-//! G-buffers where the data has them, a dream that is told them (*condition*). True frames come with their motion and with what
-//! stood still in them where the data has flow; of the frames to come *free* is told nothing. Moving pixels are those that change by more than
-//! [`MOVES`] of 255 from one true frame to the next. Objects are those that the truth moves by at least
-//! [`TRAVELS`] pixels within the window: what stands still is easily kept in its place.
+//! Frame against frame: what windows add up to.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::data::{Clip, Episodes};
-use crate::dream::{DreamOptions, Dreamed, dream, next_frames};
-use crate::error::{Error, Result};
+use super::outcomes::{Ends, Outcomes};
+use super::{MOVES, TRAVELS};
+use crate::data::Clip;
+use crate::dream::Dreamed;
+use crate::error::Result;
 use crate::metrics::objects::{self, Masks, ObjectFrame, Visibility};
 use crate::metrics::pixels::{SquaredError, moving_squared_errors, pooled, squared_errors};
 use crate::metrics::{self, horizon, sharpness, ssim, steadiness};
-pub use crate::train::MOVES;
-use crate::video::VideoModel;
+use crate::perceptual::Lpips;
 
-/// Pixels that an object of the truth travels within a window to be followed.
-pub const TRAVELS: f64 = 2.0;
 /// Pixels that an object needs to be visible in the truth, and to be found in a dream.
 const VISIBLE: Visibility = Visibility { truth_pixels: 12, prediction_pixels: 4 };
-/// Windows that are rolled out at once, and frames of all of them together: what bounds memory.
-const AT_ONCE: usize = 8;
-/// See [`AT_ONCE`].
-const FRAMES_AT_ONCE: usize = 640;
 
-/// What is evaluated.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EvalOptions {
-    /// Episodes, by LeRobot's index.
-    pub episodes: Vec<u64>,
-    /// True frames before each dream.
-    pub context: usize,
-    /// Frames dreamed.
-    pub frames: usize,
-    /// Denoising steps.
-    pub steps: usize,
-    /// Change of a pixel up to which it counts as still.
-    pub still: f64,
-    /// Seed of the noise.
-    pub seed: u64,
-}
-
-/// What was found.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Evaluation {
-    /// Windows.
-    pub windows: usize,
-    /// Every frame from a true past.
-    pub next: Scores,
-    /// Dreams of the model alone.
-    pub free: Scores,
-    /// Dreams under the G-buffers; none for a model or data without them.
-    pub condition: Option<Scores>,
-    /// Error of the centroids that the model finds in true frames, pixels: the ruler's own error.
-    pub true_centroid_error: Option<f64>,
-}
-
-/// Scores of all windows together. Curves have a value for each frame after the context.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// Scores of all windows together. PSNR is in dB and null between equal pictures, which have none; distances are in pixels of
+/// the model. Curves have a value for each frame after the context.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Scores {
     /// PSNR over all pixels, dB.
     pub psnr: Option<f64>,
@@ -88,6 +47,12 @@ pub struct Scores {
     pub permanence: Option<f64>,
     /// Mean absolute error of the normalised reward.
     pub reward_mae: Option<f64>,
+    /// How well ends of episodes are told.
+    pub end: Option<Ends>,
+    /// Perceptual distance (LPIPS) of the frames; null without its weights.
+    pub lpips: Option<f64>,
+    /// The same of copying.
+    pub copy_lpips: Option<f64>,
     /// By frame: PSNR over all pixels.
     pub psnr_curve: Vec<Option<f64>>,
     /// By frame: PSNR over moving pixels.
@@ -100,85 +65,8 @@ pub struct Scores {
     pub copy_centroid_curve: Vec<Option<f64>>,
 }
 
-/// Evaluates `model`. Call it in [`crate::compute::run`]. `each` is told how many windows of how many are done.
-///
-/// # Errors
-/// [`Error::Data`] if no episode is as long as a window.
-pub fn evaluate(
-    model: &VideoModel,
-    episodes: &Episodes,
-    options: &EvalOptions,
-    mut each: impl FnMut(usize, usize),
-) -> Result<Evaluation> {
-    let spec = episodes.spec();
-    let (context, skip) = (options.context, spec.frame_skip);
-    let span = (context + options.frames - 1) * skip + 1;
-    let mut places = Vec::new();
-    for &episode in &options.episodes {
-        let mut start = 0;
-        while start + span <= episodes.frames(episode) {
-            places.push((episode, start));
-            start += options.frames * skip;
-        }
-    }
-    if places.is_empty() {
-        let longest = options.episodes.iter().map(|episode| episodes.frames(*episode)).max().unwrap_or(0);
-        return Err(Error::data(
-            episodes.root(),
-            format!(
-                "no episode has the {span} frames of {context} true and {} dreamed ones; the longest has {longest}",
-                options.frames
-            ),
-        ));
-    }
-    let options_of = |gbuffer| DreamOptions {
-        context,
-        frames: options.frames,
-        steps: options.steps,
-        still: options.still,
-        seed: options.seed,
-        gbuffer,
-    };
-    let conditioned = model.network().config().gbuffer > 0 && episodes.has_gbuffer();
-    let size = (spec.picture_height(), spec.width);
-    let mut sums = [Sums::new(true, size), Sums::new(false, size), Sums::new(false, size)];
-    let mut truth = Ruler::default();
-    let at_once = (FRAMES_AT_ONCE / (context + options.frames)).clamp(1, AT_ONCE);
-    for (index, group) in places.chunks(at_once).enumerate() {
-        let mut clips: Vec<Clip> = Vec::new();
-        let mut starts = Vec::new();
-        for &(episode, start) in group {
-            if clips.last().is_none_or(|clip| clip.episode != episode) {
-                clips.push(episodes.clip(episode)?);
-            }
-            starts.push((clips.len() - 1, start));
-        }
-        let next = next_frames(model, spec, &clips, &starts, &options_of(false))?;
-        let free = dream(model, spec, &clips, &starts, &options_of(false))?;
-        let told = if conditioned { dream(model, spec, &clips, &starts, &options_of(true))? } else { Vec::new() };
-        for (sums, windows) in sums.iter_mut().zip([&next, &free, &told]) {
-            for (window, start) in windows.iter().zip(&starts) {
-                sums.add(window)?;
-                sums.add_outcome(window, &clips[start.0], start.1, skip);
-            }
-        }
-        for window in &free {
-            truth.add(window, size)?;
-        }
-        each((index * at_once + group.len()).min(places.len()), places.len());
-    }
-    let [next, free, condition] = sums.map(Sums::scores);
-    Ok(Evaluation {
-        windows: places.len(),
-        next: next?,
-        free: free?,
-        condition: if conditioned { Some(condition?) } else { None },
-        true_centroid_error: truth.error(),
-    })
-}
-
 /// What windows add up to.
-struct Sums {
+pub(super) struct Sums {
     /// Copying means the frame before, not the last true one.
     next: bool,
     height: usize,
@@ -196,11 +84,13 @@ struct Sums {
     copied_centroids: Vec<Vec<Option<f64>>>,
     followed: usize,
     found: usize,
-    reward: Vec<f64>,
+    outcomes: Outcomes,
+    lpips: Vec<f64>,
+    copied_lpips: Vec<f64>,
 }
 
 impl Sums {
-    fn new(next: bool, (height, width): (usize, usize)) -> Self {
+    pub fn new(next: bool, (height, width): (usize, usize)) -> Self {
         Self {
             next,
             height,
@@ -218,11 +108,13 @@ impl Sums {
             copied_centroids: Vec::new(),
             followed: 0,
             found: 0,
-            reward: Vec::new(),
+            outcomes: Outcomes::default(),
+            lpips: Vec::new(),
+            copied_lpips: Vec::new(),
         }
     }
 
-    fn add(&mut self, window: &Dreamed) -> Result<()> {
+    pub fn add(&mut self, window: &Dreamed, lpips: Option<&Lpips>) -> Result<()> {
         let (height, width, context) = (self.height, self.width, window.context);
         let frame = height * width * 3;
         let count = window.truth.len() / frame;
@@ -240,6 +132,11 @@ impl Sums {
         self.moving.push(after(moving_squared_errors(&truth, &dream, MOVES)?));
         self.copied.push(after(squared_errors(&truth, &copy)?));
         self.copied_moving.push(after(moving_squared_errors(&truth, &copy, MOVES)?));
+        if let Some(lpips) = lpips {
+            let (truth, dream) = (truth.slice(context, count)?, dream.slice(context, count)?);
+            self.lpips.extend(lpips.distances(&truth, &dream)?);
+            self.copied_lpips.extend(lpips.distances(&truth, &copy.slice(context, count)?)?);
+        }
         let (truth, dream) = (truth.slice(context - 1, count)?, dream.slice(context - 1, count)?);
         self.ssim.extend(&ssim::ssim(&truth, &dream)?[1..]);
         self.temporal.extend(ssim::temporal_ssim(&truth, &dream)?);
@@ -307,18 +204,22 @@ impl Sums {
         Ok(())
     }
 
-    fn add_outcome(&mut self, window: &Dreamed, clip: &Clip, start: usize, skip: usize) {
-        for t in window.context..window.outcome.len() {
-            let frame = start + t * skip;
-            let truth: f32 = clip.reward[frame - skip..frame].iter().sum();
-            self.reward.push(f64::from((window.outcome[t][0] - truth).abs()));
-        }
+    /// Adds reward and end of a window that begins at frame `start` of `clip`.
+    pub fn add_outcome(&mut self, window: &Dreamed, clip: &Clip, start: usize, skip: usize) {
+        self.outcomes.add_reward(window, clip, start, skip);
+        self.outcomes.add_end(window, clip, start, skip);
     }
 
-    fn scores(self) -> Result<Scores> {
-        let total = |errors: &[Vec<SquaredError>]| pooled(errors.iter().flatten()).psnr();
+    /// Adds only the end.
+    pub fn add_end(&mut self, window: &Dreamed, clip: &Clip, start: usize, skip: usize) {
+        self.outcomes.add_end(window, clip, start, skip);
+    }
+
+    pub fn scores(self) -> Result<Scores> {
+        let finite = |psnr: Option<f64>| psnr.filter(|psnr| psnr.is_finite());
+        let total = |errors: &[Vec<SquaredError>]| finite(pooled(errors.iter().flatten()).psnr());
         let curve = |errors: &[Vec<SquaredError>]| -> Vec<Option<f64>> {
-            metrics::pixels::pooled_by_horizon(errors).iter().map(SquaredError::psnr).collect()
+            metrics::pixels::pooled_by_horizon(errors).iter().map(|error| finite(error.psnr())).collect()
         };
         let mean = |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
         let by_frame = |curves: &[Vec<Option<f64>>]| -> Result<Vec<Option<f64>>> {
@@ -342,7 +243,10 @@ impl Sums {
             centroid_error: overall(&self.centroids),
             copy_centroid_error: overall(&self.copied_centroids),
             permanence: (self.followed > 0).then(|| self.found as f64 / self.followed as f64),
-            reward_mae: mean(&self.reward),
+            reward_mae: self.outcomes.reward_mae(),
+            end: self.outcomes.ends()?,
+            lpips: mean(&self.lpips),
+            copy_lpips: mean(&self.copied_lpips),
             psnr_curve: curve(&self.all),
             psnr_moving_curve: curve(&self.moving),
             copy_psnr_moving_curve: curve(&self.copied_moving),
@@ -354,13 +258,13 @@ impl Sums {
 
 /// The error of the centroids that the model finds in the true frames of the context.
 #[derive(Default)]
-struct Ruler {
+pub(super) struct Ruler {
     sum: f64,
     count: usize,
 }
 
 impl Ruler {
-    fn add(&mut self, window: &Dreamed, (height, width): (usize, usize)) -> Result<()> {
+    pub fn add(&mut self, window: &Dreamed, (height, width): (usize, usize)) -> Result<()> {
         let plane = height * width;
         if window.instances.is_empty() || window.found.is_empty() {
             return Ok(());
@@ -379,7 +283,7 @@ impl Ruler {
         Ok(())
     }
 
-    fn error(&self) -> Option<f64> {
+    pub fn error(&self) -> Option<f64> {
         (self.count > 0).then(|| self.sum / self.count as f64)
     }
 }
