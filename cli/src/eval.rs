@@ -126,7 +126,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
         still: args.sampling.still,
         seed: args.seed,
     };
-    let Rulers { inverse, learned, lpips, i3d } = Rulers::new(args, episodes_of.spec(), &options.episodes)?;
+    let Rulers { inverse, learned, lpips, i3d } = Rulers::new(args, &data, episodes_of.spec(), &options.episodes)?;
     let networks = Networks { inverse: inverse.as_ref(), lpips: lpips.as_ref(), i3d: i3d.as_ref() };
     let progress = Progress::new(0, "windows");
     let found = compute::run(args.compute.threads as usize, || {

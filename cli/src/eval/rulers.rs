@@ -10,6 +10,7 @@ use worldloom_models::perceptual::{I3d, Lpips};
 
 use crate::failure::Outcome;
 use crate::model_args::EvalArgs;
+use crate::place::Place;
 use crate::terminal::Progress;
 
 /// The inverse model that read the actions: it shares nothing with the world model, and is a function of the data alone.
@@ -37,8 +38,8 @@ pub struct Rulers {
 }
 
 impl Rulers {
-    /// Reads weights, and trains the inverse model on episodes of the dataset that are not among `evaluated`.
-    pub fn new(args: &EvalArgs, spec: &WorldSpec, evaluated: &[u64]) -> Outcome<Self> {
+    /// Reads weights, and trains the inverse model on episodes of the dataset in `data` that are not among `evaluated`.
+    pub fn new(args: &EvalArgs, data: &Place, spec: &WorldSpec, evaluated: &[u64]) -> Outcome<Self> {
         let lpips = args.lpips.as_deref().map(Lpips::open).transpose()?;
         let i3d = args.i3d.as_deref().map(I3d::open).transpose()?;
         let missing = |why: &str| Inverse { missing: Some(why.to_owned()), ..Inverse::default() };
@@ -50,7 +51,7 @@ impl Rulers {
             return without(missing("--inverse-steps is 0"));
         }
         // Labels are of no use to it, and large.
-        let episodes = Episodes::new(Dataset::open(&args.data)?, spec.clone(), false)?;
+        let episodes = Episodes::new(Dataset::open(data.path())?, spec.clone(), false)?;
         let options = FitOptions { steps: args.inverse_steps as usize };
         let progress = Progress::new(0, "steps of the inverse model");
         let learned = compute::run(args.compute.threads as usize, || {

@@ -283,7 +283,7 @@ impl Server {
         let commit = repo.branches.get(&revision).or_else(|| repo.commits.get_key_value(&revision).map(|(oid, _)| oid));
         if let ("resolve-cache", Some((commit, path))) = (verb, revision.split_once('/')) {
             let blob = repo.commits.get(commit)?.get(path)?.clone();
-            return Some(content(state, request, &blob));
+            return Some(content(state, request, &blob).with("X-Repo-Commit", commit));
         }
         let Some(commit) = commit.cloned() else {
             return Some(Response::refusal(404, "RevisionNotFound", &format!("Invalid rev id: {revision}")));
