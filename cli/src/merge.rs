@@ -29,7 +29,8 @@ pub struct Merged {
 
 /// Runs the command.
 pub fn run(args: &MergeArgs) -> Outcome {
-    let shards = args.shards.iter().map(|shard| Ok(Place::dataset(shard)?.path().to_owned())).collect::<Outcome<Vec<_>>>()?;
+    let shards =
+        args.shards.iter().map(|shard| Ok(Place::dataset(shard)?.path().to_owned())).collect::<Outcome<Vec<_>>>()?;
     let whole = worldloom_datasets::merge(&args.out, &shards, Mode::Create).map_err(|error| match error {
         Error::NotEmpty { path } => {
             Failure::bad_input(format!("{} is not empty", path.display()), "choose an empty folder, or remove it")

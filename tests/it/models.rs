@@ -268,7 +268,9 @@ fn a_disk_that_fills_during_a_save_leaves_the_last_checkpoint_as_it_was() {
         let output = std::process::Command::new("sh").args(["-c", &script, "sh"]).arg(program()).args(&more).output();
         Run::of(output.expect("sh runs"))
     };
-    for (bytes, file) in [(weights.len() / 2, "model.safetensors"), ((weights.len() + state.len()) / 2, "train_state.safetensors")] {
+    for (bytes, file) in
+        [(weights.len() / 2, "model.safetensors"), ((weights.len() + state.len()) / 2, "train_state.safetensors")]
+    {
         let said = limited(bytes).expect(1).stderr;
         for word in ["no space left", file, "--resume", "last save"] {
             assert!(said.contains(word), "expected `{word}` in\n{said}");

@@ -345,7 +345,9 @@ impl Plan {
             }
             planned => {
                 let of = planned.map_or_else(String::new, |planned| format!(" of {planned}"));
-                wrong(format!("the run has taken {done}{of} steps, and its rate falls to their end: finish it with --resume alone, then extend it"))
+                wrong(format!(
+                    "the run has taken {done}{of} steps, and its rate falls to their end: finish it with --resume alone, then extend it"
+                ))
             }
         }
     }
@@ -412,7 +414,11 @@ mod tests {
             assert_eq!(third.rate(step), third.config.rate(place, length), "step {step}");
         }
         for step in 0..150 {
-            assert_eq!(longer.rate(step), third.rate(step), "what was done does not depend on what follows: step {step}");
+            assert_eq!(
+                longer.rate(step),
+                third.rate(step),
+                "what was done does not depend on what follows: step {step}"
+            );
         }
         for (done, steps, words) in [(40, 150, "40 of 100"), (100, 50, "100 steps already")] {
             let error = first.extended(done, steps).expect_err(words).to_string();
