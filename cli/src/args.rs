@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model_args::{DreamArgs, EvalArgs, PushArgs, TrainArgs};
 use crate::place::parse_out;
+use crate::play::PlayArgs;
 
 /// Scenario files to labelled datasets.
 ///
@@ -45,6 +46,8 @@ pub enum Command {
     Train(TrainArgs),
     /// Dream: roll a world model out under actions, into a dataset and a clip.
     Dream(DreamArgs),
+    /// Play a scenario or a dream: a page on this machine with the picture and keys for the actions.
+    Play(PlayArgs),
     /// Say how good a world model is on a dataset's episodes.
     Eval(EvalArgs),
     /// Upload a dataset or a checkpoint to the Hugging Face hub, as one commit.
@@ -350,6 +353,8 @@ pub enum SchemaOf {
     Eval,
     /// Output of `push --json`.
     Push,
+    /// Output of `play --json`.
+    Play,
 }
 
 /// Arguments of `doctor`.

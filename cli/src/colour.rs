@@ -140,11 +140,20 @@ impl Picture {
 
     /// The picture as a PNG file.
     pub fn png(&self) -> Outcome<Vec<u8>> {
+        self.encoded(png::Compression::High)
+    }
+
+    /// The same, larger and sooner.
+    pub fn quick_png(&self) -> Outcome<Vec<u8>> {
+        self.encoded(png::Compression::Fastest)
+    }
+
+    fn encoded(&self, compression: png::Compression) -> Outcome<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, self.width, self.height);
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
-        encoder.set_compression(png::Compression::High);
+        encoder.set_compression(compression);
         let written = encoder.write_header().and_then(|mut writer| {
             writer.write_image_data(&self.rgb)?;
             writer.finish()

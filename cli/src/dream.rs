@@ -17,7 +17,7 @@ use worldloom_engine::frame::{CameraFrame, EpisodeEnd, Frame, Outcome as Ended};
 use worldloom_engine::gbuffer::{Channels, GBuffer};
 use worldloom_engine::policy::{Policy, PolicyInput};
 use worldloom_engine::rollout::Rollout;
-use worldloom_engine::scene::{Camera, Engine, LANGUAGE_VERSION, Lens, Meta, ParamValue, Scene, Sky};
+use worldloom_engine::scene::{ParamValue, Scene};
 use worldloom_engine::spec::{Channel, VectorSpec};
 use worldloom_engine::state::Catalog;
 use worldloom_engine::stream::Stream;
@@ -25,7 +25,9 @@ use worldloom_models::data::episodes::has_gbuffer;
 use worldloom_models::data::{Clip, Episodes, WorldSpec};
 use worldloom_models::dream::{DreamOptions, Dreamed, dream};
 use worldloom_models::train::write_clip;
+use worldloom_models::world::scene_of;
 use worldloom_models::{Checkpoint, compute};
+use worldloom_scenarios::Draw;
 
 use crate::args::ScenarioArgs;
 use crate::episode::{Origin, Stage};
@@ -219,12 +221,12 @@ fn recorded(
         clip.act(&spec, context, actions);
     }
     let name = format!("episode {episode} of {}", place.name());
-    let scene = scene_for(&spec, scene, &name);
+    let scene = scene_of(&spec, scene, &name);
     Ok(Start { clip, spec, name, task, scene, truth: actions.is_none() })
 }
 
 /// The scene of an episode of ours.
-fn recorded_scene(dataset: &Dataset, episode: u64) -> Outcome<Option<Scene>> {
+pub fn recorded_scene(dataset: &Dataset, episode: u64) -> Outcome<Option<Scene>> {
     if dataset.manifest().is_none() {
         return Ok(None);
     }
@@ -254,41 +256,22 @@ fn simulated(
     let source = Source::open(&given)?;
     let sampled = source.scenario.sample(args.seed, 0, &source.assets)?;
     let mut scene = sampled.scene;
-    let rate = f64::from(scene.engine.control_rate);
-    if (rate - spec.fps).abs() > 1e-9 * spec.fps {
-        return Err(Failure::bad_input(
-            format!("the model learned {} frames a second, {scenario} has {rate}", spec.fps),
-            format!("--set engine.control_rate='{} Hz'", spec.fps),
-        ));
-    }
+    let parameters = number_draws(&sampled.draws);
     rename_cameras(&mut scene, &args.sampling.camera_map);
+    spec.fit_scene(&scene, &BTreeMap::new(), parameters.iter().map(|(name, _)| name.as_str()))?;
     let needed = (all - 1) * spec.frame_skip + 1;
-    scene.engine.duration = scene.engine.duration.max((needed + 1) as f64 / rate);
+    scene.engine.duration = scene.engine.duration.max((needed + 1) as f64 / spec.fps);
     // The dream shall see what follows, even where an episode would end.
     scene.terminate = None;
     let scene = Arc::new(scene);
     let mut stage = Stage::new(source.assets.clone(), Origin::of(args.allow_process));
     let prepared = stage.prepare(&scene, args.seed, 0)?;
-    let dim = prepared.catalog().action.dim();
-    if dim != spec.action.len() {
-        return Err(Failure::bad_input(
-            format!("the model learned actions of {} numbers, {scenario} has {dim}", spec.action.len()),
-            "dream with the scenario that the model was trained on",
-        ));
-    }
+    spec.fit_action(&scene, &prepared.catalog().action)?;
     let channels = Channels::ALL;
     let parts = prepared.into_parts();
     let mut policy = Scripted { inner: parts.policy, actions, from: context * spec.frame_skip, skip: spec.frame_skip };
     let mut rollout = Rollout::new(parts.world, &mut policy, channels)?;
     let names: Vec<&str> = scene.cameras.keys().map(String::as_str).collect();
-    let parameters: Vec<(String, f64)> = sampled
-        .draws
-        .iter()
-        .filter_map(|(name, draw)| match &draw.value {
-            ParamValue::Number(value) => Some((name.clone(), *value)),
-            _ => None,
-        })
-        .collect();
     // Frame by frame: at the cameras' own size they are large.
     let mut clip = Clip::begin(spec, &parameters);
     while clip.frames < needed
@@ -304,8 +287,17 @@ fn simulated(
     }
     let name = format!("{} under seed {}", source.scenario.name(), args.seed);
     let task = scene.meta.task.clone().unwrap_or_else(|| name.clone());
-    let recorded = scene_for(spec, Some((*scene).clone()), &name);
+    let recorded = scene_of(spec, Some((*scene).clone()), &name);
     Ok(Start { clip, spec: spec.clone(), name, task, scene: recorded, truth: true })
+}
+
+/// Draws that are single numbers.
+pub fn number_draws(draws: &IndexMap<String, Draw>) -> Vec<(String, f64)> {
+    let number = |(name, draw): (&String, &Draw)| match &draw.value {
+        ParamValue::Number(value) => Some((name.clone(), *value)),
+        _ => None,
+    };
+    draws.iter().filter_map(number).collect()
 }
 
 /// Camera THEIRS of the scenario becomes MODEL's.
@@ -379,52 +371,6 @@ fn read_actions(path: &Path, spec: &WorldSpec, frames: usize) -> Outcome<Vec<Vec
         }
     }
     Ok(rows)
-}
-
-/// The scene of the record: what is known of the world, with the model's cameras.
-fn scene_for(spec: &WorldSpec, scene: Option<Scene>, name: &str) -> Scene {
-    let mut scene = scene.unwrap_or_else(|| Scene {
-        worldloom: LANGUAGE_VERSION,
-        name: name.to_owned(),
-        meta: Meta::default(),
-        engine: Engine { control_rate: spec.fps as u32, physics_rate: spec.fps as u32, ..Engine::default() },
-        params: IndexMap::new(),
-        objects: IndexMap::new(),
-        joints: IndexMap::new(),
-        robots: IndexMap::new(),
-        cameras: IndexMap::new(),
-        lights: IndexMap::new(),
-        sky: Sky::default(),
-        events: Vec::new(),
-        drivers: Vec::new(),
-        action: Vec::new(),
-        observation: Vec::new(),
-        success: None,
-        reward: None,
-        terminate: None,
-        labels: None,
-    });
-    let [width, height] = [spec.width as u32, spec.height as u32];
-    let cameras = spec.cameras.iter().map(|camera| {
-        let known = scene.cameras.get(&camera.name).cloned();
-        let mut known = known.unwrap_or(Camera {
-            resolution: [camera.width as u32, camera.height as u32],
-            lens: Lens::Fov(std::f64::consts::FRAC_PI_4),
-            at: [0.0; 3],
-            rotation: [0.0, 0.0, 0.0, 1.0],
-            mount: None,
-            track: None,
-        });
-        if let Lens::Intrinsics([fx, fy, cx, cy]) = known.lens {
-            let [x, y] =
-                [f64::from(width) / f64::from(known.resolution[0]), f64::from(height) / f64::from(known.resolution[1])];
-            known.lens = Lens::Intrinsics([fx * x, fy * y, cx * x, cy * y]);
-        }
-        known.resolution = [width, height];
-        (camera.name.clone(), known)
-    });
-    scene.cameras = cameras.collect();
-    scene
 }
 
 /// Writes the dream as a dataset of one episode.

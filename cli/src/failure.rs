@@ -107,6 +107,14 @@ impl fmt::Display for Failure {
 impl From<worldloom_engine::Error> for Failure {
     fn from(error: worldloom_engine::Error) -> Self {
         use worldloom_engine::Error;
+        let error = match error {
+            // A world of the model's crate: its own error says more.
+            Error::Outside { operation, source } => match source.downcast::<worldloom_models::Error>() {
+                Ok(source) => return (*source).into(),
+                Err(source) => Error::Outside { operation, source },
+            },
+            other => other,
+        };
         let what = error.to_string();
         match &error {
             Error::Scene { .. } | Error::UnknownName { .. } | Error::Expression { .. } | Error::Unsupported { .. } => {
@@ -178,7 +186,10 @@ impl From<worldloom_models::Error> for Failure {
             | Error::Data { .. }
             | Error::Camera { .. }
             | Error::File { .. }
+            | Error::Scene { .. }
+            | Error::Dream { .. }
             | Error::Weights { .. } => Self::bad_input(what, ""),
+            Error::Engine(error) => error.into(),
             _ => Self::failed(what, ""),
         }
     }

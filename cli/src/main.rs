@@ -20,6 +20,7 @@ mod list;
 mod merge;
 mod model_args;
 mod place;
+mod play;
 mod preview;
 mod push;
 mod replay;
@@ -77,6 +78,7 @@ fn run(command: &Command, started: std::time::Instant) -> Outcome {
         Command::Merge(args) => merge::run(args),
         Command::Report(args) => report::run(args),
         Command::Dream(args) => dream::run(args),
+        Command::Play(args) => play::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Train(args) => train::run(args),
         Command::Push(args) => push::run(args),

@@ -28,6 +28,7 @@ fn schema(of: SchemaOf) -> Outcome<Value> {
         SchemaOf::Dream => output::<crate::dream::DreamReport>(),
         SchemaOf::Eval => output::<crate::eval::Evaluated>(),
         SchemaOf::Push => output::<crate::push::PushReport>(),
+        SchemaOf::Play => output::<crate::play::Playing>(),
         SchemaOf::Train => output::<crate::train::Trained>(),
         SchemaOf::Export => output::<crate::export::Line>(),
     }

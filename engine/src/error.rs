@@ -117,6 +117,14 @@ pub enum Error {
         /// The operating system's reason.
         source: std::io::Error,
     },
+    /// What a world is made of outside this crate failed: a learned model, a recording.
+    #[error("{operation}: {source}")]
+    Outside {
+        /// The call.
+        operation: &'static str,
+        /// That crate's own error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A snapshot could not be written or does not belong to this world.
     #[error("snapshot: {problem}")]
     Snapshot {

@@ -1,7 +1,6 @@
 //! Per-pixel ground truth of a camera.
 //!
-//! Arrays are row-major `[H, W]` or `[H, W, C]`, row 0 at the top. A channel that was not asked for,
-//! or that the world cannot make (a dream has no depth), is an empty vector.
+//! Arrays are row-major `[H, W]` or `[H, W, C]`, row 0 at the top. A channel that was not asked for is an empty vector.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,8 @@
 //! What can be reset to a scene, stepped by actions, snapshotted and restored.
 //!
 //! Everything that consumes a world (recorder, policy trainer, search, viewer) takes any
-//! [`World`], and cannot tell physics from a dream.
+//! [`World`], and cannot tell physics from a dream. What a world does not know it does not show: a
+//! dream of the model alone has no bodies in its catalog, and refuses to draw depth.
 
 use std::sync::Arc;
 
@@ -42,11 +43,15 @@ pub trait World: Send {
         &[]
     }
 
-    /// Where a camera of the scene stands now, by index.
+    /// Where a camera of the scene stands now, by index; in a dream that does not know, where it was last known to.
     fn view(&self, camera: usize) -> View;
 
     /// Draws what a camera of the scene sees now. Sensor faults apply to `colour` only; `flow`
     /// is left empty, since it takes two instants ([`crate::render::flow`]).
+    ///
+    /// # Errors
+    /// [`crate::Error::Misuse`] for a camera that is not there, [`crate::Error::Unsupported`] for channels that this world
+    /// does not know.
     fn render(&mut self, camera: usize, channels: Channels, out: &mut GBuffer) -> Result<()>;
 
     /// Everything that the future depends on.

@@ -105,7 +105,7 @@ fn roll(
     let mut frames = Vec::with_capacity(all);
     let mut seen = Seen::new(model, spec, clips, starts, options.context);
     for t in 0..all {
-        let conditions = at(&batch, t, model, true_past || t <= options.context)?;
+        let conditions = model.told(&at(&batch, t, true_past || t <= options.context)?)?;
         let truth = batch.frames.narrow(1, t, 1)?;
         let (frame, prediction) = if t < options.context {
             (truth.clone(), rollout.take(&truth, &conditions)?)
@@ -124,7 +124,7 @@ fn roll(
 }
 
 /// The windows as tensors, with nothing hidden but the G-buffer if that is not wanted; the first `known` frames are true.
-fn window(
+pub(crate) fn window(
     spec: &WorldSpec,
     clips: &[Clip],
     starts: &[(usize, usize)],
@@ -146,23 +146,14 @@ fn window(
     cut(spec, clips, starts, &windows, 0)
 }
 
-/// What the model is told of frame `t`. The motion of the frame before, and what stood still, are those of the data as long as
+/// What a model is told of frame `t`. The motion of the frame before, and what stood still, are those of the data as long as
 /// that frame was true, and what the model itself saw from then on.
-fn at(batch: &Batch, t: usize, model: &VideoModel, true_past: bool) -> Result<Conditions> {
-    let device: &Device = model.params().device();
-    let frame = |x: &Option<Tensor>| x.as_ref().map(|x| x.narrow(1, t, 1)?.to_device(device)).transpose();
-    let parameters = batch.conditions.parameters.as_ref().map(|x| x.to_device(device)).transpose()?;
-    // A model without this input may be tried on data that has it.
-    let takes_gbuffer = model.network().config().gbuffer > 0;
-    let gbuffer = if takes_gbuffer { frame(&batch.conditions.gbuffer)? } else { None };
-    let moves = true_past && model.network().config().motion;
-    let (motion, plate) = match moves {
-        true => (frame(&batch.conditions.motion)?, frame(&batch.conditions.plate)?),
-        false => (None, None),
-    };
-    let takes_anchor = model.network().config().gbuffer_motion.is_some();
-    let anchor = if takes_anchor { frame(&batch.conditions.anchor)? } else { None };
-    Ok(Conditions { action: frame(&batch.conditions.action)?, parameters, gbuffer, motion, plate, anchor })
+pub(crate) fn at(batch: &Batch, t: usize, true_past: bool) -> Result<Conditions> {
+    let frame = |x: &Option<Tensor>| x.as_ref().map(|x| x.narrow(1, t, 1)).transpose();
+    let Conditions { action, parameters, gbuffer, motion, plate, anchor } = &batch.conditions;
+    let (action, parameters, gbuffer) = (frame(action)?, parameters.clone(), frame(gbuffer)?);
+    let (motion, plate) = if true_past { (frame(motion)?, frame(plate)?) } else { (None, None) };
+    Ok(Conditions { action, parameters, gbuffer, motion, plate, anchor: frame(anchor)? })
 }
 
 /// `[B, T, 3, H, W]` in [−1, 1] → by window `[T, H, W, 3]`, 8 bits.
@@ -226,9 +217,8 @@ impl Seen {
                 }
             }
         }
-        let outcome: Vec<Vec<Vec<f32>>> = model.outcome().forward(&prediction.tokens)?.to_vec3()?;
-        for (all, found) in self.outcome.iter_mut().zip(outcome) {
-            all.extend(found.into_iter().map(|pair| [pair[0], pair[1]]));
+        for (all, found) in self.outcome.iter_mut().zip(model.outcomes(prediction)?) {
+            all.extend(found);
         }
         Ok(())
     }

@@ -48,6 +48,31 @@ pub enum Error {
         /// What there is instead.
         problem: String,
     },
+    /// A scene is not of the world that the model learned.
+    #[error("scene `{name}`: {problem}")]
+    Scene {
+        /// Its name.
+        name: String,
+        /// In what it differs, and what to do.
+        problem: String,
+    },
+    /// A world cannot be dreamed in this way.
+    #[error("{what}: {problem}")]
+    Dream {
+        /// What was asked for.
+        what: &'static str,
+        /// Why not, and what to do.
+        problem: String,
+    },
+    /// A saved state of dreamed worlds is not of this model, or was damaged.
+    #[error("state of a dream: {problem}")]
+    State {
+        /// What is wrong.
+        problem: String,
+    },
+    /// The physics beside a dream failed.
+    #[error(transparent)]
+    Engine(#[from] worldloom_engine::Error),
     /// A thread could not be started, or ended too early.
     #[error("a thread of the loader failed: {source}")]
     Thread {

@@ -8,7 +8,7 @@
 //! trained and sampled, [`heads`] read more off it than pictures, [`params`] and
 //! [`layers`] are what both are built from, on the gradient-checked ops of `worldloom-kernels`. [`train`] fixes a plan, runs it and records it in [`logs`]; [`checkpoint`] keeps what was learned.
 //! [`hub`] fetches datasets and checkpoints and takes them there.
-//! [`video`] rolls it out, [`mod@dream`] under recorded actions; [`evaluate`] says how good its videos are, with [`metrics`],
+//! [`video`] rolls it out, [`mod@dream`] under recorded actions, and [`world`] as a world of the engine; [`evaluate`] says how good its videos are, with [`metrics`],
 //! an [`inverse`] model of its own and, where a user brings their weights, [`perceptual`] networks.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -34,7 +34,9 @@ pub mod shortcut;
 pub mod stdit;
 pub mod train;
 pub mod video;
+pub mod world;
 
 pub use checkpoint::Checkpoint;
 pub use error::{Error, Result};
 pub use video::VideoModel;
+pub use world::{DreamWorld, WorldModel};

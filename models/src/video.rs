@@ -104,25 +104,64 @@ impl VideoModel {
     /// Rolls out `batch` worlds at once, from no past, in `steps` denoising steps a frame; changes of a pixel up to
     /// `still` are none (see [`shortcut::sample`], and [`STILL`]).
     pub fn rollout(&self, batch: usize, seed: u64, steps: usize, still: f64) -> Rollout<'_> {
-        Rollout { model: self, cache: self.network.start(), batch, seed, steps, still }
+        self.go_on(Dreams { cache: self.network.start(), batch, seed, steps, still })
     }
+
+    /// Goes on with a rollout of this model.
+    pub fn go_on(&self, dreams: Dreams) -> Rollout<'_> {
+        Rollout { model: self, dreams }
+    }
+
+    /// Those of the conditions that it takes, where it computes.
+    pub(crate) fn told(&self, conditions: &Conditions) -> Result<Conditions> {
+        let device = self.params.device();
+        let to = |x: &Option<Tensor>| x.as_ref().map(|x| x.to_device(device)).transpose();
+        // A model without these inputs may be tried on data that has them.
+        let config = self.network.config();
+        Ok(Conditions {
+            action: to(&conditions.action)?,
+            parameters: to(&conditions.parameters)?,
+            gbuffer: if config.gbuffer > 0 { to(&conditions.gbuffer)? } else { None },
+            motion: if config.motion { to(&conditions.motion)? } else { None },
+            plate: if config.motion { to(&conditions.plate)? } else { None },
+            anchor: if config.gbuffer_motion.is_some() { to(&conditions.anchor)? } else { None },
+        })
+    }
+
+    /// By window and frame: the normalised reward and the probability of an end that it sees.
+    pub(crate) fn outcomes(&self, seen: &Prediction) -> Result<Vec<Vec<[f32; 2]>>> {
+        let found: Vec<Vec<Vec<f32>>> = self.outcome.forward(&seen.tokens)?.to_vec3()?;
+        let pairs = |frames: Vec<Vec<f32>>| frames.into_iter().map(|pair| [pair[0], pair[1]]).collect();
+        Ok(found.into_iter().map(pairs).collect())
+    }
+}
+
+/// Worlds dreamed side by side, up to now: all that their future depends on besides the model and its conditions.
+#[derive(Clone, Debug)]
+pub struct Dreams {
+    pub(crate) cache: Cache,
+    pub(crate) batch: usize,
+    pub(crate) seed: u64,
+    pub(crate) steps: usize,
+    pub(crate) still: f64,
 }
 
 /// Worlds being dreamed side by side.
 #[derive(Clone, Debug)]
 pub struct Rollout<'a> {
     model: &'a VideoModel,
-    cache: Cache,
-    batch: usize,
-    seed: u64,
-    steps: usize,
-    still: f64,
+    dreams: Dreams,
 }
 
 impl Rollout<'_> {
     /// Frames since the start.
     pub fn position(&self) -> u64 {
-        self.cache.position()
+        self.dreams.cache.position()
+    }
+
+    /// What [`VideoModel::go_on`] goes on with.
+    pub fn into_dreams(self) -> Dreams {
+        self.dreams
     }
 
     /// Takes frames that are known, `[B, 1, 3, H, W]` in [−1, 1], with what led to them.
@@ -130,7 +169,7 @@ impl Rollout<'_> {
     /// # Errors
     /// As [`shortcut::take`].
     pub fn take(&mut self, frame: &Tensor, conditions: &Conditions) -> Result<Prediction> {
-        shortcut::take(&self.model.network, &mut self.cache, frame, conditions)
+        shortcut::take(&self.model.network, &mut self.dreams.cache, frame, conditions)
     }
 
     /// Dreams the next frame of every world, `[B, 1, 3, H, W]` in [−1, 1], and takes it; with what the model then sees in
@@ -141,10 +180,11 @@ impl Rollout<'_> {
     /// As [`shortcut::sample`].
     pub fn dream(&mut self, conditions: &Conditions) -> Result<(Tensor, Prediction)> {
         let config = self.model.network.config();
-        let shape = (self.batch, 1, 3, config.image_height, config.image_width);
+        let Dreams { cache, batch, seed, steps, still } = &self.dreams;
+        let shape = (*batch, 1, 3, config.image_height, config.image_width);
         let params = &self.model.params;
-        let noise = noise::normal(self.seed, "dream", self.position(), shape, params.dtype(), params.device())?;
-        let frame = shortcut::sample(&self.model.network, &self.cache, &noise, self.steps, self.still, conditions)?;
+        let noise = noise::normal(*seed, "dream", self.position(), shape, params.dtype(), params.device())?;
+        let frame = shortcut::sample(&self.model.network, cache, &noise, *steps, *still, conditions)?;
         let frame = frame.clamp(-1f32, 1f32)?;
         let seen = self.take(&frame, conditions)?;
         Ok((frame, seen))

@@ -15,6 +15,7 @@ mod language;
 mod messages;
 mod models;
 mod parity;
+mod play;
 mod process;
 mod program;
 mod rig;

@@ -5,7 +5,7 @@
 
 mod chart;
 mod gather;
-mod html;
+pub mod html;
 mod page;
 
 pub use chart::{Line, TimeAxis, chart};

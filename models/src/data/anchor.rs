@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use worldloom_kernels::advect::SLOWEST;
 
 use super::gbuffer::GPixel;
@@ -22,7 +23,7 @@ use super::loader::to_unit;
 pub const ANCHOR_CHANNELS: usize = 4;
 
 /// Follows the points of a world back to one true frame. See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Anchor {
     height: usize,
     width: usize,
@@ -39,7 +40,7 @@ pub struct Anchor {
 }
 
 /// The way of a point.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Trace {
     /// From here to its place in the true frame, pixels right and down.
     offset: [f32; 2],
@@ -64,6 +65,13 @@ impl Anchor {
         let here = Trace { offset: [0.0; 2], moved: false };
         let (picture, traces) = (picture[..3 * plane].to_vec(), vec![Some(here); plane]);
         Self { height, width, picture, now: bodies.clone(), bodies, means, traces }
+    }
+
+    /// True if it follows pictures of this size, and holds together: one that was read from elsewhere may not.
+    pub fn fits(&self, height: usize, width: usize) -> bool {
+        let plane = height * width;
+        let planes = [self.bodies.len(), self.now.len(), self.traces.len()];
+        (self.height, self.width) == (height, width) && self.picture.len() == 3 * plane && planes == [plane; 3]
     }
 
     /// Goes on to the next frame, whose G-buffer is `pixels` `[H, W]`, and writes what is known of it, `[4, H, W]`

@@ -95,6 +95,25 @@ impl Clip {
         Ok(())
     }
 
+    /// What was done at the last frame, and what came of it, in the dataset's units.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for actions of another size.
+    pub fn acted(&mut self, spec: &WorldSpec, action: &[f32], reward: f32, done: bool) -> Result<()> {
+        let count = spec.action.len();
+        if action.len() != count {
+            return Err(Error::Shape { what: "action", expected: format!("[{count}]"), found: vec![action.len()] });
+        }
+        let last = self.action.len().saturating_sub(count);
+        for ((out, value), channel) in self.action[last..].iter_mut().zip(action).zip(&spec.action) {
+            *out = channel.normalise(*value);
+        }
+        if let (Some(out), Some(ended)) = (self.reward.last_mut(), self.done.last_mut()) {
+            (*out, *ended) = (spec.reward.normalise(reward), done);
+        }
+        Ok(())
+    }
+
     /// What is done from the model's frame `t` to the next one, in the dataset's units: the action of each control step that
     /// the model skips over, one after the other ([`WorldSpec::action_names`]). Steps after the last frame get zeros.
     pub fn actions_from(&self, spec: &WorldSpec, t: usize) -> Vec<f32> {

@@ -5,7 +5,7 @@
 //!    └─► Episodes ─► Clip (an episode in memory, 8 bits a channel) ─► Loader ─► Batch (tensors)
 //! ```
 //!
-//! [`spec`] fixes cameras, rates and normalisation once; it lies in every checkpoint. [`episodes`] decodes an
+//! [`spec`] fixes cameras, rates and normalisation once; it lies in every checkpoint, and `fit` compares it with other data. [`episodes`] decodes an
 //! episode into a [`Clip`]; [`loader`] keeps a working set of clips in memory and cuts batches from it on a thread of
 //! its own. [`gbuffer`] is the one encoding of the simulator's G-buffer, recorded or rendered anew; [`anchor`]
 //! follows what moves in it back to a true frame.
@@ -15,6 +15,7 @@
 
 pub mod anchor;
 pub mod episodes;
+mod fit;
 pub mod gbuffer;
 pub mod loader;
 pub(crate) mod motion;

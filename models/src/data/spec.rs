@@ -1,9 +1,7 @@
 //! What a world model is a model of: cameras, rates, actions, parameters, and how they are normalised.
 //!
 //! Fixed from the dataset before training; every checkpoint holds it. Other data is refused by the name of what
-//! differs: a camera, the rate, the actions; that its parameters and the shape of its pictures fit is not checked.
-
-use std::collections::BTreeMap;
+//! differs (`fit.rs`).
 
 use serde::{Deserialize, Serialize};
 use worldloom_datasets::{Dataset, Info};
@@ -15,7 +13,7 @@ const CAMERA_PREFIX: &str = "observation.images.";
 /// Column of the reward.
 const REWARD: &str = "next.reward";
 /// Start of a sampled parameter's column.
-const PARAMETER_PREFIX: &str = "params.";
+pub(super) const PARAMETER_PREFIX: &str = "params.";
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -182,53 +180,6 @@ impl WorldSpec {
         self.fps / self.frame_skip as f64
     }
 
-    /// Where this model's cameras are in another dataset, after renaming by `map` (from the dataset's name to the model's).
-    ///
-    /// # Errors
-    /// [`Error::Data`] that names the first thing in which the dataset differs from what the model learned.
-    pub fn fit(&self, dataset: &Dataset, map: &BTreeMap<String, String>) -> Result<Self> {
-        let info = dataset.info();
-        let all = cameras(dataset, &[])?;
-        let mut fitted = self.clone();
-        for camera in &mut fitted.cameras {
-            let found = all.iter().find(|other| map.get(&other.name).unwrap_or(&other.name) == &camera.name);
-            let found = found.ok_or_else(|| {
-                let names: Vec<&str> = all.iter().map(|camera| camera.name.as_str()).collect();
-                Error::data(
-                    dataset.root(),
-                    format!(
-                        "the model learned the camera `{}`; the dataset has {}; --camera-map THEIRS={} renames one",
-                        camera.name,
-                        names.join(", "),
-                        camera.name
-                    ),
-                )
-            })?;
-            *camera = Camera { name: camera.name.clone(), ..found.clone() };
-        }
-        if (info.fps - self.fps).abs() > 1e-6 * self.fps {
-            return Err(Error::data(
-                dataset.root(),
-                format!("the model learned {} frames a second, the dataset has {}", self.fps, info.fps),
-            ));
-        }
-        let actions = info.features.get("action").map_or(0, |feature| feature.shape.iter().product());
-        if actions != self.action.len() {
-            return Err(Error::data(
-                dataset.root(),
-                format!("the model learned actions of {} numbers, the dataset's have {actions}", self.action.len()),
-            ));
-        }
-        let theirs = names(info, "action");
-        let ours: Vec<&str> = self.action.iter().map(|channel| channel.name.as_str()).collect();
-        if theirs.len() == ours.len() && theirs.iter().zip(&ours).any(|(theirs, ours)| theirs != ours) {
-            let problem =
-                format!("the model learned the actions {}, the dataset has {}", ours.join(", "), theirs.join(", "));
-            return Err(Error::data(dataset.root(), problem));
-        }
-        Ok(fitted)
-    }
-
     /// # Errors
     /// What no model can be of: a spec that was changed by hand.
     pub(crate) fn check(&self) -> std::result::Result<(), &'static str> {
@@ -247,7 +198,7 @@ impl WorldSpec {
     }
 }
 
-fn cameras(dataset: &Dataset, wanted: &[String]) -> Result<Vec<Camera>> {
+pub(super) fn cameras(dataset: &Dataset, wanted: &[String]) -> Result<Vec<Camera>> {
     let info = dataset.info();
     let all: Vec<Camera> = info
         .cameras()
@@ -303,7 +254,7 @@ fn channel(name: String, mean: f64, std: f64) -> Channel {
 }
 
 /// Names of a vector's channels: a list, or lists by kind as lerobot also writes them.
-fn names(info: &Info, key: &str) -> Vec<String> {
+pub(super) fn names(info: &Info, key: &str) -> Vec<String> {
     fn gather(value: &serde_json::Value, into: &mut Vec<String>) {
         match value {
             serde_json::Value::String(name) => into.push(name.clone()),

@@ -11,11 +11,11 @@ use crate::error::Result;
 #[derive(Clone, Debug)]
 pub struct Cache {
     /// By block that attends over time.
-    memories: Vec<Option<Memory>>,
+    pub(super) memories: Vec<Option<Memory>>,
     /// The last two frames and the noise level of the last.
-    last: Option<Past>,
+    pub(super) last: Option<Past>,
     /// Frames since the start.
-    position: u64,
+    pub(super) position: u64,
 }
 
 impl Cache {

@@ -36,6 +36,7 @@ mod cache;
 mod config;
 mod patches;
 mod rotary;
+mod saved;
 
 use candle_core::{D, DType, Device, Tensor};
 use worldloom_kernels::{self as kernels, Activation, Axis, Mask, Rope};

@@ -1,0 +1,120 @@
+//! [`VideoModel`] as a [`WorldModel`], on its [`Rollout`](crate::video::Rollout).
+
+use std::collections::{BTreeMap, HashMap};
+
+use candle_core::{DType, Device, Tensor};
+
+use super::{Sampling, Seen, WorldModel};
+use crate::data::WorldSpec;
+use crate::error::{Error, Result};
+use crate::shortcut::Conditions;
+use crate::stdit::Prediction;
+use crate::video::{Dreams, VideoModel};
+
+/// Worlds that a [`VideoModel`] rolls out.
+#[derive(Clone, Debug)]
+pub struct VideoState {
+    dreams: Dreams,
+    /// The last frame, `[B, 3, H, W]`.
+    picture: Option<Tensor>,
+}
+
+/// Where the tensors of the past stand among those of a state.
+const PAST: &str = "past.";
+
+impl WorldModel for VideoModel {
+    type State = VideoState;
+
+    fn spec(&self) -> &WorldSpec {
+        self.spec()
+    }
+
+    fn device(&self) -> &Device {
+        self.params().device()
+    }
+
+    fn takes_gbuffer(&self) -> bool {
+        self.network().config().gbuffer > 0
+    }
+
+    fn digest(&self) -> Result<[u8; 32]> {
+        let mut hasher = blake3::Hasher::new();
+        for (name, tensor) in self.params().to_tensors()? {
+            hasher.update(name.as_bytes());
+            for value in tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()? {
+                hasher.update(&value.to_le_bytes());
+            }
+        }
+        Ok(*hasher.finalize().as_bytes())
+    }
+
+    fn begin(&self, worlds: usize, sampling: &Sampling) -> Result<VideoState> {
+        let dreams = self.rollout(worlds, sampling.seed, sampling.steps, sampling.still).into_dreams();
+        Ok(VideoState { dreams, picture: None })
+    }
+
+    fn encode(&self, state: &mut VideoState, picture: &Tensor, told: &Conditions) -> Result<Seen> {
+        let frame = picture.to_device(self.device())?.unsqueeze(1)?;
+        let mut rollout = self.go_on(state.dreams.clone());
+        let seen = rollout.take(&frame, &self.told(told)?)?;
+        self.seen(state, rollout.into_dreams(), &frame, &seen)
+    }
+
+    fn step(&self, state: &mut VideoState, told: &Conditions) -> Result<Seen> {
+        let mut rollout = self.go_on(state.dreams.clone());
+        let (frame, seen) = rollout.dream(&self.told(told)?)?;
+        self.seen(state, rollout.into_dreams(), &frame, &seen)
+    }
+
+    fn decode(&self, state: &VideoState) -> Result<Option<Tensor>> {
+        Ok(state.picture.clone())
+    }
+
+    fn save(&self, state: &VideoState) -> Result<BTreeMap<String, Tensor>> {
+        let dreams = &state.dreams;
+        let mut tensors: BTreeMap<String, Tensor> = self.network().save(&dreams.cache)?.into_iter().collect();
+        tensors = tensors.into_iter().map(|(name, tensor)| (format!("{PAST}{name}"), tensor)).collect();
+        let numbers = [dreams.batch as i64, dreams.seed as i64, dreams.steps as i64];
+        tensors.insert("numbers".to_owned(), Tensor::new(&numbers, &Device::Cpu)?);
+        tensors.insert("still".to_owned(), Tensor::new(&[dreams.still], &Device::Cpu)?);
+        if let Some(picture) = &state.picture {
+            tensors.insert("picture".to_owned(), picture.clone());
+        }
+        Ok(tensors)
+    }
+
+    fn load(&self, tensors: &HashMap<String, Tensor>) -> Result<VideoState> {
+        let missing = |name: &str| Error::State { problem: format!("`{name}` is missing") };
+        let get = |name: &str| tensors.get(name).ok_or_else(|| missing(name));
+        let (numbers, still): (Vec<i64>, Vec<f64>) = (get("numbers")?.to_vec1()?, get("still")?.to_vec1()?);
+        let (&[batch, seed, steps], &[still]) = (numbers.as_slice(), still.as_slice()) else {
+            return Err(missing("numbers"));
+        };
+        if !(1..=1 << 20).contains(&batch) || !(1..=1 << 20).contains(&steps) {
+            return Err(Error::State { problem: format!("{batch} worlds in {steps} steps a frame are not possible") });
+        }
+        let batch = batch as usize;
+        let past = |name: &str| tensors.get(&format!("{PAST}{name}"));
+        let cache = self.network().load(batch, &past)?;
+        let config = self.network().config();
+        let shape = [batch, 3, config.image_height, config.image_width];
+        let picture = tensors.get("picture").map(|picture| picture.to_device(self.device())).transpose()?;
+        if picture.as_ref().is_some_and(|picture| picture.dims() != shape) {
+            return Err(Error::State { problem: format!("`picture` is not of the shape {shape:?}") });
+        }
+        let dreams = Dreams { cache, batch, seed: seed as u64, steps: steps as usize, still };
+        Ok(VideoState { dreams, picture })
+    }
+}
+
+impl VideoModel {
+    /// Puts the rollout back, with its newest frame.
+    fn seen(&self, state: &mut VideoState, dreams: Dreams, frame: &Tensor, seen: &Prediction) -> Result<Seen> {
+        let outcome = self.outcomes(seen)?;
+        let picture = frame.squeeze(1)?.detach();
+        *state = VideoState { dreams, picture: Some(picture.clone()) };
+        let (reward, end) =
+            outcome.iter().map(|frames| frames.first().map_or((0.0, 0.0), |pair| (pair[0], pair[1]))).unzip();
+        Ok(Seen { picture: Some(picture), reward: Some(reward), end: Some(end) })
+    }
+}
