@@ -21,6 +21,7 @@
 // A failed `unwrap` is how a test fails.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod agree;
 mod assemble;
 pub mod batches;
 mod bundle;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::agree::{same_plan, same_versions};
 use crate::assemble::Assembler;
 use crate::checksums;
 use crate::error::{Error, Result};
@@ -11,9 +12,7 @@ use crate::manifest::{Manifest, versions};
 use crate::plan::{Mode, Shard};
 use crate::publish;
 use crate::schema::Layout;
-use crate::writer::{
-    Shelf, Summary, clear, conclude, copy_asset, is_empty_but_staging, lock, same_plan, same_versions, summary,
-};
+use crate::writer::{Shelf, Summary, clear, conclude, copy_asset, is_empty_but_staging, lock, summary};
 
 /// Joins all shards of one run, given in any order, into `out`. The result equals the single run,
 /// byte for byte. `out` must be empty or absent, or hold a merge that was interrupted, which begins

@@ -114,8 +114,8 @@ impl Anchor {
         let (mut offset, mut total, mut moved) = ([0f32; 2], 0f32, moves(flow));
         for (at, weight) in self.about(source) {
             let Some(trace) = self.traces[at].filter(|_| self.now[at] == pixel.instance) else { continue };
-            for axis in 0..2 {
-                offset[axis] += weight * trace.offset[axis];
+            for (sum, part) in offset.iter_mut().zip(trace.offset) {
+                *sum += weight * part;
             }
             moved |= trace.moved;
             total += weight;

@@ -108,7 +108,8 @@ impl WorldSpec {
             };
             let found = &offer.cameras[place];
             let aspect = |camera: &Camera| camera.width as f64 / camera.height as f64;
-            if !((aspect(found) / aspect(camera) - 1.0).abs() <= ASPECT_TOLERANCE) {
+            let stretched = (aspect(found) / aspect(camera) - 1.0).abs();
+            if stretched.is_nan() || stretched > ASPECT_TOLERANCE {
                 return Err(format!(
                     "the model learned the camera `{}` at {} × {} pixels, the {what} has {} × {}: the pictures would be \
                      squeezed; give it the same ratio of width to height",

@@ -32,7 +32,8 @@ const FRAMES: usize = 8;
 /// A ball under gravity over a floor, seen by one camera that is larger than the model's picture and by one that the model
 /// does not know.
 fn scene(skip: usize) -> Arc<Scene> {
-    let camera = |size: u32| json!({"resolution": [size, size], "fov": 0.8, "at": [0.0, -2.5, 0.6], "rotation": [-0.7071067811865476, 0.0, 0.0, 0.7071067811865476]});
+    let half = std::f64::consts::FRAC_1_SQRT_2;
+    let camera = |size: u32| json!({"resolution": [size, size], "fov": 0.8, "at": [0.0, -2.5, 0.6], "rotation": [-half, 0.0, 0.0, half]});
     let scene: Value = json!({
         "worldloom": 1,
         "name": "ball",
