@@ -136,7 +136,8 @@ fn nobody_is_let_in_without_the_token_or_under_another_name() {
     let other = if near == page { format!("/{}1/", &play.token[..31]) } else { near };
     let elsewhere = format!("/?token={}", play.token);
     let named = [("Host", host)];
-    let refused: [(&str, &str, &[(&str, &str)]); 9] = [
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+    let refused: [(&str, &str, Headers); 9] = [
         ("no token", "/", &named),
         ("no token", "/world", &named),
         ("no token", "/events", &named),
