@@ -148,7 +148,8 @@ fn begin(args: &TrainArgs, data: &Place, dataset: Dataset) -> Outcome<(Checkpoin
         // The folder's name is the commit's.
         name.clone_into(&mut spec.source);
     }
-    let model = VideoConfig::new(spec, &config.model, config.gbuffer);
+    let objective = config.objective.with(&config.edm);
+    let model = VideoConfig { objective, ..VideoConfig::new(spec, &config.model, config.gbuffer) };
     model.network.check().map_err(Failure::from)?;
     let mut plan = train::plan(&dataset, &config, length, args.seed)?;
     if let Some(name) = data.hub_name() {

@@ -39,6 +39,7 @@ pub(crate) fn write(checkpoint: &Checkpoint, outcome: &Outcome) -> Result<()> {
         "| network | width {}, {} blocks, {} heads, patches of {}, context of {} frames |",
         network.dim, network.depth, network.heads, network.patch, network.context
     ));
+    line(format!("| objective | {} |", config.model.objective.name()));
     let steps = plan.steps.map_or("?".to_owned(), |steps| steps.to_string());
     line(format!(
         "| training | {} of {steps} steps of {}×{} windows of {} frames, seed {} |",

@@ -106,6 +106,7 @@ impl Checkpoint {
         }
         let config: Config = read_json(&path)?;
         config.model.network.check()?;
+        config.model.objective.check()?;
         config.plan.config.check()?;
         let (spec, network) = (&config.model.spec, &config.model.network);
         let wrong = |problem: &str| Err(Error::File { path: path.clone(), problem: problem.to_owned() });

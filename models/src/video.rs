@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::data::gbuffer::FLOW_CHANNEL;
 use crate::data::{GBUFFER_CHANNELS, WorldSpec};
 use crate::error::Result;
+use crate::guidance::{self, Denoiser};
 use crate::heads::{ObjectHead, OutcomeHead};
 use crate::noise;
+use crate::objective::Objective;
 use crate::params::Params;
-use crate::shortcut::{self, Conditions};
+use crate::shortcut::Conditions;
 use crate::stdit::{Cache, Prediction, StDit, StDitConfig};
 
 /// What a checkpoint's model is made of.
@@ -22,10 +24,14 @@ pub struct VideoConfig {
     pub network: StDitConfig,
     /// It has learned to find objects (it needs instance ids to learn from, and an even patch).
     pub objects: bool,
+    /// What it is trained to do, and how its frames are drawn.
+    #[serde(default)]
+    pub objective: Objective,
 }
 
 impl VideoConfig {
-    /// The network `sizes` with the pictures, actions and parameters of `spec`, and a G-buffer if there is one.
+    /// The network `sizes` with the pictures, actions and parameters of `spec`, and a G-buffer if there is one; of shortcut
+    /// forcing.
     pub fn new(spec: WorldSpec, sizes: &StDitConfig, gbuffer: bool) -> Self {
         let network = StDitConfig {
             image_width: spec.width,
@@ -39,7 +45,7 @@ impl VideoConfig {
             ..sizes.clone()
         };
         let objects = gbuffer && network.patch.is_multiple_of(2);
-        Self { spec, network, objects }
+        Self { spec, network, objects, objective: Objective::default() }
     }
 }
 
@@ -52,6 +58,7 @@ pub struct VideoModel {
     network: StDit,
     objects: Option<ObjectHead>,
     outcome: OutcomeHead,
+    objective: Objective,
     params: Params,
 }
 
@@ -68,7 +75,8 @@ impl VideoModel {
         let mut scope = root.at("heads");
         let objects = if config.objects { Some(ObjectHead::new(&mut scope, dim, patch)?) } else { None };
         let outcome = OutcomeHead::new(&mut scope, dim)?;
-        Ok(Self { spec: config.spec.clone(), network, objects, outcome, params })
+        let objective = config.objective.clone();
+        Ok(Self { spec: config.spec.clone(), network, objects, outcome, objective, params })
     }
 
     /// What it is a model of.
@@ -91,6 +99,11 @@ impl VideoModel {
         &self.outcome
     }
 
+    /// What it is trained to do, and how its frames are drawn.
+    pub fn objective(&self) -> &Objective {
+        &self.objective
+    }
+
     /// Its parameters.
     pub fn params(&self) -> &Params {
         &self.params
@@ -98,13 +111,14 @@ impl VideoModel {
 
     /// What a checkpoint says of it.
     pub fn config(&self) -> VideoConfig {
-        VideoConfig { spec: self.spec.clone(), network: self.network.config().clone(), objects: self.objects.is_some() }
+        let (spec, network) = (self.spec.clone(), self.network.config().clone());
+        VideoConfig { spec, network, objects: self.objects.is_some(), objective: self.objective.clone() }
     }
 
     /// Rolls out `batch` worlds at once, from no past, in `steps` denoising steps a frame; changes of a pixel up to
-    /// `still` are none (see [`shortcut::sample`], and [`STILL`]).
+    /// `still` are none (see [`crate::shortcut::sample`], and [`STILL`]).
     pub fn rollout(&self, batch: usize, seed: u64, steps: usize, still: f64) -> Rollout<'_> {
-        Rollout { model: self, cache: self.network.start(), batch, seed, steps, still }
+        Rollout { model: self, cache: self.network.start(), batch, seed, steps, still, guidance: guidance::NONE }
     }
 }
 
@@ -117,9 +131,24 @@ pub struct Rollout<'a> {
     seed: u64,
     steps: usize,
     still: f64,
+    guidance: f64,
 }
 
 impl Rollout<'_> {
+    /// Guided by its actions, see [`guidance`]: 1 is the model as it is. To be said before the first frame.
+    ///
+    /// # Errors
+    /// As [`guidance::check`], and [`crate::Error::Config`] if there is a frame already.
+    pub fn guided(mut self, guidance: f64) -> Result<Self> {
+        guidance::check(&self.model.network, guidance)?;
+        if self.position() > 0 {
+            let expected = "it must be said before the first frame: both sides have a past of their own".to_owned();
+            return Err(crate::Error::Config { field: "guidance", found: guidance.to_string(), expected });
+        }
+        self.guidance = guidance;
+        Ok(self)
+    }
+
     /// Frames since the start.
     pub fn position(&self) -> u64 {
         self.cache.position()
@@ -128,9 +157,14 @@ impl Rollout<'_> {
     /// Takes frames that are known, `[B, 1, 3, H, W]` in [−1, 1], with what led to them.
     ///
     /// # Errors
-    /// As [`shortcut::take`].
+    /// As [`Objective::take`].
     pub fn take(&mut self, frame: &Tensor, conditions: &Conditions) -> Result<Prediction> {
-        shortcut::take(&self.model.network, &mut self.cache, frame, conditions)
+        let VideoModel { network, objective, .. } = self.model;
+        if self.guidance == guidance::NONE {
+            return objective.take(network, &mut self.cache, frame, conditions);
+        }
+        let (frame, conditions) = (guidance::twice(frame)?, guidance::both(conditions)?);
+        guidance::told(&objective.take(network, &mut self.cache, &frame, &conditions)?)
     }
 
     /// Dreams the next frame of every world, `[B, 1, 3, H, W]` in [−1, 1], and takes it; with what the model then sees in
@@ -138,13 +172,14 @@ impl Rollout<'_> {
     /// on the number of the frame, so a rollout is a function of its past.
     ///
     /// # Errors
-    /// As [`shortcut::sample`].
+    /// As [`Objective::sample`].
     pub fn dream(&mut self, conditions: &Conditions) -> Result<(Tensor, Prediction)> {
         let config = self.model.network.config();
         let shape = (self.batch, 1, 3, config.image_height, config.image_width);
         let params = &self.model.params;
         let noise = noise::normal(self.seed, "dream", self.position(), shape, params.dtype(), params.device())?;
-        let frame = shortcut::sample(&self.model.network, &self.cache, &noise, self.steps, self.still, conditions)?;
+        let denoiser = Denoiser::guided(&self.model.network, &self.cache, conditions, self.guidance)?;
+        let frame = self.model.objective.sample(&denoiser, &noise, self.steps, self.still)?;
         let frame = frame.clamp(-1f32, 1f32)?;
         let seen = self.take(&frame, conditions)?;
         Ok((frame, seen))

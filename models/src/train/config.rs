@@ -5,7 +5,9 @@ use serde_json::Value;
 
 use crate::data::SpecOptions;
 use crate::data::loader::Hide;
+use crate::edm::EdmConfig;
 use crate::error::{Error, Result};
+use crate::objective::ObjectiveKind;
 use crate::shortcut::ShortcutConfig;
 use crate::stdit::StDitConfig;
 
@@ -64,8 +66,12 @@ pub struct TrainConfig {
     pub outcome_loss: f64,
     /// Megabytes of decoded episodes to hold. Default 1500.
     pub cache_mb: usize,
-    /// Noise levels.
+    /// What the model is trained to do: `shortcut` (1, 2, 4 or 8 steps a frame) or `edm` (any number). Default shortcut.
+    pub objective: ObjectiveKind,
+    /// Noise levels of shortcut forcing.
     pub shortcut: ShortcutConfig,
+    /// Constants of EDM.
+    pub edm: EdmConfig,
     /// Sizes of the network; pictures, actions, parameters and G-buffer follow from the data.
     pub model: StDitConfig,
 }
@@ -118,7 +124,9 @@ impl Preset {
             object_loss: 0.01,
             outcome_loss: 0.001,
             cache_mb: 1500,
+            objective: ObjectiveKind::Shortcut,
             shortcut: ShortcutConfig::default(),
+            edm: EdmConfig::default(),
             model: StDitConfig::default(),
         };
         match self {
@@ -248,7 +256,8 @@ impl TrainConfig {
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             return wrong("weight_decay", self.weight_decay.to_string(), "it must be at least 0");
         }
-        self.shortcut.check()
+        self.shortcut.check()?;
+        self.edm.check()
     }
 
     /// What of a dataset the model shall learn.

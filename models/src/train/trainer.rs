@@ -10,7 +10,7 @@ use super::config::{Plan, TrainConfig};
 use crate::checkpoint::Checkpoint;
 use crate::data::{Batch, Episodes, Loader, Windows, loader};
 use crate::error::Result;
-use crate::shortcut::{self, Conditions};
+use crate::shortcut::Conditions;
 use crate::stdit::{MOTION_UNIT, Prediction};
 use crate::video::VideoModel;
 
@@ -147,7 +147,8 @@ impl Trainer {
         };
         let frames = batch.frames.to_device(&self.device)?;
         let config = &self.plan.config;
-        let found = shortcut::loss(network, &config.shortcut, &frames, &conditions, self.plan.seed, number)?;
+        let objective = self.model.objective();
+        let found = objective.loss(network, &config.shortcut, &frames, &conditions, self.plan.seed, number)?;
         let Prediction { motion, tokens, .. } = found.prediction;
         let mut losses = Losses { pixels: found.pixels, motion: None, objects: None, outcome: None };
         if let (Some(flow), Some(motion)) = (&batch.flow, &motion)

@@ -10,6 +10,7 @@ use crate::data::motion::LOOK_BACK;
 use crate::data::{Clip, Episodes};
 use crate::dream::{DreamOptions, Dreamed, dream, next_frames};
 use crate::error::Result;
+use crate::guidance;
 use crate::metrics;
 use crate::metrics::pixels::{SquaredError, moving_squared_errors, pooled, squared_errors};
 use crate::video::{STILL, VideoModel};
@@ -89,7 +90,7 @@ impl Validation {
             starts.push((i, lead));
         }
         let (frames, steps, still, seed) = (HORIZON, STEPS, STILL, plan.seed);
-        let options = DreamOptions { context, frames, steps, still, seed, gbuffer: false };
+        let options = DreamOptions { context, frames, steps, still, seed, gbuffer: false, guidance: guidance::NONE };
         Ok(Some(Self { clips, starts, options }))
     }
 
