@@ -49,6 +49,11 @@ pub struct TrainArgs {
     /// Checkpoint folder to write; must be new or empty unless --resume.
     #[arg(long, value_name = "CKPT", value_parser = parse_out)]
     pub out: PathBuf,
+    /// Tokenizer whose latents a video model learns on, a checkpoint of `train tokenizer` (a folder, or hf://user/repo[@rev]): it is
+    /// copied into --out. Its cameras
+    /// and size of pictures are taken unless they are set.
+    #[arg(long, value_name = "CKPT", conflicts_with = "resume")]
+    pub tokenizer: Option<PathBuf>,
     /// Sizes and rates to start from.
     #[arg(long, value_enum, default_value_t = PresetArg::Cpu)]
     pub preset: PresetArg,
@@ -83,16 +88,18 @@ pub struct TrainArgs {
 pub enum TrainKind {
     /// A video world model: the next frame from the frames before it and the actions.
     Video,
+    /// A tokenizer for one, of pictures of 128 pixels and more: pictures as small grids of latents, and back.
+    Tokenizer,
 }
 
 /// Sizes and rates that are known to work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PresetArg {
-    /// 64 pixels, minutes on two cores.
+    /// 64 pixels, minutes on two cores; a tokenizer of 128.
     Cpu,
-    /// 96 pixels, about an hour on eight cores.
+    /// 96 pixels, about an hour on eight cores; a tokenizer of 128.
     Laptop,
-    /// 256 pixels, for a large GPU.
+    /// 256 pixels on the latents of a tokenizer, for a large GPU.
     Hopper,
 }
 

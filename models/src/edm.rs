@@ -126,8 +126,9 @@ impl EdmConfig {
     /// # Errors
     /// [`Error::Config`] for the first constant that no model can be trained with.
     pub fn check(&self) -> Result<()> {
-        let wrong =
-            |field, found: f64, expected: &str| Err(Error::Config { field, found: found.to_string(), expected: expected.to_owned() });
+        let wrong = |field, found: f64, expected: &str| {
+            Err(Error::Config { field, found: found.to_string(), expected: expected.to_owned() })
+        };
         for (field, value) in [
             ("edm.sigma_data", self.sigma_data),
             ("edm.std", self.std),
@@ -219,7 +220,8 @@ impl Sigmas {
                 let past = if noisy_past { config.past_noise * stream.unit() } else { 0.0 };
                 drawn.before.push((frame > 0).then_some(past));
                 let clean = stream.unit() < config.clean || frame == 0;
-                let sigma = (config.mean + config.std * stream.normal()).exp().clamp(config.sigma_min, config.sigma_max);
+                let sigma =
+                    (config.mean + config.std * stream.normal()).exp().clamp(config.sigma_min, config.sigma_max);
                 drawn.sigma.push(if clean && frame != target { 0.0 } else { sigma });
             }
         }

@@ -8,6 +8,7 @@
 //! trained and sampled (an [`objective`]), [`guidance`] how strongly a dream follows its actions, [`heads`] read more off it than pictures, [`params`] and
 //! [`layers`] are what both are built from, on the gradient-checked ops of `worldloom-kernels`. [`train`] fixes a plan, runs it and records it in [`logs`]; [`checkpoint`] keeps what was learned.
 //! [`hub`] fetches datasets and checkpoints and takes them there.
+//! A [`tokenizer`] makes small grids of large pictures, for the video model to learn on.
 //! [`video`] rolls it out, [`mod@dream`] under recorded actions; [`evaluate`] says how good its videos are, with [`metrics`],
 //! an [`inverse`] model of its own and, where a user brings their weights, [`perceptual`] networks.
 
@@ -35,9 +36,11 @@ pub mod params;
 pub mod perceptual;
 pub mod shortcut;
 pub mod stdit;
+pub mod tokenizer;
 pub mod train;
 pub mod video;
 
 pub use checkpoint::Checkpoint;
 pub use error::{Error, Result};
+pub use tokenizer::Tokenizer;
 pub use video::VideoModel;

@@ -1,11 +1,15 @@
 //! The video world model: [`StDit`] with what it is a model of, and its rollouts.
 
+use std::borrow::Cow;
+use std::path::Path;
+
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::{CheckpointOf, TOKENIZER};
 use crate::data::gbuffer::FLOW_CHANNEL;
 use crate::data::{GBUFFER_CHANNELS, WorldSpec};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::guidance::{self, Denoiser};
 use crate::heads::{ObjectHead, OutcomeHead};
 use crate::noise;
@@ -13,6 +17,8 @@ use crate::objective::Objective;
 use crate::params::Params;
 use crate::shortcut::Conditions;
 use crate::stdit::{Cache, Prediction, StDit, StDitConfig};
+use crate::tokenizer::Tokenizer;
+use crate::tokenizer::latents::{Latents, to_grid};
 
 /// What a checkpoint's model is made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +33,9 @@ pub struct VideoConfig {
     /// What it is trained to do, and how its frames are drawn.
     #[serde(default)]
     pub objective: Objective,
+    /// The tokenizer whose latents it learns on; pixels without.
+    #[serde(default)]
+    pub tokenizer: Option<Latents>,
 }
 
 impl VideoConfig {
@@ -45,7 +54,7 @@ impl VideoConfig {
             ..sizes.clone()
         };
         let objects = gbuffer && network.patch.is_multiple_of(2);
-        Self { spec, network, objects, objective: Objective::default() }
+        Self { spec, network, objects, objective: Objective::default(), tokenizer: None }
     }
 }
 
@@ -59,24 +68,30 @@ pub struct VideoModel {
     objects: Option<ObjectHead>,
     outcome: OutcomeHead,
     objective: Objective,
+    tokenizer: Option<(Latents, Tokenizer)>,
     params: Params,
 }
 
 impl VideoModel {
-    /// A model that has learned nothing yet; its start is a function of `seed`.
+    /// A model that has learned nothing yet; its start is a function of `seed`. Its tokenizer, if it has one, knows nothing
+    /// until [`VideoModel::bring_tokenizer`].
     ///
     /// # Errors
-    /// [`crate::Error::Config`] for sizes that no model can have.
+    /// [`Error::Config`] for sizes that no model can have.
     pub fn new(config: &VideoConfig, seed: u64, device: &Device) -> Result<Self> {
         let mut params = Params::new(seed, DType::F32, device);
         let network = StDit::new(&config.network, &mut params)?;
-        let (dim, patch) = (config.network.dim, config.network.patch);
+        let (dim, patch) = (config.network.dim, config.token_side());
         let mut root = params.root();
         let mut scope = root.at("heads");
         let objects = if config.objects { Some(ObjectHead::new(&mut scope, dim, patch)?) } else { None };
         let outcome = OutcomeHead::new(&mut scope, dim)?;
         let objective = config.objective.clone();
-        Ok(Self { spec: config.spec.clone(), network, objects, outcome, objective, params })
+        let tokenizer = match &config.tokenizer {
+            Some(latents) => Some((latents.clone(), Tokenizer::new(&latents.network, seed, device)?)),
+            None => None,
+        };
+        Ok(Self { spec: config.spec.clone(), network, objects, outcome, objective, tokenizer, params })
     }
 
     /// What it is a model of.
@@ -112,7 +127,52 @@ impl VideoModel {
     /// What a checkpoint says of it.
     pub fn config(&self) -> VideoConfig {
         let (spec, network) = (self.spec.clone(), self.network.config().clone());
-        VideoConfig { spec, network, objects: self.objects.is_some(), objective: self.objective.clone() }
+        let (objects, objective) = (self.objects.is_some(), self.objective.clone());
+        let tokenizer = self.tokenizer.as_ref().map(|(latents, _)| latents.clone());
+        VideoConfig { spec, network, objects, objective, tokenizer }
+    }
+
+    /// Takes its tokenizer's weights from the folder of a checkpoint, if it works on latents.
+    ///
+    /// # Errors
+    /// [`Error::File`] if they are missing, damaged, or others than those that the model learned on.
+    pub fn bring_tokenizer(&mut self, folder: &Path) -> Result<()> {
+        let Some((latents, tokenizer)) = &mut self.tokenizer else { return Ok(()) };
+        let folder = folder.join(TOKENIZER);
+        let copy = CheckpointOf::<Tokenizer>::open(&folder)?;
+        if copy.config().model.network != latents.network || copy.weights_digest()? != latents.weights {
+            let problem = "it is another tokenizer than the one whose latents the model learned on".to_owned();
+            return Err(Error::File { path: folder, problem });
+        }
+        *tokenizer = copy.load(self.params.device())?;
+        Ok(())
+    }
+
+    /// Pictures `[B, T, 3, H, W]` in [−1, 1] as the network sees them: themselves, or latents. No gradient flows.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn enter(&self, pictures: &Tensor) -> Result<Tensor> {
+        match &self.tokenizer {
+            Some((_, tokenizer)) => tokenizer.encode(pictures),
+            None => Ok(pictures.clone()),
+        }
+    }
+
+    /// Conditions on pictures as the network is told them.
+    ///
+    /// # Errors
+    /// A tensor operation's.
+    pub fn told<'a>(&self, conditions: &'a Conditions) -> Result<Cow<'a, Conditions>> {
+        match &self.tokenizer {
+            Some((latents, _)) => Ok(Cow::Owned(to_grid(conditions, latents.network.side)?)),
+            None => Ok(Cow::Borrowed(conditions)),
+        }
+    }
+
+    /// True if the network sees latents.
+    pub fn on_latents(&self) -> bool {
+        self.tokenizer.is_some()
     }
 
     /// Rolls out `batch` worlds at once, from no past, in `steps` denoising steps a frame; changes of a pixel up to
@@ -138,12 +198,12 @@ impl Rollout<'_> {
     /// Guided by its actions, see [`guidance`]: 1 is the model as it is. To be said before the first frame.
     ///
     /// # Errors
-    /// As [`guidance::check`], and [`crate::Error::Config`] if there is a frame already.
+    /// As [`guidance::check`], and [`Error::Config`] if there is a frame already.
     pub fn guided(mut self, guidance: f64) -> Result<Self> {
         guidance::check(&self.model.network, guidance)?;
         if self.position() > 0 {
             let expected = "it must be said before the first frame: both sides have a past of their own".to_owned();
-            return Err(crate::Error::Config { field: "guidance", found: guidance.to_string(), expected });
+            return Err(Error::Config { field: "guidance", found: guidance.to_string(), expected });
         }
         self.guidance = guidance;
         Ok(self)
@@ -154,11 +214,17 @@ impl Rollout<'_> {
         self.cache.position()
     }
 
-    /// Takes frames that are known, `[B, 1, 3, H, W]` in [−1, 1], with what led to them.
+    /// Takes frames that are known, pictures `[B, 1, 3, H, W]` in [−1, 1], with what led to them.
     ///
     /// # Errors
     /// As [`Objective::take`].
     pub fn take(&mut self, frame: &Tensor, conditions: &Conditions) -> Result<Prediction> {
+        let frame = self.model.enter(frame)?;
+        self.take_entered(&frame, &*self.model.told(conditions)?)
+    }
+
+    /// Takes a frame as the network sees it.
+    fn take_entered(&mut self, frame: &Tensor, conditions: &Conditions) -> Result<Prediction> {
         let VideoModel { network, objective, .. } = self.model;
         if self.guidance == guidance::NONE {
             return objective.take(network, &mut self.cache, frame, conditions);
@@ -167,21 +233,34 @@ impl Rollout<'_> {
         guidance::told(&objective.take(network, &mut self.cache, &frame, &conditions)?)
     }
 
-    /// Dreams the next frame of every world, `[B, 1, 3, H, W]` in [−1, 1], and takes it; with what the model then sees in
+    /// Dreams the next frame of every world, pictures `[B, 1, 3, H, W]` in [−1, 1], and takes it; with what the model then sees in
     /// it. Noise depends on the seed and
     /// on the number of the frame, so a rollout is a function of its past.
     ///
     /// # Errors
     /// As [`Objective::sample`].
     pub fn dream(&mut self, conditions: &Conditions) -> Result<(Tensor, Prediction)> {
-        let config = self.model.network.config();
-        let shape = (self.batch, 1, 3, config.image_height, config.image_width);
-        let params = &self.model.params;
+        let (model, config) = (self.model, self.model.network.config());
+        let shape = (self.batch, 1, config.channels, config.image_height, config.image_width);
+        let params = &model.params;
         let noise = noise::normal(self.seed, "dream", self.position(), shape, params.dtype(), params.device())?;
-        let denoiser = Denoiser::guided(&self.model.network, &self.cache, conditions, self.guidance)?;
-        let frame = self.model.objective.sample(&denoiser, &noise, self.steps, self.still)?;
-        let frame = frame.clamp(-1f32, 1f32)?;
-        let seen = self.take(&frame, conditions)?;
-        Ok((frame, seen))
+        let conditions = model.told(conditions)?;
+        let frame = {
+            let denoiser = Denoiser::guided(&model.network, &self.cache, &conditions, self.guidance)?;
+            model.objective.sample(&denoiser, &noise, self.steps, self.still)?
+        };
+        let (frame, pictures) = match &model.tokenizer {
+            None => {
+                let frame = frame.clamp(-1f32, 1f32)?;
+                (frame.clone(), frame)
+            }
+            Some((_, tokenizer)) => {
+                let frame = tokenizer.clamp(&frame)?;
+                let pictures = tokenizer.decode(&frame)?;
+                (frame, pictures)
+            }
+        };
+        let seen = self.take_entered(&frame, &conditions)?;
+        Ok((pictures, seen))
     }
 }

@@ -22,3 +22,4 @@ mod rollouts;
 mod stage;
 mod synthetic;
 mod tidy;
+mod tokenizer;

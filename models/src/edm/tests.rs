@@ -194,16 +194,21 @@ fn a_model_trained_on_a_distribution_samples_its_mean_and_deviation() {
         let conditions = Conditions::default();
         let drawn = sample(&Denoiser::new(model, &cache, &conditions), &edm, &noise, 12, 0.0).unwrap();
         let pixels: Vec<f32> = drawn.flatten_all().unwrap().to_vec1().unwrap();
-        let spread = pixels.chunks_exact(48).map(|frame| moments(&frame.iter().map(|x| f64::from(*x)).collect::<Vec<_>>()).1);
+        let spread =
+            pixels.chunks_exact(48).map(|frame| moments(&frame.iter().map(|x| f64::from(*x)).collect::<Vec<_>>()).1);
         let spread = spread.sum::<f64>() / SAMPLES as f64;
         let greys: Vec<f64> =
             pixels.chunks_exact(48).map(|frame| frame.iter().map(|x| f64::from(*x)).sum::<f64>() / 48.0).collect();
         (moments(&greys), spread)
     };
     let ((mean, std), spread) = draw(&model);
-    assert!((mean - 0.3).abs() > 0.2 && spread > 0.3, "untrained: mean {mean}, deviation {std}, within a frame {spread}");
+    assert!(
+        (mean - 0.3).abs() > 0.2 && spread > 0.3,
+        "untrained: mean {mean}, deviation {std}, within a frame {spread}"
+    );
     let vars = params.iter().map(|param| (param.var.clone(), false));
-    let mut optimiser = AdamW::<f32>::new(vars, AdamWConfig { clip_norm: Some(1.0), ..AdamWConfig::default() }).unwrap();
+    let mut optimiser =
+        AdamW::<f32>::new(vars, AdamWConfig { clip_norm: Some(1.0), ..AdamWConfig::default() }).unwrap();
     for step in 0..STEPS {
         let found = loss(&model, &edm, &toy(step, 64), &Conditions::default(), 1, step).unwrap();
         let rate = 3e-3 * (1.0 - step as f64 / STEPS as f64);

@@ -22,8 +22,7 @@ fn model(actions: usize) -> VideoModel {
         reward: channel("reward"),
         source: "test".to_owned(),
     };
-    let sizes =
-        StDitConfig { patch: 4, dim: 16, depth: 2, heads: 2, hidden: 16, context: 3, ..StDitConfig::default() };
+    let sizes = StDitConfig { patch: 4, dim: 16, depth: 2, heads: 2, hidden: 16, context: 3, ..StDitConfig::default() };
     let model = VideoModel::new(&VideoConfig::new(spec, &sizes, false), 3, &Device::Cpu).unwrap();
     for param in model.params().iter() {
         let bump = noise::normal(9, &param.name, 0, param.var.shape(), DType::F32, &Device::Cpu).unwrap();

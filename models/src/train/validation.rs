@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use worldloom_datasets::{Clip as VideoFile, VideoSettings};
 
 use super::config::Plan;
+use super::task::Columns;
 use crate::data::motion::LOOK_BACK;
 use crate::data::{Clip, Episodes};
 use crate::dream::{DreamOptions, Dreamed, dream, next_frames};
@@ -53,18 +54,28 @@ pub struct Score {
     pub still_moving: f64,
 }
 
-impl Score {
-    /// Names and values, for the logs.
-    pub fn columns(&self) -> [(&'static str, f64); 7] {
-        [
-            ("next_psnr", self.next),
-            ("next_psnr_moving", self.next_moving),
-            ("copy_psnr", self.copy),
-            ("copy_psnr_moving", self.copy_moving),
-            ("dream_psnr", self.dream),
-            ("dream_psnr_moving", self.dream_moving),
-            ("still_psnr_moving", self.still_moving),
-        ]
+impl Columns for Score {
+    const NAMES: &'static [&'static str] = &[
+        "next_psnr",
+        "next_psnr_moving",
+        "copy_psnr",
+        "copy_psnr_moving",
+        "dream_psnr",
+        "dream_psnr_moving",
+        "still_psnr_moving",
+    ];
+
+    fn columns(&self) -> Vec<(&'static str, f64)> {
+        let values = [
+            self.next,
+            self.next_moving,
+            self.copy,
+            self.copy_moving,
+            self.dream,
+            self.dream_moving,
+            self.still_moving,
+        ];
+        Self::NAMES.iter().copied().zip(values).collect()
     }
 }
 
