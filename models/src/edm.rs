@@ -33,7 +33,9 @@
 //!
 //! **Limits.** D takes noise out of x only as finely as a token can say it: with fewer numbers in a token than in its
 //! patch (`cpu`: 128 for 192) some noise stays, which predicting the clean frame does not suffer from (Li & He, *Back to
-//! Basics: Let Denoising Generative Models Denoise*, 2025). Smaller patches, or latents, are what it is for.
+//! Basics: Let Denoising Generative Models Denoise*, 2025). Measured on `bouncing_balls`, 120 steps of training: at 64 × 64
+//! in patches of 8 the next frame had 30.7 dB in 1 step and 25.7 in 3, with 1.6 times the truth's sharpness, which is
+//! noise; on latents of 128 × 128, 27.6 and 27.2 dB, as with shortcut forcing. So it is for latents, or patches of 4.
 
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};

@@ -6,7 +6,13 @@
 //! not decoded and encoded again.
 //!
 //! What knows pixels is left out: the recorded motion and the plates of the past, and the motion that a G-buffer gives. The
-//! frame before is carried on place by place.
+//! frame before is carried on place by place, and changes below a threshold count as none, as in pixels.
+//!
+//! Both were decided by measuring, on `bouncing_balls` at 128 × 128 (22 training episodes, 120 steps of 4 windows of 6 frames, one
+//! tokenizer of 28.7 dB). With a motion that the network predicts for itself and carries latents along, the next frame was as
+//! good (25.4 dB, 25.5 without), and the eighth dreamed one worse (23.1 dB, 24.0 without): `model.motion` is off unless it
+//! is set. Of dreams of 8 frames, thresholds of 0, 0.03 and 0.1 gave 25.3, 25.5 and 25.2 dB. So short a training ranks choices
+//! and says nothing of how good a model can be.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -51,7 +57,8 @@ pub struct Latents {
 const PATCH: usize = 2;
 
 impl TrainConfig {
-    /// For the pictures of `tokenizer`, unless `settings` say otherwise: its cameras and size, and a patch of 2 × 2 latents.
+    /// For the pictures of `tokenizer`, unless `settings` say otherwise: its cameras and size, a patch of 2 × 2 latents, and no
+    /// motion.
     ///
     /// # Errors
     /// As [`TrainConfig::check`].
@@ -69,6 +76,9 @@ impl TrainConfig {
         }
         if !asked("model.patch") {
             config.model.patch = PATCH;
+        }
+        if !asked("model.motion") {
+            config.model.motion = false;
         }
         config.check()?;
         Ok(config)
