@@ -11,7 +11,9 @@ use worldloom_datasets::Dataset;
 use worldloom_models::checkpoint::{CheckpointOf, TOKENIZER};
 use worldloom_models::data::{Episodes, SpecOptions, WorldSpec};
 use worldloom_models::tokenizer::{TokenizerModel, TokenizerScore, TokenizerSettings};
-use worldloom_models::train::{self, Length, OutcomeOf, PlanOf, Preset, Progress as Stepped, Score, Settings, Task, Watch};
+use worldloom_models::train::{
+    self, Length, OutcomeOf, PlanOf, Preset, Progress as Stepped, Score, Settings, Task, Watch,
+};
 use worldloom_models::video::VideoConfig;
 use worldloom_models::{Checkpoint, Tokenizer, VideoModel, compute};
 

@@ -134,22 +134,9 @@ impl<T: Task> CheckpointOf<T> {
     /// [`Error::File`] if it is none, of another version, or damaged.
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(CONFIG);
-        if !path.is_file() {
-            let problem = format!("it is no checkpoint: there is no {CONFIG}");
-            return Err(Error::File { path: dir.to_owned(), problem });
-        }
-        #[derive(Deserialize)]
-        struct Versioned {
-            format_version: u32,
-            kind: Kind,
-        }
-        let found = read_json::<Versioned>(&path)?;
-        if found.format_version != FORMAT_VERSION {
-            let problem = format!("format version {}; this program reads {FORMAT_VERSION}", found.format_version);
-            return Err(Error::File { path, problem });
-        }
-        if found.kind != T::KIND {
-            let (found, wanted) = (found.kind.name(), T::KIND.name());
+        let found = kind(dir)?;
+        if found != T::KIND {
+            let (found, wanted) = (found.name(), T::KIND.name());
             return Err(Error::File {
                 path,
                 problem: format!("it is a {found} model, and a {wanted} model is needed"),
@@ -312,6 +299,29 @@ impl<T: Task> CheckpointOf<T> {
 
 fn no_state(path: &Path, name: &str) -> Error {
     Error::File { path: path.to_owned(), problem: format!("`{name}` is missing: it is no state of a training run") }
+}
+
+/// What kind of model the checkpoint in `dir` is of.
+///
+/// # Errors
+/// [`Error::File`] if it is none, of another version, or damaged.
+pub fn kind(dir: &Path) -> Result<Kind> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        format_version: u32,
+        kind: Kind,
+    }
+    let path = dir.join(CONFIG);
+    if !path.is_file() {
+        let problem = format!("it is no checkpoint: there is no {CONFIG}");
+        return Err(Error::File { path: dir.to_owned(), problem });
+    }
+    let Versioned { format_version, kind } = read_json(&path)?;
+    if format_version != FORMAT_VERSION {
+        let problem = format!("format version {format_version}; this program reads {FORMAT_VERSION}");
+        return Err(Error::File { path, problem });
+    }
+    Ok(kind)
 }
 
 /// Removes the copy of a model that a kill has left in a folder without a `config.json` of its own.

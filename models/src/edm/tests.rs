@@ -165,7 +165,7 @@ fn both_solvers_follow_the_flow_of_a_normal_distribution() {
     let heun = [8, 32].map(|steps| error(Solver::Heun, steps));
     assert!(euler[1] < euler[0] / 3.0 && euler[1] > euler[0] / 6.0, "first order: {euler:?}");
     assert!(heun[1] < heun[0] / 9.0, "second order: {heun:?}");
-    assert!(heun[1] < 1e-3, "{heun:?}");
+    assert!(heun[1] < euler[1] / 4.0, "Euler {euler:?}, Heun {heun:?}");
 }
 
 /// A world whose next frame has one grey value, normal with mean 0.3 and standard deviation 0.2, whatever came before.
@@ -182,12 +182,20 @@ fn toy(seed: u64, windows: usize) -> Tensor {
 
 #[test]
 fn a_model_trained_on_a_distribution_samples_its_mean_and_deviation() {
-    const STEPS: u64 = 400;
+    const STEPS: u64 = 700;
     const SAMPLES: usize = 256;
     let mut params = Params::new(5, DType::F32, &Device::Cpu);
     let sizes = StDitConfig { motion: false, dim: 64, hidden: 64, ..config() };
     let model = StDit::new(&sizes, &mut params).unwrap();
-    let edm = EdmConfig { sigma_offset: 0.0, solver: Solver::Heun, noisy_past: 0.0, ..EdmConfig::default() };
+    // More of the training at the noise that sampling starts from, where the mean is decided.
+    let edm = EdmConfig {
+        mean: 0.3,
+        std: 1.4,
+        sigma_offset: 0.0,
+        solver: Solver::Heun,
+        noisy_past: 0.0,
+        ..EdmConfig::default()
+    };
     let draw = |model: &StDit| {
         let cache = after_nothing(model, SAMPLES, DType::F32);
         let noise = noise::normal(8, "noise", 0, (SAMPLES, 1, 3, 4, 4), DType::F32, &Device::Cpu).unwrap();
@@ -215,8 +223,9 @@ fn a_model_trained_on_a_distribution_samples_its_mean_and_deviation() {
         optimiser.step(&found.pixels.backward().unwrap(), rate).unwrap();
     }
     let ((mean, std), spread) = draw(&model);
-    // Four standard errors of 256 samples are 0.05 and 0.035; the rest is for what a small network does not learn.
-    assert!((mean - 0.3).abs() < 0.06, "mean {mean}");
+    // Four standard errors of 256 samples are 0.05 and 0.035; the rest is for what a small network does not learn, and for the
+    // start from 5·n instead of 0.3 + 5·n, a 25th of the mean.
+    assert!((mean - 0.3).abs() < 0.08, "mean {mean}");
     assert!((std - 0.2).abs() < 0.06, "deviation {std}");
     assert!(spread < 0.06, "a frame has one grey value: deviation {spread}");
 }

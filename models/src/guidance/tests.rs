@@ -126,7 +126,8 @@ fn a_guided_batch_is_its_rollouts_one_by_one() {
         let denoiser = Denoiser::guided(network, &cache, &last, 2.0).unwrap();
         let alone = model.objective().sample(&denoiser, &cut(&noise), 2, 0.0).unwrap().clamp(-1f32, 1f32).unwrap();
         for (expected, found) in values(&alone).iter().zip(values(&cut(&found))) {
-            assert!((expected - found).abs() < 1e-5, "rollout {one}: expected {expected}, measured {found}");
+            // Sums of another batch are in another order.
+            assert!((expected - found).abs() < 1e-4, "rollout {one}: expected {expected}, measured {found}");
         }
     }
 }

