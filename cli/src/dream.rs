@@ -59,6 +59,8 @@ pub struct DreamReport {
     pub fps: f64,
     /// Denoising steps of a frame.
     pub steps: u64,
+    /// How strongly the dream follows its actions; 1 is as trained.
+    pub guidance: f64,
     /// Wall seconds of dreaming, the context included, without reading and writing.
     pub dream_secs: f64,
     /// Dreamed frames per wall second.
@@ -105,6 +107,7 @@ pub fn run(args: &DreamArgs) -> Outcome {
             "dream with --mode free, or start from a --scenario, which physics plays under the same actions",
         ));
     }
+    check_guidance(&checkpoint, args.sampling.guidance)?;
     let motion = model.network().config().motion_given;
     // Before the work: a folder in use is found at once.
     if args.out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
@@ -125,6 +128,7 @@ pub fn run(args: &DreamArgs) -> Outcome {
         still: args.sampling.still,
         seed,
         gbuffer: conditioned,
+        guidance: args.sampling.guidance,
     };
     let began = Instant::now();
     let dreamed = compute::run(args.compute.threads as usize, || {
@@ -138,6 +142,7 @@ pub fn run(args: &DreamArgs) -> Outcome {
         context_of: start.name.clone(),
         context: context as u64,
         steps: args.sampling.steps.into(),
+        guidance: args.sampling.guidance,
         seed,
         mode: args.mode.name().to_owned(),
     };
@@ -156,6 +161,7 @@ pub fn run(args: &DreamArgs) -> Outcome {
         frames: frames as u64,
         fps: start.spec.rate(),
         steps: args.sampling.steps.into(),
+        guidance: args.sampling.guidance,
         dream_secs: secs,
         frames_per_second: frames as f64 / secs,
         psnr,
@@ -179,6 +185,18 @@ fn summary(report: &DreamReport) -> String {
         report.out,
         report.clip
     )
+}
+
+/// # Errors
+/// Guidance by actions of a model that never went without them.
+pub fn check_guidance(checkpoint: &Checkpoint, guidance: f64) -> Outcome {
+    if guidance != 1.0 && checkpoint.config().plan.config.hide_action == 0.0 {
+        return Err(Failure::bad_input(
+            format!("{} was trained with hide_action=0: it has no dream without actions", checkpoint.dir().display()),
+            "leave --guidance at 1, or train with `--set hide_action=0.1`",
+        ));
+    }
+    Ok(())
 }
 
 /// From an episode of a dataset.

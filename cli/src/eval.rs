@@ -14,6 +14,7 @@ use worldloom_models::data::episodes::has_gbuffer;
 use worldloom_models::evaluate::{self, EvalOptions, Evaluation, Following, Networks, Scores, SetDistances, Spread};
 use worldloom_models::{Checkpoint, compute, train};
 
+use crate::dream::check_guidance;
 use crate::failure::{Failure, Outcome};
 use crate::model_args::EvalArgs;
 use crate::place::Place;
@@ -49,6 +50,9 @@ pub struct Evaluated {
     pub size: [u64; 2],
     /// Denoising steps of a frame.
     pub steps: u64,
+    /// How strongly dreams follow their actions; 1 is as trained.
+    #[serde(default = "as_trained")]
+    pub guidance: f64,
     /// Every frame from a true past.
     pub next: Scores,
     /// Dreams of the model alone.
@@ -90,6 +94,12 @@ pub struct ClipFile {
 
 /// Version of [`Evaluated`]; 2 has the distances, the spread, what actions are followed and the ends.
 pub const FORMAT_VERSION: u32 = 2;
+
+/// Reports of before there was guidance.
+fn as_trained() -> f64 {
+    1.0
+}
+
 /// Most episodes where the user does not say which.
 const EPISODES: usize = 20;
 
@@ -99,6 +109,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
     let (weights, data) = (Place::checkpoint(&args.checkpoint)?, Place::dataset(&args.data)?);
     let checkpoint = Checkpoint::open(weights.path())?;
     let model = checkpoint.load(&device)?;
+    check_guidance(&checkpoint, args.sampling.guidance)?;
     let dataset = Dataset::open(data.path())?;
     let plan = &checkpoint.config().plan;
     let own = train::digest(dataset.root())? == plan.data_digest;
@@ -125,6 +136,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
         steps: args.sampling.steps as usize,
         still: args.sampling.still,
         seed: args.seed,
+        guidance: args.sampling.guidance,
     };
     let Rulers { inverse, learned, lpips, i3d } = Rulers::new(args, &data, episodes_of.spec(), &options.episodes)?;
     let networks = Networks { inverse: inverse.as_ref(), lpips: lpips.as_ref(), i3d: i3d.as_ref() };
@@ -149,6 +161,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
         fps: spec.rate(),
         size: [spec.width as u64, spec.picture_height() as u64],
         steps: args.sampling.steps.into(),
+        guidance: args.sampling.guidance,
         next: found.next,
         free: found.free,
         condition: found.condition,

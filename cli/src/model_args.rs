@@ -21,9 +21,13 @@ pub struct ComputeArgs {
 /// How a model's frames are drawn.
 #[derive(Args, Clone, Debug)]
 pub struct SamplingArgs {
-    /// Denoising steps of a frame.
-    #[arg(long, value_name = "1|2|4|8", default_value_t = 4, value_parser = parse_steps)]
+    /// Denoising steps of a frame: 1, 2, 4 or 8; of a model that was trained with `objective=edm` any number.
+    #[arg(long, value_name = "1|2|4|8", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub steps: u32,
+    /// How strongly frames follow the actions: 1 is as trained, above goes beyond what an action changes, 0 leaves actions
+    /// out. Other than 1 takes twice the time.
+    #[arg(long, value_name = "W", default_value_t = worldloom_models::guidance::NONE, value_parser = parse_guidance)]
+    pub guidance: f64,
     /// Change of a pixel, of a range of 2, up to which it counts as still: what rests stays as it is, however long the dream.
     #[arg(long, value_name = "X", default_value_t = worldloom_models::video::STILL, value_parser = parse_still)]
     pub still: f64,
@@ -45,6 +49,11 @@ pub struct TrainArgs {
     /// Checkpoint folder to write; must be new or empty unless --resume.
     #[arg(long, value_name = "CKPT", value_parser = parse_out)]
     pub out: PathBuf,
+    /// Tokenizer whose latents a video model learns on, a checkpoint of `train tokenizer` (a folder, or hf://user/repo[@rev]): it is
+    /// copied into --out. Its cameras
+    /// and size of pictures are taken unless they are set.
+    #[arg(long, value_name = "CKPT", conflicts_with = "resume")]
+    pub tokenizer: Option<PathBuf>,
     /// Sizes and rates to start from.
     #[arg(long, value_enum, default_value_t = PresetArg::Cpu)]
     pub preset: PresetArg,
@@ -79,16 +88,18 @@ pub struct TrainArgs {
 pub enum TrainKind {
     /// A video world model: the next frame from the frames before it and the actions.
     Video,
+    /// A tokenizer for one, of pictures of 128 pixels and more: pictures as small grids of latents, and back.
+    Tokenizer,
 }
 
 /// Sizes and rates that are known to work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PresetArg {
-    /// 64 pixels, minutes on two cores.
+    /// 64 pixels, minutes on two cores; a tokenizer of 128.
     Cpu,
-    /// 96 pixels, about an hour on eight cores.
+    /// 96 pixels, about an hour on eight cores; a tokenizer of 128.
     Laptop,
-    /// 256 pixels, for a large GPU.
+    /// 256 pixels on the latents of a tokenizer, for a large GPU.
     Hopper,
 }
 
@@ -174,10 +185,10 @@ impl DreamMode {
     }
 }
 
-fn parse_steps(text: &str) -> Result<u32, String> {
+fn parse_guidance(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(steps) if [1, 2, 4, 8].contains(&steps) => Ok(steps),
-        _ => Err("1, 2, 4 or 8".into()),
+        Ok(guidance) if (0.0..=1000.0).contains(&guidance) => Ok(guidance),
+        _ => Err("from 0 (actions are left out) over 1 (as trained) to 1000".into()),
     }
 }
 

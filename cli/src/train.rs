@@ -1,15 +1,21 @@
-//! `worldloom train`: a world model from a dataset.
+//! `worldloom train`: a world model, or a tokenizer for one, from a dataset.
 
+use std::marker::PhantomData;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use worldloom_datasets::Dataset;
-use worldloom_models::data::{Episodes, WorldSpec};
-use worldloom_models::train::{self, Length, Preset, Progress as Stepped, Score, Watch};
+use worldloom_models::checkpoint::{CheckpointOf, TOKENIZER};
+use worldloom_models::data::{Episodes, SpecOptions, WorldSpec};
+use worldloom_models::tokenizer::{TokenizerModel, TokenizerScore, TokenizerSettings};
+use worldloom_models::train::{
+    self, Length, OutcomeOf, PlanOf, Preset, Progress as Stepped, Score, Settings, Task, Watch,
+};
 use worldloom_models::video::VideoConfig;
-use worldloom_models::{Checkpoint, compute};
+use worldloom_models::{Checkpoint, Tokenizer, VideoModel, compute};
 
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -24,6 +30,8 @@ use crate::usage::peak_memory_bytes;
 pub struct Trained {
     /// Version of this format.
     pub format_version: u32,
+    /// What was trained: `video` or `tokenizer`.
+    pub kind: String,
     /// Checkpoint folder.
     pub checkpoint: String,
     /// Numbers that the model has learned.
@@ -40,8 +48,36 @@ pub struct Trained {
     pub wall_secs: f64,
     /// Peak resident memory of the process, bytes.
     pub peak_memory_bytes: Option<u64>,
-    /// The last look at held-out episodes, PSNR in dB; null if there was none.
+    /// The last look of a video model at held-out episodes, PSNR in dB; null if there was none.
     pub held_out: Option<HeldOut>,
+    /// What a tokenizer gives back of held-out pictures; null for a video model, or if no episode was held out.
+    pub reconstruction: Option<Reconstruction>,
+}
+
+/// Held-out pictures, encoded and decoded; null where there is nothing to measure, or no error at all.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reconstruction {
+    /// PSNR, dB.
+    pub psnr: Option<f64>,
+    /// Structural similarity.
+    pub ssim: Option<f64>,
+    /// Variance of the Laplacian beside the truth's.
+    pub sharpness: Option<f64>,
+    /// PSNR of the mean training picture, dB.
+    pub mean_picture: Option<f64>,
+}
+
+impl From<TokenizerScore> for Reconstruction {
+    fn from(score: TokenizerScore) -> Self {
+        let finite = |value: f64| value.is_finite().then_some(value);
+        Self {
+            psnr: finite(score.psnr),
+            ssim: finite(score.ssim),
+            sharpness: finite(score.sharpness),
+            mean_picture: finite(score.mean_picture),
+        }
+    }
 }
 
 /// PSNR in dB on held-out episodes, without G-buffers; null where nothing moves, or where there is no error at all.
@@ -82,7 +118,39 @@ const MINUTES: f64 = 10.0;
 
 /// Runs the command.
 pub fn run(args: &TrainArgs) -> Outcome {
-    let TrainKind::Video = args.kind;
+    match args.kind {
+        TrainKind::Video => train_kind::<VideoModel>(args, begin_video),
+        TrainKind::Tokenizer => {
+            if args.tokenizer.is_some() {
+                return Err(Failure::bad_input("--tokenizer is for `train video`", "a tokenizer learns from pixels"));
+            }
+            train_kind::<Tokenizer>(args, begin_tokenizer)
+        }
+    }
+}
+
+/// What the command line makes of a kind of model.
+trait Kind: Task {
+    /// What a look at held-out episodes found, in a line.
+    fn say(score: &Self::Score) -> String;
+    /// Puts it into the report.
+    fn report(score: Self::Score, trained: &mut Trained);
+    /// The data of a run that goes on.
+    fn episodes(model: &Self::Config, dataset: Dataset) -> Outcome<Episodes>;
+}
+
+type Begun<T> = (CheckpointOf<T>, Arc<Episodes>);
+
+/// Trains a model that `begin` starts, or goes on with one.
+fn train_kind<T: Kind + 'static>(
+    args: &TrainArgs,
+    begin: impl FnOnce(&TrainArgs, &Place, Dataset) -> Outcome<Begun<T>>,
+) -> Outcome
+where
+    T::Settings: Send + Sync,
+    T::Config: Send + Sync,
+    T::Score: Send,
+{
     let began = Instant::now();
     let device = compute::device(&args.compute.device)?;
     // Before there is anything to save, Ctrl-C just ends it.
@@ -92,15 +160,16 @@ pub fn run(args: &TrainArgs) -> Outcome {
     let (mut checkpoint, episodes) =
         if args.resume { resume(args, &data, dataset)? } else { begin(args, &data, dataset)? };
     let mut watch = Watcher { interrupt, steps: Steps::new(), times: Vec::new() };
+    let watch_of: &mut dyn Watch<T::Score> = &mut Speaker::<T> { watcher: &mut watch, kind: PhantomData };
     let outcome =
-        compute::run(args.compute.threads as usize, || train::run(&mut checkpoint, &episodes, &device, &mut watch));
+        compute::run(args.compute.threads as usize, || train::run::<T>(&mut checkpoint, &episodes, &device, watch_of));
     watch.steps.clear();
-    let outcome = outcome??;
+    let outcome: OutcomeOf<T::Score> = outcome??;
     let parameters = checkpoint.load(&device).map(|model| model.params().count() as u64);
     watch.times.sort_by(f64::total_cmp);
-    let held_out = outcome.score.map(HeldOut::from);
-    let trained = Trained {
+    let mut trained = Trained {
         format_version: FORMAT_VERSION,
+        kind: T::KIND.name().to_owned(),
         checkpoint: args.out.display().to_string(),
         parameters: parameters.unwrap_or(0),
         steps: outcome.step,
@@ -109,14 +178,19 @@ pub fn run(args: &TrainArgs) -> Outcome {
         step_secs: watch.times.get(watch.times.len() / 2).copied(),
         wall_secs: began.elapsed().as_secs_f64(),
         peak_memory_bytes: peak_memory_bytes(),
-        held_out,
+        held_out: None,
+        reconstruction: None,
     };
+    if let Some(score) = outcome.score {
+        T::report(score, &mut trained);
+    }
     if !outcome.finished() {
         let of = outcome.steps.map_or(String::new(), |steps| format!(" of {steps}"));
         return Err(Failure::Interrupted(format!(
-            "{} is saved after {}{of} steps; go on with `worldloom train video --data {} --out {} --device {} --resume`",
+            "{} is saved after {}{of} steps; go on with `worldloom train {} --data {} --out {} --device {} --resume`",
             args.out.display(),
             outcome.step,
+            T::KIND.name(),
             args.data.display(),
             args.out.display(),
             args.compute.device
@@ -125,44 +199,104 @@ pub fn run(args: &TrainArgs) -> Outcome {
     if args.json { terminal::print_json(&trained) } else { terminal::print(&summary(&trained)) }
 }
 
-/// A new run.
-fn begin(args: &TrainArgs, data: &Place, dataset: Dataset) -> Outcome<(Checkpoint, Arc<Episodes>)> {
-    let preset = match args.preset {
+fn preset(args: &TrainArgs) -> Preset {
+    match args.preset {
         PresetArg::Cpu => Preset::Cpu,
         PresetArg::Laptop => Preset::Laptop,
         PresetArg::Hopper => Preset::Hopper,
-    };
-    let mut config = preset.config().with(&args.set)?;
-    // What the data cannot give is not asked for, unless the user did.
-    let asked = args.set.iter().any(|setting| setting.trim_start().starts_with("gbuffer="));
-    if config.gbuffer && !asked && !worldloom_models::data::episodes::has_gbuffer(&dataset) {
-        config.gbuffer = false;
-        terminal::note("the dataset has no depth, normals, instances and flow: the model will dream free only");
     }
-    let length = match (args.steps, args.minutes) {
+}
+
+fn length(args: &TrainArgs) -> Length {
+    match (args.steps, args.minutes) {
         (Some(steps), _) => Length::Steps(steps),
         (None, minutes) => Length::Minutes(minutes.unwrap_or(MINUTES)),
-    };
-    let mut spec = WorldSpec::of(&dataset, &config.spec_options())?;
+    }
+}
+
+/// True if the user set `field`.
+fn asked(args: &TrainArgs, field: &str) -> bool {
+    args.set.iter().any(|setting| setting.split_once('=').is_some_and(|(path, _)| path.trim() == field))
+}
+
+/// What a model of the data is of.
+fn spec_of(data: &Place, dataset: &Dataset, options: &SpecOptions) -> Outcome<WorldSpec> {
+    let mut spec = WorldSpec::of(dataset, options)?;
     if let (Some(name), None) = (data.hub_name(), dataset.manifest()) {
         // The folder's name is the commit's.
         name.clone_into(&mut spec.source);
     }
-    let model = VideoConfig::new(spec, &config.model, config.gbuffer);
-    model.network.check().map_err(Failure::from)?;
-    let mut plan = train::plan(&dataset, &config, length, args.seed)?;
+    Ok(spec)
+}
+
+/// The plan of a new run.
+fn plan_of<S: Settings + Clone>(args: &TrainArgs, data: &Place, dataset: &Dataset, config: &S) -> Outcome<PlanOf<S>> {
+    let mut plan = train::plan(dataset, config, length(args), args.seed)?;
     if let Some(name) = data.hub_name() {
         name.clone_into(&mut plan.data);
     }
+    Ok(plan)
+}
+
+/// A new run of a video model.
+fn begin_video(args: &TrainArgs, data: &Place, dataset: Dataset) -> Outcome<Begun<VideoModel>> {
+    let mut config = preset(args).config().with(&args.set)?;
+    let folder = args.tokenizer.as_deref().map(Place::checkpoint).transpose()?;
+    let tokenizer = folder.as_ref().map(|folder| CheckpointOf::<Tokenizer>::open(folder.path())).transpose()?;
+    let mut side = 1;
+    if let Some(tokenizer) = &tokenizer {
+        let model = &tokenizer.config().model;
+        config = config.on(model, &args.set)?;
+        side = model.network.side;
+    } else if args.preset == PresetArg::Hopper && !asked(args, "model.patch") {
+        return Err(Failure::bad_input(
+            "the preset hopper is for latents",
+            "train a tokenizer first (`worldloom train tokenizer --preset hopper …`) and give it with --tokenizer, or learn \
+             from pixels with `--set model.patch=16`",
+        ));
+    }
+    // What the data cannot give is not asked for, unless the user did.
+    if config.gbuffer && !asked(args, "gbuffer") && !worldloom_models::data::episodes::has_gbuffer(&dataset) {
+        config.gbuffer = false;
+        terminal::note("the dataset has no depth, normals, instances and flow: the model will dream free only");
+    }
+    let options = config.spec_options();
+    let options = SpecOptions { multiple: options.multiple * side, ..options };
+    let spec = spec_of(data, &dataset, &options)?;
+    let objective = config.objective.with(&config.edm);
+    let mut model = VideoConfig { objective, ..VideoConfig::new(spec, &config.model, config.gbuffer) };
+    if let Some(tokenizer) = &tokenizer {
+        // Read whole, so that a damaged one is found now.
+        tokenizer.load(&compute::device("cpu")?)?;
+        model = model.on_latents(&tokenizer.config().model, tokenizer.weights_digest()?)?;
+    }
+    model.network.check().map_err(Failure::from)?;
+    let plan = plan_of(args, data, &dataset, &config)?;
     // What is wrong with the data is found while there is no folder that could be left behind.
     let episodes = Episodes::new(dataset, model.spec.clone(), config.gbuffer)?;
-    train::check_windows(&episodes, &plan)?;
-    Ok((Checkpoint::create(&args.out, model, plan)?, Arc::new(episodes)))
+    train::check_windows::<VideoModel>(&model, &episodes, &plan)?;
+    let bring = |folder: &Path| match &tokenizer {
+        Some(tokenizer) => tokenizer.copy_model(&folder.join(TOKENIZER)),
+        None => Ok(()),
+    };
+    Ok((Checkpoint::create_with(&args.out, model, plan, bring)?, Arc::new(episodes)))
+}
+
+/// A new run of a tokenizer.
+fn begin_tokenizer(args: &TrainArgs, data: &Place, dataset: Dataset) -> Outcome<Begun<Tokenizer>> {
+    let config = TokenizerSettings::of(preset(args)).with(&args.set)?;
+    let spec = spec_of(data, &dataset, &config.spec_options())?;
+    let model = TokenizerModel::new(spec, &config.model);
+    model.network.check().map_err(Failure::from)?;
+    let plan = plan_of(args, data, &dataset, &config)?;
+    let episodes = Episodes::new(dataset, model.spec.clone(), false)?;
+    train::check_windows::<Tokenizer>(&model, &episodes, &plan)?;
+    Ok((CheckpointOf::create(&args.out, model, plan)?, Arc::new(episodes)))
 }
 
 /// An interrupted run, or one that is to be longer.
-fn resume(args: &TrainArgs, data: &Place, dataset: Dataset) -> Outcome<(Checkpoint, Arc<Episodes>)> {
-    let mut checkpoint = Checkpoint::open(&args.out)?;
+fn resume<T: Kind>(args: &TrainArgs, data: &Place, dataset: Dataset) -> Outcome<Begun<T>> {
+    let mut checkpoint = CheckpointOf::<T>::open(&args.out)?;
     let plan = &checkpoint.config().plan;
     if train::digest(dataset.root())? != plan.data_digest {
         return Err(Failure::bad_input(
@@ -173,9 +307,48 @@ fn resume(args: &TrainArgs, data: &Place, dataset: Dataset) -> Outcome<(Checkpoi
     if let Some(steps) = args.steps {
         train::extend(&mut checkpoint, steps)?;
     }
-    let model = &checkpoint.config().model;
-    let episodes = Episodes::new(dataset, model.spec.clone(), model.network.gbuffer > 0)?;
+    let episodes = T::episodes(&checkpoint.config().model, dataset)?;
     Ok((checkpoint, Arc::new(episodes)))
+}
+
+impl Kind for VideoModel {
+    fn say(score: &Score) -> String {
+        format!(
+            "held-out next frame {:.2} dB ({:.2} moving; copying {:.2}, {:.2} moving), eighth dreamed {:.2} ({:.2} moving, holding {:.2})",
+            score.next,
+            score.next_moving,
+            score.copy,
+            score.copy_moving,
+            score.dream,
+            score.dream_moving,
+            score.still_moving
+        )
+    }
+
+    fn report(score: Score, trained: &mut Trained) {
+        trained.held_out = Some(score.into());
+    }
+
+    fn episodes(model: &VideoConfig, dataset: Dataset) -> Outcome<Episodes> {
+        Ok(Episodes::new(dataset, model.spec.clone(), model.network.gbuffer > 0)?)
+    }
+}
+
+impl Kind for Tokenizer {
+    fn say(score: &TokenizerScore) -> String {
+        format!(
+            "held-out pictures come back with {:.2} dB, SSIM {:.4}, sharpness {:.2} (the mean picture has {:.2} dB)",
+            score.psnr, score.ssim, score.sharpness, score.mean_picture
+        )
+    }
+
+    fn report(score: TokenizerScore, trained: &mut Trained) {
+        trained.reconstruction = Some(score.into());
+    }
+
+    fn episodes(model: &TokenizerModel, dataset: Dataset) -> Outcome<Episodes> {
+        Ok(Episodes::new(dataset, model.spec.clone(), false)?)
+    }
 }
 
 /// Shows progress, and stops the run after Ctrl-C.
@@ -185,28 +358,25 @@ struct Watcher {
     times: Vec<f64>,
 }
 
-impl Watch for Watcher {
+/// A [`Watcher`] that knows what is trained.
+struct Speaker<'a, T> {
+    watcher: &'a mut Watcher,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T: Kind> Watch<T::Score> for Speaker<'_, T> {
     fn stepped(&mut self, progress: &Stepped) {
-        self.times.push(progress.secs);
+        self.watcher.times.push(progress.secs);
         let message = format!("loss {:.5}, {:.2} s a step", progress.mean_loss, progress.secs);
-        self.steps.at(progress.losses.step, progress.steps, message);
+        self.watcher.steps.at(progress.losses.step, progress.steps, message);
     }
 
-    fn validated(&mut self, step: u64, score: &Score) {
-        self.steps.say(&format!(
-            "step {step}: held-out next frame {:.2} dB ({:.2} moving; copying {:.2}, {:.2} moving), eighth dreamed {:.2} ({:.2} moving, holding {:.2})",
-            score.next,
-            score.next_moving,
-            score.copy,
-            score.copy_moving,
-            score.dream,
-            score.dream_moving,
-            score.still_moving
-        ));
+    fn validated(&mut self, step: u64, score: &T::Score) {
+        self.watcher.steps.say(&format!("step {step}: {}", T::say(score)));
     }
 
     fn stop(&self) -> bool {
-        self.interrupt.stop()
+        self.watcher.interrupt.stop()
     }
 }
 
@@ -236,6 +406,19 @@ fn summary(trained: &Trained) -> String {
             rows.push(vec![name.to_owned(), format!("{}, moving pixels {}", db(all), db(moving))]);
         }
     }
-    let next = format!("worldloom dream {} --data DIR --episode 0 --frames 32 --out OUT", trained.checkpoint);
-    format!("{}\n{}\ndream with: {next}\n", trained.checkpoint, terminal::table(&rows, &[]))
+    if let Some(found) = &trained.reconstruction {
+        let shown =
+            |value: Option<f64>, unit: &str| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}{unit}"));
+        rows.push(vec!["held-out pictures".to_owned(), shown(found.psnr, " dB")]);
+        rows.push(vec!["the mean picture".to_owned(), shown(found.mean_picture, " dB")]);
+        rows.push(vec!["SSIM".to_owned(), found.ssim.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"))]);
+        rows.push(vec!["sharpness".to_owned(), shown(found.sharpness, "")]);
+    }
+    let next = match trained.kind.as_str() {
+        "tokenizer" => {
+            format!("learn on it with: worldloom train video --tokenizer {} --data DIR --out CKPT", trained.checkpoint)
+        }
+        _ => format!("dream with: worldloom dream {} --data DIR --episode 0 --frames 32 --out OUT", trained.checkpoint),
+    };
+    format!("{}\n{}\n{next}\n", trained.checkpoint, terminal::table(&rows, &[]))
 }

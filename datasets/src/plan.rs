@@ -56,7 +56,7 @@ pub struct Plan {
 }
 
 /// What a dreamed dataset was dreamed by, and from what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DreamSource {
     /// Name of the checkpoint's folder.
@@ -69,10 +69,17 @@ pub struct DreamSource {
     pub context: u64,
     /// Denoising steps of a frame.
     pub steps: u64,
+    /// How strongly it follows its actions (classifier-free guidance); 1, as trained, where it is not said.
+    #[serde(default = "as_trained")]
+    pub guidance: f64,
     /// Seed of the noise.
     pub seed: u64,
     /// `free`, or `condition` if the model was told the G-buffers of physics.
     pub mode: String,
+}
+
+fn as_trained() -> f64 {
+    1.0
 }
 
 impl Plan {

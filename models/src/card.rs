@@ -39,6 +39,11 @@ pub(crate) fn write(checkpoint: &Checkpoint, outcome: &Outcome) -> Result<()> {
         "| network | width {}, {} blocks, {} heads, patches of {}, context of {} frames |",
         network.dim, network.depth, network.heads, network.patch, network.context
     ));
+    line(format!("| objective | {} |", config.model.objective.name()));
+    if let Some(latents) = &config.model.tokenizer {
+        let (h, w) = latents.network.grid();
+        line(format!("| latents | {w}×{h} of {} channels, by the tokenizer in `tokenizer/` |", network.channels));
+    }
     let steps = plan.steps.map_or("?".to_owned(), |steps| steps.to_string());
     line(format!(
         "| training | {} of {steps} steps of {}×{} windows of {} frames, seed {} |",

@@ -9,6 +9,9 @@
 //! | `metrics.csv`, `metrics.jsonl`, `events.out.tfevents.*` | the run |
 //! | `samples/` | clips made while it trained |
 //!
+//! A video model on latents also has a folder `tokenizer/` with the tokenizer's own `config.json` and
+//! `model.safetensors`, so that it stands alone.
+//!
 //! Each file appears by an atomic rename. All that a resumed run depends on is in one file, so a kill at any moment
 //! leaves one state; `model.safetensors` may be one save newer, which the resumed run makes again to the same bytes.
 
@@ -20,10 +23,10 @@ use serde::{Deserialize, Serialize};
 use worldloom_kernels::{AdamW, AdamWState};
 
 use crate::error::{Error, Result};
-use crate::files::{io, read_json, read_tensors, write_json, write_tensors};
+use crate::files::{atomically, io, read_json, read_tensors, write_json, write_tensors};
 use crate::params::Params;
-use crate::train::Plan;
-use crate::video::{VideoConfig, VideoModel};
+use crate::train::{PlanOf, Settings as _, Task};
+use crate::video::VideoModel;
 
 /// Version of the folder's files.
 pub const FORMAT_VERSION: u32 = 1;
@@ -33,11 +36,13 @@ const MODEL: &str = "model.safetensors";
 pub(crate) const STATE: &str = "train_state.safetensors";
 /// The model card.
 pub const CARD: &str = "README.md";
+/// Folder of the tokenizer that a video model on latents comes with.
+pub const TOKENIZER: &str = "tokenizer";
 
-/// `config.json`.
+/// `config.json` of a kind of model: `M` says what the model is, `S` how it is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct ConfigOf<M, S> {
     /// [`FORMAT_VERSION`].
     pub format_version: u32,
     /// Version of Worldloom that wrote it.
@@ -45,10 +50,16 @@ pub struct Config {
     /// What kind of model.
     pub kind: Kind,
     /// The model.
-    pub model: VideoConfig,
+    pub model: M,
     /// How it is trained.
-    pub plan: Plan,
+    pub plan: PlanOf<S>,
 }
+
+/// That of a video model.
+pub type Config = TaskConfig<VideoModel>;
+
+/// `config.json` of the task `T`.
+pub type TaskConfig<T> = ConfigOf<<T as Task>::Config, <T as Task>::Settings>;
 
 /// Kinds of models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,31 +67,63 @@ pub struct Config {
 pub enum Kind {
     /// A [`VideoModel`].
     Video,
+    /// A [`crate::tokenizer::Tokenizer`].
+    Tokenizer,
+}
+
+impl Kind {
+    /// As it is typed after `train`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Video => "video",
+            Self::Tokenizer => "tokenizer",
+        }
+    }
 }
 
 /// A checkpoint's folder.
 #[derive(Clone, Debug)]
-pub struct Checkpoint {
+pub struct CheckpointOf<T: Task> {
     dir: PathBuf,
-    config: Config,
+    config: TaskConfig<T>,
 }
 
-impl Checkpoint {
+/// That of a video model.
+pub type Checkpoint = CheckpointOf<VideoModel>;
+
+impl<T: Task> CheckpointOf<T> {
     /// Begins one in `dir`, which is made if it is not there.
     ///
     /// # Errors
     /// [`Error::File`] if a checkpoint or anything else is there already.
-    pub fn create(dir: &Path, model: VideoConfig, plan: Plan) -> Result<Self> {
+    pub fn create(dir: &Path, model: T::Config, plan: PlanOf<T::Settings>) -> Result<Self> {
+        Self::create_with(dir, model, plan, |_| Ok(()))
+    }
+
+    /// [`CheckpointOf::create`], with what `bring` puts into the folder before it counts as begun.
+    ///
+    /// # Errors
+    /// As [`CheckpointOf::create`], and what `bring` fails with.
+    pub fn create_with(
+        dir: &Path,
+        model: T::Config,
+        plan: PlanOf<T::Settings>,
+        bring: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(io("making the folder", dir))?;
-        // What a kill may have left of the first file.
+        // What a kill may have left of the first files.
         let _ = std::fs::remove_file(dir.join(format!("{CONFIG}.part")));
+        if !dir.join(CONFIG).exists() {
+            remove_copy(&dir.join(TOKENIZER));
+        }
         if std::fs::read_dir(dir).map_err(io("reading", dir))?.next().is_some() {
             let what = if dir.join(CONFIG).exists() { "a checkpoint is" } else { "something is" };
             let problem = format!("{what} there already: go on with --resume, or choose another folder");
             return Err(Error::File { path: dir.to_owned(), problem });
         }
         let worldloom = env!("CARGO_PKG_VERSION").to_owned();
-        let config = Config { format_version: FORMAT_VERSION, worldloom, kind: Kind::Video, model, plan };
+        bring(dir)?;
+        let config = ConfigOf { format_version: FORMAT_VERSION, worldloom, kind: T::KIND, model, plan };
         write_json(&dir.join(CONFIG), &config)?;
         Ok(Self { dir: dir.to_owned(), config })
     }
@@ -91,33 +134,17 @@ impl Checkpoint {
     /// [`Error::File`] if it is none, of another version, or damaged.
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(CONFIG);
-        if !path.is_file() {
-            let problem = format!("it is no checkpoint: there is no {CONFIG}");
-            return Err(Error::File { path: dir.to_owned(), problem });
+        let found = kind(dir)?;
+        if found != T::KIND {
+            let (found, wanted) = (found.name(), T::KIND.name());
+            return Err(Error::File {
+                path,
+                problem: format!("it is a {found} model, and a {wanted} model is needed"),
+            });
         }
-        #[derive(Deserialize)]
-        struct Versioned {
-            format_version: u32,
-        }
-        let found = read_json::<Versioned>(&path)?.format_version;
-        if found != FORMAT_VERSION {
-            let problem = format!("format version {found}; this program reads {FORMAT_VERSION}");
-            return Err(Error::File { path, problem });
-        }
-        let config: Config = read_json(&path)?;
-        config.model.network.check()?;
+        let config: TaskConfig<T> = read_json(&path)?;
         config.plan.config.check()?;
-        let (spec, network) = (&config.model.spec, &config.model.network);
-        let wrong = |problem: &str| Err(Error::File { path: path.clone(), problem: problem.to_owned() });
-        if let Err(problem) = spec.check() {
-            return wrong(problem);
-        }
-        if (network.image_width, network.image_height) != (spec.width, spec.picture_height()) {
-            return wrong("the network's picture is not that of its cameras");
-        }
-        if config.model.objects && !network.patch.is_multiple_of(2) {
-            return wrong("objects are found in patches of an even side only");
-        }
+        T::check(&config.model, &path)?;
         Ok(Self { dir: dir.to_owned(), config })
     }
 
@@ -127,12 +154,12 @@ impl Checkpoint {
     }
 
     /// `config.json`.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &TaskConfig<T> {
         &self.config
     }
 
     /// Fixes the number of steps that `--minutes` came to, or to which a finished run is extended.
-    pub fn set_plan(&mut self, plan: Plan) -> Result<()> {
+    pub fn set_plan(&mut self, plan: PlanOf<T::Settings>) -> Result<()> {
         self.config.plan = plan;
         write_json(&self.dir.join(CONFIG), &self.config)
     }
@@ -142,29 +169,59 @@ impl Checkpoint {
         self.dir.join(MODEL).is_file()
     }
 
-    /// BLAKE3 of the averaged weights, hexadecimal: names the model in what it dreams.
+    /// BLAKE3 of the averaged weights, hexadecimal, those of its tokenizer included: names the model in what it dreams.
     pub fn weights_digest(&self) -> Result<String> {
-        let path = self.dir.join(MODEL);
-        let bytes = std::fs::read(&path).map_err(io("reading", &path))?;
-        Ok(blake3::hash(&bytes).to_hex().to_string())
+        let mut hasher = blake3::Hasher::new();
+        let copy = self.dir.join(TOKENIZER).join(MODEL);
+        for path in [Some(self.dir.join(MODEL)), copy.is_file().then_some(copy)].into_iter().flatten() {
+            hasher.update(&std::fs::read(&path).map_err(io("reading", &path))?);
+        }
+        Ok(hasher.finalize().to_hex().to_string())
     }
 
     /// The model with its averaged weights.
     ///
     /// # Errors
     /// [`Error::File`] for weights that are missing or damaged, [`Error::Weights`] for those of another model.
-    pub fn load(&self, device: &Device) -> Result<VideoModel> {
+    pub fn load(&self, device: &Device) -> Result<T> {
         if !self.has_model() {
             let problem = "it has no weights yet: its training was stopped before the first save".to_owned();
             return Err(Error::File { path: self.dir.clone(), problem });
         }
-        let model = VideoModel::new(&self.config.model, self.config.plan.seed, device)?;
-        model.params().load(&read_tensors(&self.dir.join(MODEL), device)?)?;
+        let mut model = self.build(device)?;
+        model.load(read_tensors(&self.dir.join(MODEL), device)?)?;
         Ok(model)
     }
 
-    /// Saves everything.
-    pub fn save(&self, params: &Params, optimiser: &AdamW<f32>) -> Result<()> {
+    /// The model as it starts, with what it brings that is not trained.
+    ///
+    /// # Errors
+    /// As [`Task::bring`].
+    pub(crate) fn build(&self, device: &Device) -> Result<T> {
+        let mut model = T::build(&self.config.model, self.config.plan.seed, device)?;
+        model.bring(&self.dir)?;
+        Ok(model)
+    }
+
+    /// Copies what dreams, and none of what trains, into the folder `to`, which is made.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the files cannot be copied; [`Error::File`] if there are no weights yet.
+    pub fn copy_model(&self, to: &Path) -> Result<()> {
+        if !self.has_model() {
+            let problem = "it has no weights yet: its training was stopped before the first save".to_owned();
+            return Err(Error::File { path: self.dir.clone(), problem });
+        }
+        std::fs::create_dir_all(to).map_err(io("making the folder", to))?;
+        for name in [MODEL, CONFIG] {
+            let from = self.dir.join(name);
+            atomically(&to.join(name), |part| std::fs::copy(&from, part).map(|_| ()).map_err(io("copying", &from)))?;
+        }
+        Ok(())
+    }
+
+    /// Saves everything; `extras` go beside the averaged weights.
+    pub fn save(&self, params: &Params, optimiser: &AdamW<f32>, extras: Vec<(String, Tensor)>) -> Result<()> {
         let AdamWState { step, mean, square, ema } = optimiser.state()?;
         let mut state: HashMap<String, Tensor> = HashMap::new();
         for (name, tensor) in params.to_tensors()? {
@@ -177,10 +234,11 @@ impl Checkpoint {
             state.insert("ema".to_owned(), ema);
         }
         let names = params.iter().map(|param| param.name.clone());
-        let averaged = match optimiser.ema()? {
+        let mut averaged: HashMap<String, Tensor> = match optimiser.ema()? {
             Some(averaged) => names.zip(averaged).collect(),
             None => params.to_tensors()?.into_iter().collect(),
         };
+        averaged.extend(extras);
         // The state last: a run that is killed between the two makes the same model again.
         write_tensors(&self.dir.join(MODEL), &averaged)?;
         write_tensors(&self.dir.join(STATE), &state)
@@ -189,7 +247,7 @@ impl Checkpoint {
     /// Steps of the last save; 0 if nothing has been saved yet.
     ///
     /// # Errors
-    /// As [`Checkpoint::restore`].
+    /// As [`CheckpointOf::restore`].
     pub fn steps(&self) -> Result<u64> {
         if !self.has_state()? {
             return Ok(0);
@@ -215,7 +273,7 @@ impl Checkpoint {
         Ok(there)
     }
 
-    /// Restores what [`Checkpoint::save`] kept; false if nothing has been saved yet.
+    /// Restores what [`CheckpointOf::save`] kept; false if nothing has been saved yet.
     ///
     /// # Errors
     /// [`Error::File`] or [`Error::Weights`] if the state is damaged, of another model, or was left out of a copy.
@@ -241,4 +299,37 @@ impl Checkpoint {
 
 fn no_state(path: &Path, name: &str) -> Error {
     Error::File { path: path.to_owned(), problem: format!("`{name}` is missing: it is no state of a training run") }
+}
+
+/// What kind of model the checkpoint in `dir` is of.
+///
+/// # Errors
+/// [`Error::File`] if it is none, of another version, or damaged.
+pub fn kind(dir: &Path) -> Result<Kind> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        format_version: u32,
+        kind: Kind,
+    }
+    let path = dir.join(CONFIG);
+    if !path.is_file() {
+        let problem = format!("it is no checkpoint: there is no {CONFIG}");
+        return Err(Error::File { path: dir.to_owned(), problem });
+    }
+    let Versioned { format_version, kind } = read_json(&path)?;
+    if format_version != FORMAT_VERSION {
+        let problem = format!("format version {format_version}; this program reads {FORMAT_VERSION}");
+        return Err(Error::File { path, problem });
+    }
+    Ok(kind)
+}
+
+/// Removes the copy of a model that a kill has left in a folder without a `config.json` of its own.
+fn remove_copy(folder: &Path) {
+    for name in [CONFIG, MODEL] {
+        let _ = std::fs::remove_file(folder.join(name));
+        let _ = std::fs::remove_file(folder.join(format!("{name}.part")));
+    }
+    // Fails if there is anything else in it, and that is then found.
+    let _ = std::fs::remove_dir(folder);
 }

@@ -28,6 +28,8 @@ pub struct DreamOptions {
     pub still: f64,
     /// Tell the model the G-buffers, if it takes them.
     pub gbuffer: bool,
+    /// How strongly the dream follows its actions ([`crate::guidance`]); 1 is as trained.
+    pub guidance: f64,
 }
 
 /// A window and its dream, 8-bit sRGB, `[T, H, W, 3]` each.
@@ -102,6 +104,7 @@ fn roll(
     let known = if true_past { all } else { options.context };
     let batch = window(spec, clips, starts, all, known, options.gbuffer)?;
     let mut rollout = model.rollout(starts.len(), options.seed, options.steps, options.still);
+    rollout = rollout.guided(options.guidance)?;
     let mut frames = Vec::with_capacity(all);
     let mut seen = Seen::new(model, spec, clips, starts, options.context);
     for t in 0..all {

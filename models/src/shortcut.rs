@@ -28,6 +28,7 @@ use worldloom_engine::stream::Stream;
 use worldloom_kernels as kernels;
 
 use crate::error::{Error, Result};
+use crate::guidance::Denoiser;
 use crate::noise;
 use crate::stdit::{Cache, Inputs, Prediction, StDit, shifted};
 
@@ -229,7 +230,7 @@ fn own_past(model: &StDit, clean: &Tensor, noise: &Tensor, until: usize, conditi
 }
 
 /// `frames` with changes of `carried` up to `still` taken back: see [`sample`].
-fn settle(frames: &Tensor, carried: &Tensor, still: f64) -> Result<Tensor> {
+pub(crate) fn settle(frames: &Tensor, carried: &Tensor, still: f64) -> Result<Tensor> {
     if still <= 0.0 {
         return Ok(frames.clone());
     }
@@ -282,7 +283,7 @@ fn mix(noise: &Tensor, clean: &Tensor, tau: &Tensor) -> Result<Tensor> {
 }
 
 /// `[B, T]` → `[B, T, 1, 1, 1]`.
-fn per_frame(x: &Tensor) -> Result<Tensor> {
+pub(crate) fn per_frame(x: &Tensor) -> Result<Tensor> {
     let (windows, frames) = x.dims2()?;
     Ok(x.reshape((windows, frames, 1, 1, 1))?)
 }
@@ -355,7 +356,15 @@ pub fn sample(
     still: f64,
     conditions: &Conditions,
 ) -> Result<Tensor> {
-    let finest = 1usize << (model.config().levels - 1);
+    draw(&Denoiser::new(model, cache, conditions), noise, steps, still)
+}
+
+/// [`sample`] with the model and the past of `denoiser`, which may be guided.
+///
+/// # Errors
+/// As [`sample`].
+pub fn draw(denoiser: &Denoiser, noise: &Tensor, steps: usize, still: f64) -> Result<Tensor> {
+    let finest = 1usize << (denoiser.model().config().levels - 1);
     if !steps.is_power_of_two() || steps > finest {
         let expected = format!("it must be a power of two up to {finest}");
         return Err(Error::Config { field: "steps", found: steps.to_string(), expected });
@@ -366,8 +375,8 @@ pub fn sample(
     let mut frame = noise.clone();
     for step in 0..steps {
         let tau = Tensor::full(step as f64 / steps as f64, (batch, 1), noise.device())?.to_dtype(noise.dtype())?;
-        let found = model.predict(&conditions.inputs(&frame, &tau, &level), cache)?;
-        let clean = settle(&found.frames.detach(), &found.carried.detach(), still)?;
+        let (clean, carried) = denoiser.predict(&frame, &tau, &level)?;
+        let clean = settle(&clean, &carried, still)?;
         // d / (1 − τ), which is 1 in the last step.
         let share = 1.0 / (steps - step) as f64;
         frame = (&frame + ((clean - &frame)? * share)?)?;

@@ -1,16 +1,24 @@
 //! The video world model: [`StDit`] with what it is a model of, and its rollouts.
 
+use std::borrow::Cow;
+use std::path::Path;
+
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::{CheckpointOf, TOKENIZER};
 use crate::data::gbuffer::FLOW_CHANNEL;
 use crate::data::{GBUFFER_CHANNELS, WorldSpec};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::guidance::{self, Denoiser};
 use crate::heads::{ObjectHead, OutcomeHead};
 use crate::noise;
+use crate::objective::Objective;
 use crate::params::Params;
-use crate::shortcut::{self, Conditions};
+use crate::shortcut::Conditions;
 use crate::stdit::{Cache, Prediction, StDit, StDitConfig};
+use crate::tokenizer::Tokenizer;
+use crate::tokenizer::latents::{Latents, to_grid};
 
 /// What a checkpoint's model is made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,10 +30,17 @@ pub struct VideoConfig {
     pub network: StDitConfig,
     /// It has learned to find objects (it needs instance ids to learn from, and an even patch).
     pub objects: bool,
+    /// What it is trained to do, and how its frames are drawn.
+    #[serde(default)]
+    pub objective: Objective,
+    /// The tokenizer whose latents it learns on; pixels without.
+    #[serde(default)]
+    pub tokenizer: Option<Latents>,
 }
 
 impl VideoConfig {
-    /// The network `sizes` with the pictures, actions and parameters of `spec`, and a G-buffer if there is one.
+    /// The network `sizes` with the pictures, actions and parameters of `spec`, and a G-buffer if there is one; of shortcut
+    /// forcing.
     pub fn new(spec: WorldSpec, sizes: &StDitConfig, gbuffer: bool) -> Self {
         let network = StDitConfig {
             image_width: spec.width,
@@ -39,7 +54,7 @@ impl VideoConfig {
             ..sizes.clone()
         };
         let objects = gbuffer && network.patch.is_multiple_of(2);
-        Self { spec, network, objects }
+        Self { spec, network, objects, objective: Objective::default(), tokenizer: None }
     }
 }
 
@@ -52,23 +67,31 @@ pub struct VideoModel {
     network: StDit,
     objects: Option<ObjectHead>,
     outcome: OutcomeHead,
+    objective: Objective,
+    tokenizer: Option<(Latents, Tokenizer)>,
     params: Params,
 }
 
 impl VideoModel {
-    /// A model that has learned nothing yet; its start is a function of `seed`.
+    /// A model that has learned nothing yet; its start is a function of `seed`. Its tokenizer, if it has one, knows nothing
+    /// until [`VideoModel::bring_tokenizer`].
     ///
     /// # Errors
-    /// [`crate::Error::Config`] for sizes that no model can have.
+    /// [`Error::Config`] for sizes that no model can have.
     pub fn new(config: &VideoConfig, seed: u64, device: &Device) -> Result<Self> {
         let mut params = Params::new(seed, DType::F32, device);
         let network = StDit::new(&config.network, &mut params)?;
-        let (dim, patch) = (config.network.dim, config.network.patch);
+        let (dim, patch) = (config.network.dim, config.token_side());
         let mut root = params.root();
         let mut scope = root.at("heads");
         let objects = if config.objects { Some(ObjectHead::new(&mut scope, dim, patch)?) } else { None };
         let outcome = OutcomeHead::new(&mut scope, dim)?;
-        Ok(Self { spec: config.spec.clone(), network, objects, outcome, params })
+        let objective = config.objective.clone();
+        let tokenizer = match &config.tokenizer {
+            Some(latents) => Some((latents.clone(), Tokenizer::new(&latents.network, seed, device)?)),
+            None => None,
+        };
+        Ok(Self { spec: config.spec.clone(), network, objects, outcome, objective, tokenizer, params })
     }
 
     /// What it is a model of.
@@ -91,6 +114,11 @@ impl VideoModel {
         &self.outcome
     }
 
+    /// What it is trained to do, and how its frames are drawn.
+    pub fn objective(&self) -> &Objective {
+        &self.objective
+    }
+
     /// Its parameters.
     pub fn params(&self) -> &Params {
         &self.params
@@ -98,13 +126,59 @@ impl VideoModel {
 
     /// What a checkpoint says of it.
     pub fn config(&self) -> VideoConfig {
-        VideoConfig { spec: self.spec.clone(), network: self.network.config().clone(), objects: self.objects.is_some() }
+        let (spec, network) = (self.spec.clone(), self.network.config().clone());
+        let (objects, objective) = (self.objects.is_some(), self.objective.clone());
+        let tokenizer = self.tokenizer.as_ref().map(|(latents, _)| latents.clone());
+        VideoConfig { spec, network, objects, objective, tokenizer }
+    }
+
+    /// Takes its tokenizer's weights from the folder of a checkpoint, if it works on latents.
+    ///
+    /// # Errors
+    /// [`Error::File`] if they are missing, damaged, or others than those that the model learned on.
+    pub fn bring_tokenizer(&mut self, folder: &Path) -> Result<()> {
+        let Some((latents, tokenizer)) = &mut self.tokenizer else { return Ok(()) };
+        let folder = folder.join(TOKENIZER);
+        let copy = CheckpointOf::<Tokenizer>::open(&folder)?;
+        if copy.config().model.network != latents.network || copy.weights_digest()? != latents.weights {
+            let problem = "it is another tokenizer than the one whose latents the model learned on".to_owned();
+            return Err(Error::File { path: folder, problem });
+        }
+        *tokenizer = copy.load(self.params.device())?;
+        Ok(())
+    }
+
+    /// Pictures `[B, T, 3, H, W]` in [−1, 1] as the network sees them: themselves, or latents. No gradient flows.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn enter(&self, pictures: &Tensor) -> Result<Tensor> {
+        match &self.tokenizer {
+            Some((_, tokenizer)) => tokenizer.encode(pictures),
+            None => Ok(pictures.clone()),
+        }
+    }
+
+    /// Conditions on pictures as the network is told them.
+    ///
+    /// # Errors
+    /// A tensor operation's.
+    pub fn on_grid<'a>(&self, conditions: &'a Conditions) -> Result<Cow<'a, Conditions>> {
+        match &self.tokenizer {
+            Some((latents, _)) => Ok(Cow::Owned(to_grid(conditions, latents.network.side)?)),
+            None => Ok(Cow::Borrowed(conditions)),
+        }
+    }
+
+    /// True if the network sees latents.
+    pub fn on_latents(&self) -> bool {
+        self.tokenizer.is_some()
     }
 
     /// Rolls out `batch` worlds at once, from no past, in `steps` denoising steps a frame; changes of a pixel up to
-    /// `still` are none (see [`shortcut::sample`], and [`STILL`]).
+    /// `still` are none (see [`crate::shortcut::sample`], and [`STILL`]).
     pub fn rollout(&self, batch: usize, seed: u64, steps: usize, still: f64) -> Rollout<'_> {
-        self.go_on(Dreams { cache: self.network.start(), batch, seed, steps, still })
+        self.go_on(Dreams { cache: self.network.start(), batch, seed, steps, still, guidance: guidance::NONE })
     }
 
     /// Goes on with a rollout of this model.
@@ -144,6 +218,7 @@ pub struct Dreams {
     pub(crate) seed: u64,
     pub(crate) steps: usize,
     pub(crate) still: f64,
+    pub(crate) guidance: f64,
 }
 
 /// Worlds being dreamed side by side.
@@ -154,6 +229,20 @@ pub struct Rollout<'a> {
 }
 
 impl Rollout<'_> {
+    /// Guided by its actions, see [`guidance`]: 1 is the model as it is. To be said before the first frame.
+    ///
+    /// # Errors
+    /// As [`guidance::check`], and [`Error::Config`] if there is a frame already.
+    pub fn guided(mut self, guidance: f64) -> Result<Self> {
+        guidance::check(&self.model.network, guidance)?;
+        if self.position() > 0 {
+            let expected = "it must be said before the first frame: both sides have a past of their own".to_owned();
+            return Err(Error::Config { field: "guidance", found: guidance.to_string(), expected });
+        }
+        self.dreams.guidance = guidance;
+        Ok(self)
+    }
+
     /// Frames since the start.
     pub fn position(&self) -> u64 {
         self.dreams.cache.position()
@@ -164,29 +253,53 @@ impl Rollout<'_> {
         self.dreams
     }
 
-    /// Takes frames that are known, `[B, 1, 3, H, W]` in [−1, 1], with what led to them.
+    /// Takes frames that are known, pictures `[B, 1, 3, H, W]` in [−1, 1], with what led to them.
     ///
     /// # Errors
-    /// As [`shortcut::take`].
+    /// As [`Objective::take`].
     pub fn take(&mut self, frame: &Tensor, conditions: &Conditions) -> Result<Prediction> {
-        shortcut::take(&self.model.network, &mut self.dreams.cache, frame, conditions)
+        let frame = self.model.enter(frame)?;
+        self.take_entered(&frame, &*self.model.on_grid(conditions)?)
     }
 
-    /// Dreams the next frame of every world, `[B, 1, 3, H, W]` in [−1, 1], and takes it; with what the model then sees in
+    /// Takes a frame as the network sees it.
+    fn take_entered(&mut self, frame: &Tensor, conditions: &Conditions) -> Result<Prediction> {
+        let VideoModel { network, objective, .. } = self.model;
+        if self.dreams.guidance == guidance::NONE {
+            return objective.take(network, &mut self.dreams.cache, frame, conditions);
+        }
+        let (frame, conditions) = (guidance::twice(frame)?, guidance::both(conditions)?);
+        guidance::told(&objective.take(network, &mut self.dreams.cache, &frame, &conditions)?)
+    }
+
+    /// Dreams the next frame of every world, pictures `[B, 1, 3, H, W]` in [−1, 1], and takes it; with what the model then sees in
     /// it. Noise depends on the seed and
     /// on the number of the frame, so a rollout is a function of its past.
     ///
     /// # Errors
-    /// As [`shortcut::sample`].
+    /// As [`Objective::sample`].
     pub fn dream(&mut self, conditions: &Conditions) -> Result<(Tensor, Prediction)> {
-        let config = self.model.network.config();
-        let Dreams { cache, batch, seed, steps, still } = &self.dreams;
-        let shape = (*batch, 1, 3, config.image_height, config.image_width);
-        let params = &self.model.params;
-        let noise = noise::normal(*seed, "dream", self.position(), shape, params.dtype(), params.device())?;
-        let frame = shortcut::sample(&self.model.network, cache, &noise, *steps, *still, conditions)?;
-        let frame = frame.clamp(-1f32, 1f32)?;
-        let seen = self.take(&frame, conditions)?;
-        Ok((frame, seen))
+        let (model, config) = (self.model, self.model.network.config());
+        let shape = (self.dreams.batch, 1, config.channels, config.image_height, config.image_width);
+        let params = &model.params;
+        let noise = noise::normal(self.dreams.seed, "dream", self.position(), shape, params.dtype(), params.device())?;
+        let conditions = model.on_grid(conditions)?;
+        let frame = {
+            let denoiser = Denoiser::guided(&model.network, &self.dreams.cache, &conditions, self.dreams.guidance)?;
+            model.objective.sample(&denoiser, &noise, self.dreams.steps, self.dreams.still)?
+        };
+        let (frame, pictures) = match &model.tokenizer {
+            None => {
+                let frame = frame.clamp(-1f32, 1f32)?;
+                (frame.clone(), frame)
+            }
+            Some((_, tokenizer)) => {
+                let frame = tokenizer.clamp(&frame)?;
+                let pictures = tokenizer.decode(&frame)?;
+                (frame, pictures)
+            }
+        };
+        let seen = self.take_entered(&frame, &conditions)?;
+        Ok((pictures, seen))
     }
 }

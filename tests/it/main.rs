@@ -23,3 +23,4 @@ mod rollouts;
 mod stage;
 mod synthetic;
 mod tidy;
+mod tokenizer;

@@ -216,6 +216,7 @@ fn clips(
                 still: options.still,
                 seed: options.seed,
                 gbuffer: *gbuffer,
+                guidance: options.guidance,
             };
             let dreamed =
                 compute::run(threads, || dream(model, spec, std::slice::from_ref(&clip), &[(0, 0)], &options))??;

@@ -147,7 +147,12 @@ impl Stage {
                 DreamMode::Free => Mode::Free,
                 DreamMode::Condition => Mode::Condition,
             },
-            sampling: Sampling { seed: args.seed, steps: args.sampling.steps as usize, still: args.sampling.still },
+            sampling: Sampling {
+                seed: args.seed,
+                steps: args.sampling.steps as usize,
+                still: args.sampling.still,
+                guidance: args.sampling.guidance,
+            },
             duration_secs: Some(LONGEST_SECS),
             camera_map: args.sampling.camera_map.iter().cloned().collect(),
             ..DreamWorldOptions::default()

@@ -80,6 +80,32 @@ pub struct Batch {
     pub done: Tensor,
 }
 
+impl Batch {
+    /// The batch on `device`; objects go there as they are used.
+    ///
+    /// # Errors
+    /// A tensor operation's.
+    pub fn to_device(self, device: &Device) -> Result<Self> {
+        let to = |x: &Option<Tensor>| x.as_ref().map(|x| x.to_device(device)).transpose();
+        let conditions = Conditions {
+            action: to(&self.conditions.action)?,
+            parameters: to(&self.conditions.parameters)?,
+            gbuffer: to(&self.conditions.gbuffer)?,
+            motion: to(&self.conditions.motion)?,
+            plate: to(&self.conditions.plate)?,
+            anchor: to(&self.conditions.anchor)?,
+        };
+        Ok(Self {
+            frames: self.frames.to_device(device)?,
+            conditions,
+            flow: to(&self.flow)?,
+            reward: self.reward.to_device(device)?,
+            done: self.done.to_device(device)?,
+            ..self
+        })
+    }
+}
+
 /// Batches in order, prepared on a thread. See the module.
 pub struct Loader {
     batches: Option<Receiver<Result<Batch>>>,

@@ -12,7 +12,7 @@ use crate::video::{STILL, VideoModel};
 /// What the model itself sees in `windows` `[T, H, W, 3]` after `context` frames (see [`super::sets`]), `[D]` each.
 pub(super) fn encoded(model: &VideoModel, windows: &[&[u8]], context: usize) -> Result<Vectors> {
     let config = model.network().config();
-    let (height, width) = (config.image_height, config.image_width);
+    let (height, width) = (model.spec().picture_height(), model.spec().width);
     let frame = height * width * 3;
     let frames = windows.first().map_or(0, |window| window.len() / frame);
     // The past that it keeps is that of a rollout, so that memory does not grow with the window.

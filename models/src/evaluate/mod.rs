@@ -62,6 +62,8 @@ pub struct EvalOptions {
     pub still: f64,
     /// Seed of the noise.
     pub seed: u64,
+    /// How strongly dreams follow their actions ([`crate::guidance`]); 1 is as trained.
+    pub guidance: f64,
 }
 
 /// Networks besides the model's own that measure. Each may be left out, and then what it measures is.
@@ -196,8 +198,8 @@ impl<'a> Work<'a> {
     }
 
     fn dreams(&self, frames: usize, seed: u64, gbuffer: bool) -> DreamOptions {
-        let EvalOptions { context, steps, still, .. } = *self.options;
-        DreamOptions { context, frames, steps, still, seed, gbuffer }
+        let EvalOptions { context, steps, still, guidance, .. } = *self.options;
+        DreamOptions { context, frames, steps, still, seed, gbuffer, guidance }
     }
 
     /// Scores a group of windows; those of the indices `several` are dreamed several times.

@@ -8,9 +8,12 @@ use worldloom_datasets::Dataset;
 use super::address::RepoKind;
 use super::tree::is_inside;
 use super::upload::PushOptions;
-use crate::checkpoint::{CONFIG, Checkpoint, STATE};
+use crate::checkpoint::{self, CONFIG, CheckpointOf, Kind, STATE};
 use crate::error::{Error, Result};
 use crate::files::io;
+use crate::tokenizer::Tokenizer;
+use crate::train::Task;
+use crate::video::VideoModel;
 
 /// LeRobot's description of a dataset.
 const INFO: &str = "meta/info.json";
@@ -61,11 +64,10 @@ pub(super) fn contents(dir: &Path, options: &PushOptions) -> Result<Contents> {
             let (episodes, frames) = (dataset.info().total_episodes, dataset.info().total_frames);
             format!("a dataset of {episodes} episodes, {frames} frames")
         }
-        RepoKind::Model => {
-            let checkpoint = Checkpoint::open(dir)?;
-            checkpoint.load(&Device::Cpu)?;
-            format!("a world model of {}", checkpoint.config().plan.data)
-        }
+        RepoKind::Model => match checkpoint::kind(dir)? {
+            Kind::Video => format!("a world model of {}", loaded::<VideoModel>(dir)?),
+            Kind::Tokenizer => format!("a tokenizer of pictures of {}", loaded::<Tokenizer>(dir)?),
+        },
     };
     let mut files = Vec::new();
     walk(dir, "", &mut files)?;
@@ -74,6 +76,13 @@ pub(super) fn contents(dir: &Path, options: &PushOptions) -> Result<Contents> {
     }
     files.sort_unstable();
     Ok(Contents { kind, files, summary })
+}
+
+/// What the model of a checkpoint learned from; it is read whole.
+fn loaded<T: Task>(dir: &Path) -> Result<String> {
+    let checkpoint = CheckpointOf::<T>::open(dir)?;
+    checkpoint.load(&Device::Cpu)?;
+    Ok(checkpoint.config().plan.data.clone())
 }
 
 /// Reads every file of a dataset of ours, and compares its digest.

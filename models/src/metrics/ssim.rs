@@ -23,7 +23,7 @@ use super::invalid;
 use crate::error::Result;
 
 /// Side of the window, in pixels.
-const SIDE: usize = 11;
+pub const SIDE: usize = 11;
 /// Standard deviation of the window, in pixels.
 const SIGMA: f64 = 1.5;
 const K1: f64 = 0.01;

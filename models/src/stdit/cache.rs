@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use worldloom_kernels::advect::SLOWEST;
 
 use super::block::Memory;
-use super::{CHANNELS, Inputs, Past, Prediction, StDit, rotary, shape};
+use super::{Inputs, Past, Prediction, StDit, rotary, shape};
 use crate::error::Result;
 
 /// The past of a rollout: at most `context − 1` frames.
@@ -69,7 +69,7 @@ impl StDit {
                 let (mut motion, mut plate) = (None, None);
                 if self.config.motion {
                     motion = Some(self.unknown(&nothing, 3)?);
-                    plate = Some(self.unknown(&nothing, CHANNELS + 1)?);
+                    plate = Some(self.unknown(&nothing, self.config.channels + 1)?);
                 }
                 Past { earlier: nothing.clone(), before: nothing, tau: inputs.tau.zeros_like()?, motion, plate }
             }
@@ -110,7 +110,7 @@ impl StDit {
         let still = motion.sqr()?.sum_keepdim(2)?.lt(SLOWEST * SLOWEST)?.to_dtype(frame.dtype())?;
         let now = Tensor::cat(&[frame, &known], 2)?;
         // What the plate has of true frames is better than what a dream made of it.
-        let still = (still * plate.narrow(2, CHANNELS, 1)?.affine(-1.0, 1.0)?)?;
+        let still = (still * plate.narrow(2, self.config.channels, 1)?.affine(-1.0, 1.0)?)?;
         let plate = (plate + (now - plate)?.broadcast_mul(&still)?)?;
         Ok((Some(Tensor::cat(&[motion, known], 2)?), Some(plate)))
     }

@@ -12,6 +12,8 @@ pub struct StDitConfig {
     pub image_width: usize,
     /// Pixels down; a multiple of `patch`. Default 64.
     pub image_height: usize,
+    /// Channels of a picture: 3 colours, or those of a tokenizer's latents. Default 3.
+    pub channels: usize,
     /// Pixels of a token's side: a smaller patch sees finer detail, and costs (8 / patch)² of the time. Default 8.
     pub patch: usize,
     /// Width of a token, D; a multiple of `heads`. Cost grows with its square. Default 128.
@@ -46,7 +48,7 @@ pub struct StDitConfig {
 
 /// Pixels that a predicted or given motion of 1 stands for.
 pub const MOTION_UNIT: f64 = 8.0;
-/// Colour channels of a picture.
+/// Colour channels of a picture in pixels.
 pub const CHANNELS: usize = 3;
 
 impl Default for StDitConfig {
@@ -55,6 +57,7 @@ impl Default for StDitConfig {
         Self {
             image_width: 64,
             image_height: 64,
+            channels: CHANNELS,
             patch: 8,
             dim: 128,
             depth: 6,
@@ -86,13 +89,13 @@ impl StDitConfig {
 
     /// Numbers of a patch of a picture.
     pub fn patch_numbers(&self) -> usize {
-        CHANNELS * self.patch * self.patch
+        self.channels * self.patch * self.patch
     }
 
     /// Numbers of a patch of all that a token is made from: the frame, the two before, the motion that goes on.
     pub fn seen_numbers(&self) -> usize {
         let motion = if self.motion { 3 } else { 0 };
-        (3 * CHANNELS + motion) * self.patch * self.patch
+        (3 * self.channels + motion) * self.patch * self.patch
     }
 
     /// True if block `index` attends over time.
@@ -106,6 +109,7 @@ impl StDitConfig {
         let wrong =
             |field, found: usize, expected: String| Err(Error::Config { field, found: found.to_string(), expected });
         for (field, value) in [
+            ("channels", self.channels),
             ("patch", self.patch),
             ("dim", self.dim),
             ("depth", self.depth),
@@ -119,8 +123,13 @@ impl StDitConfig {
                 return wrong(field, value, "it must be at least 1".to_owned());
             }
         }
-        for (field, value) in [("dim", self.dim), ("hidden", self.hidden), ("depth", self.depth), ("patch", self.patch)]
-        {
+        for (field, value) in [
+            ("channels", self.channels),
+            ("dim", self.dim),
+            ("hidden", self.hidden),
+            ("depth", self.depth),
+            ("patch", self.patch),
+        ] {
             if value > 1 << 14 {
                 return wrong(field, value, "it must be at most 16384".to_owned());
             }

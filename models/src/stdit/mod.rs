@@ -8,7 +8,7 @@
 //! | symbol | meaning |
 //! |---|---|
 //! | B, T, N, D | windows, frames, tokens of a frame, width of a token |
-//! | C, H, W, p | channels (3), rows, columns of a picture, side of a patch; N = H·W / p² |
+//! | C, H, W, p | channels (3, or a tokenizer's), rows, columns of a picture, side of a patch; N = H·W / p² |
 //! | x₁, x₀, x_τ | a clean frame, normal noise, (1 − τ)·x₀ + τ·x₁ |
 //! | τ | noise level of a frame in [0, 1]: 0 is noise alone, 1 is clean |
 //! | level | index of a sampler's step size d = 2^(level) · 2^−(levels − 1) |
@@ -200,7 +200,7 @@ impl StDit {
             (true, Some(given)) => Ok(Some(given.clone())),
             (true, None) => self.unknown(inputs.frames, channels).map(Some),
         };
-        let (motion, plate) = (or_unknown(inputs.motion, 3)?, or_unknown(inputs.plate, CHANNELS + 1)?);
+        let (motion, plate) = (or_unknown(inputs.motion, 3)?, or_unknown(inputs.plate, self.config.channels + 1)?);
         let past = Past { earlier: shifted(&before)?, before, tau: tau_before, motion, plate };
         let rope = rotary::tables(0, frames, self.config.head_dim(), self.dtype, &self.device)?;
         let mask = if frames > self.config.context { Mask::Window { size: self.config.context } } else { Mask::Causal };
@@ -256,7 +256,7 @@ impl StDit {
         }
         // Δ, then g.
         let out = unpatchify(&self.out.forward(&tokens)?, patch, height, width)?;
-        let numbers = CHANNELS * height * width;
+        let numbers = config.channels * height * width;
         let flat = |x: &Tensor, numbers: usize| x.reshape((batch * frames, numbers));
         let frames = kernels::carry(&flat(&carried, numbers)?, &flat(&out, 2 * numbers)?)?;
         let frames = frames.reshape(carried.shape())?;
@@ -291,12 +291,12 @@ impl StDit {
                     let hidden = gbuffer.narrow(2, channel + SEEN_AFTER, 1)?.affine(-1.0, 1.0)?;
                     hole = ((&given * hidden)? + (given.affine(-1.0, 1.0)? * hole)?)?;
                 }
-                Some(Overlay::of(plate, &(hole * plate.narrow(2, CHANNELS, 1)?)?)?)
+                Some(Overlay::of(plate, &(hole * plate.narrow(2, self.config.channels, 1)?)?)?)
             }
             _ => None,
         };
         let Some(anchor) = inputs.anchor else { return Ok(plate) };
-        let anchor = Overlay::of(anchor, &anchor.narrow(2, CHANNELS, 1)?)?;
+        let anchor = Overlay::of(anchor, &anchor.narrow(2, self.config.channels, 1)?)?;
         match plate {
             Some(plate) => plate.under(&anchor).map(Some),
             None => Ok(Some(anchor)),
@@ -341,11 +341,10 @@ impl StDit {
     fn check(&self, inputs: &Inputs) -> Result<(usize, usize)> {
         let config = &self.config;
         let (height, width) = (config.image_height, config.image_width);
-        let &[batch, frames, CHANNELS, h, w] = inputs.frames.dims() else {
-            return Err(shape("frames", format!("[B, T, {CHANNELS}, {height}, {width}]"), inputs.frames));
-        };
-        if (h, w) != (height, width) || batch == 0 || frames == 0 {
-            return Err(shape("frames", format!("[B, T, {CHANNELS}, {height}, {width}]"), inputs.frames));
+        let wrong = || shape("frames", format!("[B, T, {}, {height}, {width}]", config.channels), inputs.frames);
+        let &[batch, frames, channels, h, w] = inputs.frames.dims() else { return Err(wrong()) };
+        if (channels, h, w) != (config.channels, height, width) || batch == 0 || frames == 0 {
+            return Err(wrong());
         }
         let wanted = [
             ("tau", Some(inputs.tau), vec![batch, frames], true),
@@ -357,11 +356,11 @@ impl StDit {
         let (before, tau_before) = inputs.before.unzip();
         let wanted = wanted.into_iter().chain([
             ("motion", inputs.motion, vec![batch, frames, 3, height, width], config.motion),
-            ("plate", inputs.plate, vec![batch, frames, CHANNELS + 1, height, width], config.motion),
+            ("plate", inputs.plate, vec![batch, frames, channels + 1, height, width], config.motion),
             (
                 "anchor",
                 inputs.anchor,
-                vec![batch, frames, CHANNELS + 1, height, width],
+                vec![batch, frames, channels + 1, height, width],
                 config.gbuffer_motion.is_some(),
             ),
             ("before", before, inputs.frames.dims().to_vec(), true),
@@ -393,7 +392,7 @@ struct Overlay {
 impl Overlay {
     /// The first C channels of `colour` where `cover` `[B, T, 1, H, W]` is 1.
     fn of(colour: &Tensor, cover: &Tensor) -> Result<Self> {
-        let colour = colour.narrow(2, 0, CHANNELS)?;
+        let colour = colour.narrow(2, 0, colour.dim(2)? - 1)?;
         let left = cover.affine(-1.0, 1.0)?.broadcast_as(colour.shape())?.contiguous()?;
         Ok(Self { colour: colour.broadcast_mul(cover)?, left })
     }

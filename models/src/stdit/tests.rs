@@ -7,6 +7,7 @@ use crate::params::Param;
 /// Small sizes with everything switched on.
 fn small() -> StDitConfig {
     StDitConfig {
+        channels: CHANNELS,
         image_width: 8,
         image_height: 12,
         patch: 4,

@@ -1,13 +1,15 @@
 //! How a model is trained.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::data::SpecOptions;
 use crate::data::loader::Hide;
+use crate::edm::EdmConfig;
 use crate::error::{Error, Result};
+use crate::objective::ObjectiveKind;
 use crate::shortcut::ShortcutConfig;
 use crate::stdit::StDitConfig;
+use crate::train::settings::{Rates, Settings, check_sizes, with};
 
 /// Everything that a user may set (`--set field=value`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,8 +66,12 @@ pub struct TrainConfig {
     pub outcome_loss: f64,
     /// Megabytes of decoded episodes to hold. Default 1500.
     pub cache_mb: usize,
-    /// Noise levels.
+    /// What the model is trained to do: `shortcut` (1, 2, 4 or 8 steps a frame) or `edm` (any number). Default shortcut.
+    pub objective: ObjectiveKind,
+    /// Noise levels of shortcut forcing.
     pub shortcut: ShortcutConfig,
+    /// Constants of EDM.
+    pub edm: EdmConfig,
     /// Sizes of the network; pictures, actions, parameters and G-buffer follow from the data.
     pub model: StDitConfig,
 }
@@ -78,7 +84,7 @@ pub enum Preset {
     Cpu,
     /// 96², an hour or so on eight cores.
     Laptop,
-    /// 256², for a GPU of 80 GB.
+    /// 256² on the latents of a tokenizer of the same preset, for a GPU of 80 GB.
     Hopper,
 }
 
@@ -118,7 +124,9 @@ impl Preset {
             object_loss: 0.01,
             outcome_loss: 0.001,
             cache_mb: 1500,
+            objective: ObjectiveKind::Shortcut,
             shortcut: ShortcutConfig::default(),
+            edm: EdmConfig::default(),
             model: StDitConfig::default(),
         };
         match self {
@@ -142,7 +150,8 @@ impl Preset {
                 weight_decay: 0.0,
                 cache_mb: 16_000,
                 model: StDitConfig {
-                    patch: 16,
+                    // Latents, of 8 × 8 pixels each: a token stands for 16 × 16.
+                    patch: 2,
                     dim: 768,
                     depth: 12,
                     heads: 12,
@@ -163,29 +172,7 @@ impl TrainConfig {
     /// # Errors
     /// [`Error::Setting`] that names the field that does not exist, or what its value should be.
     pub fn with(&self, settings: &[String]) -> Result<Self> {
-        let failed = |setting: &str, problem: String| Error::Setting { setting: setting.to_owned(), problem };
-        let mut all = serde_json::to_value(self).map_err(|error| failed("", error.to_string()))?;
-        for setting in settings {
-            let Some((path, value)) = setting.split_once('=') else {
-                return Err(failed(setting, "it must be PATH=VALUE, for example learning_rate=3e-4".to_owned()));
-            };
-            let mut place = &mut all;
-            for part in path.trim().split('.') {
-                let names: Vec<String> =
-                    place.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default();
-                place = place
-                    .as_object_mut()
-                    .and_then(|fields| fields.get_mut(part))
-                    .ok_or_else(|| failed(setting, format!("there is no `{part}`; there is {}", names.join(", "))))?;
-            }
-            let value = value.trim();
-            *place = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
-            // Each by itself, so that the message is about this one.
-            serde_json::from_value::<Self>(all.clone()).map_err(|error| failed(setting, error.to_string()))?;
-        }
-        let config: Self = serde_json::from_value(all).map_err(|error| failed("", error.to_string()))?;
-        config.check()?;
-        Ok(config)
+        with(self, settings)
     }
 
     /// # Errors
@@ -193,29 +180,15 @@ impl TrainConfig {
     pub fn check(&self) -> Result<()> {
         let wrong =
             |field, found: String, expected: &str| Err(Error::Config { field, found, expected: expected.to_owned() });
-        for (field, value) in [
-            ("frame_skip", self.frame_skip),
-            ("batch", self.batch),
-            ("accumulate", self.accumulate),
-            ("cache_mb", self.cache_mb),
-        ] {
-            if value == 0 || value > 1 << 24 {
-                return wrong(field, value.to_string(), "it must be at least 1, and not beyond all reason");
-            }
-        }
-        if !(8..=4096).contains(&self.image) {
-            return wrong("image", self.image.to_string(), "it must be from 8 to 4096 pixels");
-        }
+        self.rates().check()?;
+        check_sizes(
+            self.image,
+            &[("frame_skip", self.frame_skip), ("batch", self.batch), ("cache_mb", self.cache_mb)],
+        )?;
         if self.window < 2 || self.window > 4096 {
             return wrong("window", self.window.to_string(), "it must be from 2 to 4096: a past and what follows it");
         }
-        for (field, value) in [("validate_every", self.validate_every), ("save_every", self.save_every)] {
-            if value == 0 {
-                return wrong(field, value.to_string(), "it must be at least 1");
-            }
-        }
         for (field, value) in [
-            ("final_rate", self.final_rate),
             ("hide_action", self.hide_action),
             ("hide_parameters", self.hide_parameters),
             ("hide_gbuffer", self.hide_gbuffer),
@@ -225,16 +198,6 @@ impl TrainConfig {
                 return wrong(field, value.to_string(), "it must be from 0 to 1");
             }
         }
-        if !(0.0..1.0).contains(&self.ema) {
-            return wrong("ema", self.ema.to_string(), "it must be from 0 to below 1");
-        }
-        if !(0.0..=0.9).contains(&self.validation) {
-            return wrong("validation", self.validation.to_string(), "it must be from 0 to 0.9");
-        }
-        let positive = |value: f64| value.is_finite() && value > 0.0;
-        if !positive(self.learning_rate) || self.learning_rate > 1.0 {
-            return wrong("learning_rate", self.learning_rate.to_string(), "it must be above 0 and at most 1");
-        }
         for (field, value) in
             [("motion_loss", self.motion_loss), ("object_loss", self.object_loss), ("outcome_loss", self.outcome_loss)]
         {
@@ -242,13 +205,8 @@ impl TrainConfig {
                 return wrong(field, value.to_string(), "it must be at least 0");
             }
         }
-        if !positive(self.clip_norm) {
-            return wrong("clip_norm", self.clip_norm.to_string(), "it must be above 0");
-        }
-        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
-            return wrong("weight_decay", self.weight_decay.to_string(), "it must be at least 0");
-        }
-        self.shortcut.check()
+        self.shortcut.check()?;
+        self.edm.check()
     }
 
     /// What of a dataset the model shall learn.
@@ -271,14 +229,26 @@ impl TrainConfig {
             motion: self.hide_motion,
         }
     }
+}
 
-    /// Learning rate of step `step` of `steps`, counted from 0.
-    pub fn rate(&self, step: u64, steps: u64) -> f64 {
-        let rise = if self.warmup == 0 { 1.0 } else { ((step + 1) as f64 / self.warmup as f64).min(1.0) };
-        let after = steps.saturating_sub(self.warmup).max(1) as f64;
-        let place = (step.saturating_sub(self.warmup) as f64 / after).min(1.0);
-        let fall = 0.5 * (1.0 + (std::f64::consts::PI * place).cos());
-        self.learning_rate * rise * (self.final_rate + (1.0 - self.final_rate) * fall)
+impl Settings for TrainConfig {
+    fn rates(&self) -> Rates {
+        Rates {
+            accumulate: self.accumulate,
+            learning_rate: self.learning_rate,
+            warmup: self.warmup,
+            final_rate: self.final_rate,
+            weight_decay: self.weight_decay,
+            clip_norm: self.clip_norm,
+            ema: self.ema,
+            validation: self.validation,
+            validate_every: self.validate_every,
+            save_every: self.save_every,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        Self::check(self)
     }
 }
 
@@ -295,7 +265,7 @@ pub enum Length {
 /// A configuration with what it was applied to: lies in the checkpoint, and a resumed run must have the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Plan {
+pub struct PlanOf<S> {
     /// Name of the dataset.
     pub data: String,
     /// BLAKE3 of the dataset's own description and statistics.
@@ -313,19 +283,28 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub legs: Vec<u64>,
     /// The configuration.
-    pub config: TrainConfig,
+    pub config: S,
 }
 
-/// Steps of the rate that do not depend on how long the run will be: the length may not be known before them.
-pub(super) const OPEN_STEPS: u64 = 12;
+/// That of a video model.
+pub type Plan = PlanOf<TrainConfig>;
 
-impl Plan {
-    /// The learning rate of step `step`, counted from 0: that of the configuration over the leg in which it lies.
-    pub fn rate(&self, step: u64) -> f64 {
+/// Steps of the rate that do not depend on how long the run will be: the length may not be known before them.
+pub(crate) const OPEN_STEPS: u64 = 12;
+
+impl<S: Settings + Clone> PlanOf<S> {
+    /// Where step `step`, counted from 0, lies in its leg, and the leg's length: unknown for the first steps of all, which must
+    /// not depend on it.
+    pub fn place(&self, step: u64) -> (u64, Option<u64>) {
         let begin = self.legs.iter().rfind(|end| **end <= step).copied().unwrap_or(0);
         let end = self.legs.iter().find(|end| **end > step).copied().or(self.steps);
-        let length = end.filter(|_| begin > 0 || step >= OPEN_STEPS).map_or(u64::MAX, |end| end - begin);
-        self.config.rate(step - begin, length)
+        (step - begin, end.filter(|_| begin > 0 || step >= OPEN_STEPS).map(|end| end - begin))
+    }
+
+    /// The learning rate of step `step`, counted from 0: that of the configuration over the leg in which it lies.
+    pub fn rate(&self, step: u64) -> f64 {
+        let (place, length) = self.place(step);
+        self.config.rates().rate(place, length.unwrap_or(u64::MAX))
     }
 
     /// The plan of a run that has taken `done` steps, all of its plan, extended to `steps`. A plan of so many steps is itself.
@@ -383,7 +362,7 @@ mod tests {
     #[test]
     fn the_rate_rises_then_falls_to_its_end() {
         let config = TrainConfig { warmup: 10, learning_rate: 1.0, final_rate: 0.1, ..TrainConfig::default() };
-        let rate = |step| config.rate(step, 110);
+        let rate = |step| config.rates().rate(step, 110);
         assert!((rate(0) - 0.1).abs() < 1e-12);
         assert!((rate(9) - 1.0).abs() < 1e-12);
         assert!((rate(60) - 0.55).abs() < 1e-12, "half way: {}", rate(60));
@@ -404,14 +383,17 @@ mod tests {
             config,
         };
         for step in 0..100 {
-            assert_eq!(first.rate(step), first.config.rate(step, if step < OPEN_STEPS { u64::MAX } else { 100 }));
+            assert_eq!(
+                first.rate(step),
+                first.config.rates().rate(step, if step < OPEN_STEPS { u64::MAX } else { 100 })
+            );
         }
         assert_eq!(first.extended(100, 100).unwrap(), first, "nothing to do");
         let longer = first.extended(100, 150).unwrap();
         assert_eq!((longer.legs.as_slice(), longer.steps), (&[100][..], Some(150)));
         let third = longer.extended(150, 400).unwrap();
         for (step, place, length) in [(99, 99, 100), (100, 0, 50), (149, 49, 50), (150, 0, 250), (399, 249, 250)] {
-            assert_eq!(third.rate(step), third.config.rate(place, length), "step {step}");
+            assert_eq!(third.rate(step), third.config.rates().rate(place, length), "step {step}");
         }
         for step in 0..150 {
             assert_eq!(
@@ -435,7 +417,7 @@ mod tests {
             let config = preset.config();
             config.check().unwrap();
             let side = config.image;
-            StDitConfig { image_width: side, image_height: side, ..config.model }.check().unwrap();
+            StDitConfig { image_width: side, image_height: side, ..config.model.clone() }.check().unwrap();
         }
     }
 }

@@ -8,11 +8,12 @@ use candle_core::Device;
 use worldloom_datasets::Dataset;
 use worldloom_engine::stream::Stream;
 
-use super::config::{Length, OPEN_STEPS, Plan, TrainConfig};
-use super::trainer::{StepLosses, Trainer};
-use super::validation::{Score, Validation};
-use crate::card;
-use crate::checkpoint::Checkpoint;
+use super::config::{Length, OPEN_STEPS, PlanOf};
+use super::settings::Settings;
+use super::task::{Columns, Task};
+use super::trainer::{StepLosses, TrainerOf};
+use super::validation::Score;
+use crate::checkpoint::CheckpointOf;
 use crate::data::Episodes;
 use crate::error::{Error, Result};
 use crate::logs::Logs;
@@ -29,7 +30,7 @@ const PATIENCE: u32 = 5;
 const KEEP: f64 = 0.95;
 
 /// What a run is doing.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
     /// What the step found.
     pub losses: StepLosses,
@@ -41,19 +42,19 @@ pub struct Progress {
     pub secs: f64,
 }
 
-/// Who looks on.
-pub trait Watch: Send {
+/// Who looks on; held-out episodes give an `S`.
+pub trait Watch<S = Score>: Send {
     /// After every step.
     fn stepped(&mut self, progress: &Progress);
     /// After every look at held-out episodes.
-    fn validated(&mut self, step: u64, score: &Score);
+    fn validated(&mut self, step: u64, score: &S);
     /// True if the run shall save and stop.
     fn stop(&self) -> bool;
 }
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Outcome {
+pub struct OutcomeOf<S> {
     /// Steps taken in all.
     pub step: u64,
     /// Steps of the plan, if they are known.
@@ -61,10 +62,13 @@ pub struct Outcome {
     /// Running mean of the loss; none if no step was left to take.
     pub loss: Option<f64>,
     /// The last look at held-out episodes.
-    pub score: Option<Score>,
+    pub score: Option<S>,
 }
 
-impl Outcome {
+/// That of a video model.
+pub type Outcome = OutcomeOf<Score>;
+
+impl<S> OutcomeOf<S> {
     /// True if nothing is left to do.
     pub fn finished(&self) -> bool {
         self.steps == Some(self.step)
@@ -75,12 +79,13 @@ impl Outcome {
 ///
 /// # Errors
 /// [`Error::Data`] for fewer than two episodes where one is to be held out.
-pub fn plan(dataset: &Dataset, config: &TrainConfig, length: Length, seed: u64) -> Result<Plan> {
+pub fn plan<S: Settings + Clone>(dataset: &Dataset, config: &S, length: Length, seed: u64) -> Result<PlanOf<S>> {
     let count = dataset.episodes().len() as u64;
     if count == 0 {
         return Err(Error::data(dataset.root(), "it has no episodes"));
     }
-    let held = if config.validation == 0.0 { 0 } else { ((count as f64 * config.validation).round() as u64).max(1) };
+    let part = config.rates().validation;
+    let held = if part == 0.0 { 0 } else { ((count as f64 * part).round() as u64).max(1) };
     if held >= count {
         return Err(Error::data(
             dataset.root(),
@@ -101,15 +106,15 @@ pub fn plan(dataset: &Dataset, config: &TrainConfig, length: Length, seed: u64) 
     };
     let data = dataset.root().file_name().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned());
     let data_digest = digest(dataset.root())?;
-    Ok(Plan { data, data_digest, held_out, seed, length, steps, legs: Vec::new(), config: config.clone() })
+    Ok(PlanOf { data, data_digest, held_out, seed, length, steps, legs: Vec::new(), config: config.clone() })
 }
 
-/// Extends a finished run to `steps` steps in all (see [`Plan::extended`]). It goes on from its last weights, moments and average;
+/// Extends a finished run to `steps` steps in all (see [`PlanOf::extended`]). It goes on from its last weights, moments and average;
 /// windows and noise are those that a run of this length would have had. Nothing changes if its plan has so many already.
 ///
 /// # Errors
 /// [`Error::Setting`] for a run that is not finished or has taken more; [`Error::File`] without its state.
-pub fn extend(checkpoint: &mut Checkpoint, steps: u64) -> Result<()> {
+pub fn extend<T: Task>(checkpoint: &mut CheckpointOf<T>, steps: u64) -> Result<()> {
     let plan = checkpoint.config().plan.extended(checkpoint.steps()?, steps)?;
     if plan == checkpoint.config().plan { Ok(()) } else { checkpoint.set_plan(plan) }
 }
@@ -129,18 +134,20 @@ pub fn digest(root: &Path) -> Result<String> {
 /// # Errors
 /// [`Error::Diverged`] if the loss or its gradient stops being finite or grows out of all proportion; what reading and
 /// writing failed with. The last save stands.
-pub fn run(
-    checkpoint: &mut Checkpoint,
+pub fn run<T: Task>(
+    checkpoint: &mut CheckpointOf<T>,
     episodes: &Arc<Episodes>,
     device: &Device,
-    watch: &mut dyn Watch,
-) -> Result<Outcome> {
-    let mut trainer = Trainer::new(checkpoint, episodes, device)?;
+    watch: &mut dyn Watch<T::Score>,
+) -> Result<OutcomeOf<T::Score>> {
+    let mut trainer = TrainerOf::<T>::new(checkpoint, episodes, device)?;
     let first = trainer.steps();
-    let validation = Validation::new(episodes, trainer.plan())?;
-    let mut columns = vec!["loss", "motion_loss", "object_loss", "outcome_loss", "gradient_norm", "learning_rate"];
-    let score_columns = Score::default().columns();
-    columns.extend(score_columns.iter().map(|(name, _)| *name));
+    let held_out = T::hold_out(episodes, trainer.plan())?;
+    let scored = held_out.as_ref().filter(|held_out| T::can_score(held_out));
+    let mut columns = vec!["loss"];
+    columns.extend(T::PARTS);
+    columns.extend(["gradient_norm", "learning_rate"]);
+    columns.extend(<T::Score as Columns>::NAMES);
     // A run killed before its first save begins again, and so do its logs.
     let resumed = checkpoint.dir().join("metrics.csv").exists().then_some(first);
     let mut logs = Logs::open(checkpoint.dir(), &columns, resumed)?;
@@ -154,12 +161,12 @@ pub fn run(
         let step = trainer.steps();
         let steps = trainer.plan().steps;
         let over = steps.is_some_and(|steps| step >= steps);
-        let config = &trainer.plan().config;
+        let rates = trainer.plan().config.rates();
         let due = |every: u64| step > first && step.is_multiple_of(every);
         let stop = watch.stop();
-        if (over && step > saved) || due(config.save_every) || (stop && step > saved) {
+        if (over && step > saved) || due(rates.save_every) || (stop && step > saved) {
             logs.sync()?;
-            trainer.save(checkpoint)?;
+            trainer.save(checkpoint, held_out.as_ref())?;
             saved = step;
         }
         if over || stop {
@@ -192,20 +199,15 @@ pub fn run(
                 trainer.set_plan(plan);
             }
         }
-        let mut row = vec![
-            ("loss", losses.loss),
-            ("motion_loss", losses.motion),
-            ("object_loss", losses.objects),
-            ("outcome_loss", losses.outcome),
-            ("gradient_norm", losses.gradient_norm),
-            ("learning_rate", losses.rate),
-        ];
+        let mut row = vec![("loss", losses.loss)];
+        row.extend(T::PARTS.iter().copied().zip(losses.parts.iter().copied()));
+        row.extend([("gradient_norm", losses.gradient_norm), ("learning_rate", losses.rate)]);
         let last = trainer.plan().steps == Some(losses.step);
-        if let Some(validation) = &validation
-            && (losses.step.is_multiple_of(trainer.plan().config.validate_every) || last)
+        if let Some(held_out) = scored
+            && (losses.step.is_multiple_of(rates.validate_every) || last)
         {
             let sample = samples.join(format!("step-{:06}.mp4", losses.step));
-            let found = trainer.with_average(|model| validation.score(model, episodes, Some(&sample)))?;
+            let found = trainer.with_average(|model| model.score(held_out, episodes, Some(&sample)))?;
             row.extend(found.columns());
             watch.validated(losses.step, &found);
             score = Some(found);
@@ -214,15 +216,15 @@ pub fn run(
         watch.stepped(&Progress { losses, mean_loss: mean, steps: trainer.plan().steps, secs });
     }
     let mut outcome =
-        Outcome { step: trainer.steps(), steps: trainer.plan().steps, loss: (!mean.is_nan()).then_some(mean), score };
+        OutcomeOf { step: trainer.steps(), steps: trainer.plan().steps, loss: (!mean.is_nan()).then_some(mean), score };
     if outcome.finished()
         && outcome.score.is_none()
-        && let Some(validation) = &validation
+        && let Some(held_out) = scored
     {
         // Killed between the last save and here.
-        outcome.score = Some(trainer.with_average(|model| validation.score(model, episodes, None))?);
+        outcome.score = Some(trainer.with_average(|model| model.score(held_out, episodes, None))?);
     }
-    card::write(checkpoint, &outcome)?;
+    T::write_card(checkpoint, &outcome)?;
     Ok(outcome)
 }
 
@@ -232,12 +234,12 @@ fn is_wild(loss: f64, mean: f64) -> bool {
 }
 
 /// The number of steps that `minutes` come to, at the median of `times` seconds a step.
-fn calibrated(plan: &Plan, minutes: f64, times: &mut [f64], spent: f64) -> Plan {
+fn calibrated<S: Clone>(plan: &PlanOf<S>, minutes: f64, times: &mut [f64], spent: f64) -> PlanOf<S> {
     times.sort_by(f64::total_cmp);
     let median = times.get(times.len() / 2).copied().unwrap_or(1.0).max(1e-6);
     let left = (60.0 * minutes - spent).max(0.0) * FOR_STEPS;
     let steps = OPEN_STEPS + (left / median) as u64;
-    Plan { steps: Some(steps), ..plan.clone() }
+    PlanOf { steps: Some(steps), ..plan.clone() }
 }
 
 #[cfg(test)]

@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use worldloom_datasets::{Clip as VideoFile, VideoSettings};
 
 use super::config::Plan;
+use super::task::Columns;
 use crate::data::motion::LOOK_BACK;
 use crate::data::{Clip, Episodes};
 use crate::dream::{DreamOptions, Dreamed, dream, next_frames};
 use crate::error::Result;
+use crate::guidance;
 use crate::metrics;
 use crate::metrics::pixels::{SquaredError, moving_squared_errors, pooled, squared_errors};
 use crate::video::{STILL, VideoModel};
@@ -52,18 +54,28 @@ pub struct Score {
     pub still_moving: f64,
 }
 
-impl Score {
-    /// Names and values, for the logs.
-    pub fn columns(&self) -> [(&'static str, f64); 7] {
-        [
-            ("next_psnr", self.next),
-            ("next_psnr_moving", self.next_moving),
-            ("copy_psnr", self.copy),
-            ("copy_psnr_moving", self.copy_moving),
-            ("dream_psnr", self.dream),
-            ("dream_psnr_moving", self.dream_moving),
-            ("still_psnr_moving", self.still_moving),
-        ]
+impl Columns for Score {
+    const NAMES: &'static [&'static str] = &[
+        "next_psnr",
+        "next_psnr_moving",
+        "copy_psnr",
+        "copy_psnr_moving",
+        "dream_psnr",
+        "dream_psnr_moving",
+        "still_psnr_moving",
+    ];
+
+    fn columns(&self) -> Vec<(&'static str, f64)> {
+        let values = [
+            self.next,
+            self.next_moving,
+            self.copy,
+            self.copy_moving,
+            self.dream,
+            self.dream_moving,
+            self.still_moving,
+        ];
+        Self::NAMES.iter().copied().zip(values).collect()
     }
 }
 
@@ -89,7 +101,7 @@ impl Validation {
             starts.push((i, lead));
         }
         let (frames, steps, still, seed) = (HORIZON, STEPS, STILL, plan.seed);
-        let options = DreamOptions { context, frames, steps, still, seed, gbuffer: false };
+        let options = DreamOptions { context, frames, steps, still, seed, gbuffer: false, guidance: guidance::NONE };
         Ok(Some(Self { clips, starts, options }))
     }
 

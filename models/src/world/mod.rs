@@ -99,12 +99,14 @@ pub struct Sampling {
     pub steps: usize,
     /// Change of a pixel up to which it counts as still ([`crate::video::STILL`]).
     pub still: f64,
+    /// How strongly a dream follows its actions ([`crate::guidance`]); 1 is as trained.
+    pub guidance: f64,
 }
 
 impl Default for Sampling {
     /// As `worldloom dream` does.
     fn default() -> Self {
-        Self { seed: 0, steps: 4, still: crate::video::STILL }
+        Self { seed: 0, steps: 4, still: crate::video::STILL, guidance: crate::guidance::NONE }
     }
 }
 

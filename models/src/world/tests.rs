@@ -87,7 +87,7 @@ fn options(mode: Mode) -> DreamWorldOptions {
     DreamWorldOptions {
         context: CONTEXT,
         mode,
-        sampling: Sampling { seed: 7, steps: 2, still: 0.0 },
+        sampling: Sampling { seed: 7, steps: 2, still: 0.0, ..Sampling::default() },
         end_at: None,
         camera_map: BTreeMap::from([("eye".to_owned(), "front".to_owned())]),
         ..DreamWorldOptions::default()
@@ -140,6 +140,7 @@ fn played(skip: usize) -> (Vec<Frame>, Clip) {
 fn dreamed(skip: usize, clip: &Clip, conditioned: bool) -> Dreamed {
     let frames = (clip.frames - 1) / skip + 1;
     let options = DreamOptions {
+        guidance: crate::guidance::NONE,
         context: CONTEXT,
         frames: frames - CONTEXT,
         steps: 2,
@@ -379,7 +380,7 @@ fn a_model_steps_a_batch_of_worlds_whose_clones_are_snapshots() {
     let (_, clip) = played(1);
     let batch = crate::dream::window(&spec(1), &[clip], &[(0, 0), (0, 2)], 5, 5, false).unwrap();
     let told = |t: usize| crate::dream::at(&batch, t, true).unwrap();
-    let mut state = model.begin(2, &Sampling { seed: 1, steps: 1, still: 0.0 }).unwrap();
+    let mut state = model.begin(2, &Sampling { seed: 1, steps: 1, still: 0.0, ..Sampling::default() }).unwrap();
     assert!(model.decode(&state).unwrap().is_none());
     for t in 0..3 {
         let seen =

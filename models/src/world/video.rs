@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use super::{Sampling, Seen, WorldModel};
 use crate::data::WorldSpec;
 use crate::error::{Error, Result};
+use crate::guidance;
 use crate::shortcut::Conditions;
 use crate::stdit::Prediction;
 use crate::video::{Dreams, VideoModel};
@@ -49,8 +50,8 @@ impl WorldModel for VideoModel {
     }
 
     fn begin(&self, worlds: usize, sampling: &Sampling) -> Result<VideoState> {
-        let dreams = self.rollout(worlds, sampling.seed, sampling.steps, sampling.still).into_dreams();
-        Ok(VideoState { dreams, picture: None })
+        let rollout = self.rollout(worlds, sampling.seed, sampling.steps, sampling.still);
+        Ok(VideoState { dreams: rollout.guided(sampling.guidance)?.into_dreams(), picture: None })
     }
 
     fn encode(&self, state: &mut VideoState, picture: &Tensor, told: &Conditions) -> Result<Seen> {
@@ -76,7 +77,7 @@ impl WorldModel for VideoModel {
         tensors = tensors.into_iter().map(|(name, tensor)| (format!("{PAST}{name}"), tensor)).collect();
         let numbers = [dreams.batch as i64, dreams.seed as i64, dreams.steps as i64];
         tensors.insert("numbers".to_owned(), Tensor::new(&numbers, &Device::Cpu)?);
-        tensors.insert("still".to_owned(), Tensor::new(&[dreams.still], &Device::Cpu)?);
+        tensors.insert("sampling".to_owned(), Tensor::new(&[dreams.still, dreams.guidance], &Device::Cpu)?);
         if let Some(picture) = &state.picture {
             tensors.insert("picture".to_owned(), picture.clone());
         }
@@ -86,8 +87,8 @@ impl WorldModel for VideoModel {
     fn load(&self, tensors: &HashMap<String, Tensor>) -> Result<VideoState> {
         let missing = |name: &str| Error::State { problem: format!("`{name}` is missing") };
         let get = |name: &str| tensors.get(name).ok_or_else(|| missing(name));
-        let (numbers, still): (Vec<i64>, Vec<f64>) = (get("numbers")?.to_vec1()?, get("still")?.to_vec1()?);
-        let (&[batch, seed, steps], &[still]) = (numbers.as_slice(), still.as_slice()) else {
+        let (numbers, sampling): (Vec<i64>, Vec<f64>) = (get("numbers")?.to_vec1()?, get("sampling")?.to_vec1()?);
+        let (&[batch, seed, steps], &[still, guidance]) = (numbers.as_slice(), sampling.as_slice()) else {
             return Err(missing("numbers"));
         };
         if !(1..=1 << 20).contains(&batch) || !(1..=1 << 20).contains(&steps) {
@@ -95,14 +96,16 @@ impl WorldModel for VideoModel {
         }
         let batch = batch as usize;
         let past = |name: &str| tensors.get(&format!("{PAST}{name}"));
-        let cache = self.network().load(batch, &past)?;
-        let config = self.network().config();
-        let shape = [batch, 3, config.image_height, config.image_width];
+        // A guided dream has a second past, without its actions.
+        let pasts = if guidance == guidance::NONE { batch } else { 2 * batch };
+        guidance::check(self.network(), guidance)?;
+        let cache = self.network().load(pasts, &past)?;
+        let shape = [batch, 3, self.spec().picture_height(), self.spec().width];
         let picture = tensors.get("picture").map(|picture| picture.to_device(self.device())).transpose()?;
         if picture.as_ref().is_some_and(|picture| picture.dims() != shape) {
             return Err(Error::State { problem: format!("`picture` is not of the shape {shape:?}") });
         }
-        let dreams = Dreams { cache, batch, seed: seed as u64, steps: steps as usize, still };
+        let dreams = Dreams { cache, batch, seed: seed as u64, steps: steps as usize, still, guidance };
         Ok(VideoState { dreams, picture })
     }
 }
