@@ -225,8 +225,10 @@ fn an_episode_that_ends_waits_for_a_reset() {
 fn keys_move_a_dream_that_goes_on_from_a_recording_or_from_a_scenario() {
     let (shop, _) = trained();
     let (model, data, scenario) = (shop.path("model"), shop.path("data"), shop.path("two_balls.yaml"));
-    // So that the little that a model has learned in a few steps shows.
-    let play = Play::start(&[&model, "--data", &data, "--episode", "1", "--still", "0", "--steps", "2"]);
+    // So that the little that a model has learned of actions in a few steps shows.
+    let strongly = ["--still", "0", "--guidance", "200"];
+    let start = ["--data", data.as_str(), "--episode", "1", "--steps", "2"];
+    let play = Play::start(&[&[model.as_str()], &start[..], &strongly[..]].concat());
     assert_eq!((&play.said["kind"], &play.said["world"]), (&json!("dream"), &json!("dream of two_balls")));
     assert_eq!(play.said["actions"], json!(["force(red).x", "force(red).y", "force(red).z"]));
     play.until("a dreamed frame", |now| now["phase"] == "dream");

@@ -34,10 +34,16 @@ const CONNECTIONS: usize = 64;
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// Sent with everything: the page takes nothing from elsewhere, and tells nobody its address.
-const HEADERS: &str = "Cache-Control: no-store\r\nConnection: close\r\nX-Content-Type-Options: nosniff\r\n\
-Referrer-Policy: no-referrer\r\nCross-Origin-Resource-Policy: same-origin\r\nX-Frame-Options: DENY\r\n\
-Content-Security-Policy: default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n";
+const HEADERS: &str = concat!(
+    "Cache-Control: no-store\r\n",
+    "Connection: close\r\n",
+    "X-Content-Type-Options: nosniff\r\n",
+    "Referrer-Policy: no-referrer\r\n",
+    "Cross-Origin-Resource-Policy: same-origin\r\n",
+    "X-Frame-Options: DENY\r\n",
+    "Content-Security-Policy: default-src 'none'; img-src data:; style-src 'unsafe-inline'; ",
+    "script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n",
+);
 
 /// Where the page is served.
 pub struct Server {

@@ -41,7 +41,7 @@ fn scene(skip: usize) -> Arc<Scene> {
                    "gravity": [0.0, 0.0, -9.81], "solver_iterations": 4},
         "params": {"size": 0.3},
         "objects": {
-            "floor": {"plane": 20.0},
+            "floor": {"plane": 20.0, "at": [0.0, 0.0, 0.0]},
             "ball": {"sphere": 0.3, "at": [0.0, 0.0, 0.9], "mass": 1.0, "material": {"colour": [0.9, 0.1, 0.1]}},
         },
         "cameras": {"other": camera(16), "eye": camera(64)},
