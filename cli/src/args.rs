@@ -434,7 +434,7 @@ pub fn parse_episode(text: &str) -> Result<u64, String> {
 
 /// How many episodes, scenes, frames: at least one of whatever is counted.
 fn parse_count(text: &str) -> Result<u64, String> {
-    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "it must be a whole number from 1".to_owned())
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "it must be a whole number, at least one".to_owned())
 }
 
 fn parse_shard(text: &str) -> Result<ShardArg, String> {

@@ -65,8 +65,8 @@ fn numbers_that_an_option_does_not_take_are_told_as_a_person_would() {
     refused(&["preview", &yaml, "--out", &out, "--at", "2s"], &["without a unit, for example 1.5"]);
     refused(&["preview", &yaml, "--out", &out, "--episode", "-1"], &["an episode is a whole number, counted from 0"]);
     refused(&["replay", &out, "--episode", "one"], &["an episode is a whole number, counted from 0"]);
-    refused(&["sample", &yaml, "--count", "-2"], &["it must be a whole number from 1"]);
-    refused(&["generate", &yaml, "--episodes", "-2", "--out", &out], &["it must be a whole number from 1"]);
+    refused(&["sample", &yaml, "--count", "-2"], &["it must be a whole number, at least one"]);
+    refused(&["generate", &yaml, "--episodes", "-2", "--out", &out], &["it must be a whole number, at least one"]);
 }
 
 #[test]

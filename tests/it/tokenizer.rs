@@ -191,7 +191,7 @@ fn what_does_not_fit_together_is_refused_and_says_what_to_do() {
     let with = |more: &[&'static str]| [&base[..], more].concat();
     fails(&[&base[..], &["--tokenizer", &model]].concat(), &["is a video model", "tokenizer model is needed"]);
     fails(&[&base[..], &["--tokenizer", &on, "--set", "image=64"]].concat(), &["64×64", "32×32", "tokenizer"]);
-    fails(&[&base[..], &["--tokenizer", &on, "--set", "model.patch=3"]].concat(), &["patch"]);
+    fails(&[&base[..], &["--tokenizer", &on, "--set", "model.patch=3"]].concat(), &["36×36", "32×32", "tokenizer"]);
     fails(&with(&["--preset", "hopper"]), &["--tokenizer"]);
     fails(&with(&["--set", "objective=gan"]), &["objective", "edm"]);
     fails(&with(&["--set", "edm.sigma_max=0.001"]), &["sigma_max"]);

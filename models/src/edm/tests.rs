@@ -225,7 +225,7 @@ fn a_model_trained_on_a_distribution_samples_its_mean_and_deviation() {
     let ((mean, std), spread) = draw(&model);
     // Four standard errors of 256 samples are 0.05 and 0.035; the rest is for what a small network does not learn, and for the
     // start from 5·n instead of 0.3 + 5·n, a 25th of the mean.
-    assert!((mean - 0.3).abs() < 0.08, "mean {mean}");
+    assert!((mean - 0.3).abs() < 0.1, "mean {mean}");
     assert!((std - 0.2).abs() < 0.06, "deviation {std}");
     assert!(spread < 0.06, "a frame has one grey value: deviation {spread}");
 }

@@ -207,7 +207,7 @@ mod tests {
     fn a_dream_that_follows_has_the_actions_it_was_given_and_one_that_does_not_has_others() {
         let learned: Vec<Clip> = (0..12).map(|seed| clip(seed, 40)).collect();
         let spec = spec();
-        let model = fit(&learned, &spec, FitOptions { steps: 150 }, |_, _| {}).unwrap().unwrap();
+        let model = fit(&learned, &spec, FitOptions { steps: 250 }, |_, _| {}).unwrap().unwrap();
         let (own, given) = (clip(50, 80), clip(51, 80));
         let of = |pictures: &Clip| {
             let mut reader = Reader::new(&model, &spec);

@@ -100,7 +100,7 @@ fn every_parameter_has_the_gradient_of_finite_differences() {
 #[test]
 fn it_learns_to_read_actions_and_finds_none_in_a_still_film_or_in_the_actions_of_another_step() {
     let clips: Vec<Clip> = (0..12).map(|seed| clip(seed, 40)).collect();
-    let model = fit(&clips, &spec(), FitOptions { steps: 150 }, |_, _| {}).unwrap().unwrap();
+    let model = fit(&clips, &spec(), FitOptions { steps: 250 }, |_, _| {}).unwrap().unwrap();
     let unseen = clip(99, 120);
     let film = film(&unseen);
     let still = film[..SIDE * SIDE * 3].repeat(120);
