@@ -63,7 +63,7 @@ impl Desk {
             command.env_remove(name);
         }
         // Loopback is behind no proxy.
-        command.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
+        command.env("NO_PROXY", "127.0.0.1,localhost").env("no_proxy", "127.0.0.1,localhost");
         command.env("HF_ENDPOINT", self.server.endpoint()).env("HF_HOME", self.home.path());
         command
     }

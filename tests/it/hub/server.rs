@@ -130,8 +130,9 @@ impl Server {
         format!("http://127.0.0.1:{}", self.hub)
     }
 
+    /// Of another name than the hub: Python's client tells by the name whom it may tell the token.
     fn store(&self) -> String {
-        format!("http://127.0.0.1:{}", self.store)
+        format!("http://localhost:{}", self.store)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
