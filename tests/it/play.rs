@@ -77,11 +77,17 @@ impl Play {
         serde_json::from_str(&body).expect("JSON")
     }
 
-    /// The first instant that `wanted` holds of.
-    fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    /// The stream of instants.
+    fn events(&self) -> TcpStream {
         let mut stream = self.connect();
         let head = format!("GET /{}/events HTTP/1.1\r\nHost: {}\r\n\r\n", self.token, self.host);
         stream.write_all(head.as_bytes()).expect("sent");
+        stream
+    }
+
+    /// The first instant that `wanted` holds of.
+    fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let stream = self.events();
         let began = Instant::now();
         let mut last = String::new();
         for line in BufReader::new(stream).lines() {
@@ -100,6 +106,10 @@ impl Play {
 
     /// Pictures after `steps` steps of a new episode under these keys, and the instant.
     fn episode(&self, steps: u64, keys: &[&str]) -> (String, Value) {
+        // Keys are let go when the last viewer leaves: one stays for the whole episode.
+        let watching = self.events();
+        let mut first = String::new();
+        BufReader::new(&watching).read_line(&mut first).expect("an answer");
         self.order(&json!({"paused": true, "keys": [], "reset": true}));
         self.until("a reset", |now| now["step"] == 0 && now["paused"] == true);
         self.order(&json!({"keys": keys}));

@@ -44,7 +44,7 @@ fn scene(skip: usize) -> Arc<Scene> {
             "floor": {"plane": 20.0, "at": [0.0, 0.0, 0.0]},
             "ball": {"sphere": 0.3, "at": [0.0, 0.0, 0.9], "mass": 1.0, "material": {"colour": [0.9, 0.1, 0.1]}},
         },
-        "cameras": {"other": camera(16), "eye": camera(64)},
+        "cameras": {"also": camera(16), "eye": camera(64)},
         "action": ["force(ball)"],
         "drivers": [{"force": {"on": "ball", "value": [20.0, 0.0, 0.0]}}],
         "observation": ["pos(ball)"],
@@ -131,7 +131,7 @@ fn played(skip: usize) -> (Vec<Frame>, Clip) {
     let spec = spec(skip);
     let mut clip = Clip::begin(&spec, &[("size".to_owned(), 0.3)]);
     for frame in &frames {
-        clip.push(&spec, frame, &["other", "front"]).unwrap();
+        clip.push(&spec, frame, &["also", "front"]).unwrap();
     }
     (frames, clip)
 }
@@ -410,5 +410,5 @@ fn a_model_steps_a_batch_of_worlds_whose_clones_are_snapshots() {
         "past.before".to_owned(),
         candle_core::Tensor::zeros((2, 1, 3, 8, 8), DType::F32, &Device::Cpu).unwrap(),
     );
-    assert!(model.load(&wrong).map(|_| ()).unwrap_err().to_string().contains("`past.before` has the shape"));
+    assert!(model.load(&wrong).map(|_| ()).unwrap_err().to_string().contains("`before` has the shape"));
 }
