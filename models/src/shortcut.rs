@@ -187,21 +187,20 @@ pub fn loss_of(
     let level = Tensor::from_slice(&levels.level, (windows, frames), device)?;
     let past = own_past(model, clean, noise, levels.own_until, conditions)?;
     // A clean frame is a past, any other a target: noise on the truth.
-    let is_past = per_frame(&tau.ge(1.0)?.to_dtype(dtype)?)?;
-    let noisy = mix(noise, &(clean + (&past - clean)?.broadcast_mul(&is_past)?)?, &tau)?;
+    let is_past = tau.ge(1.0)?.to_dtype(dtype)?;
+    let noisy = kernels::blend(noise, &kernels::blend(clean, &past, &is_past)?, &tau)?;
     let tau_before = Tensor::from_slice(&levels.before, (windows, frames), device)?.to_dtype(dtype)?;
     // The first frame has nothing before it: zeros, as in a rollout.
-    let is_there = shifted(&per_frame(&tau.ones_like()?)?)?;
-    let before = mix(past_noise, &shifted(&past)?, &tau_before)?.broadcast_mul(&is_there)?;
-    let before = (before, tau_before);
+    let (is_there, nothing) = (shifted(&tau.ones_like()?)?, clean.zeros_like()?);
+    let before = kernels::blend(past_noise, &shifted(&past)?, &tau_before)?;
+    let before = (kernels::blend(&nothing, &before, &is_there)?, tau_before);
     let target = target(model, clean, &noisy, &tau, &level, &before, levels.coarse_from, conditions)?;
     let inputs = conditions.inputs(&noisy, &tau, &level);
     let prediction = model.forward(&Inputs { before: Some((&before.0, &before.1)), ..inputs })?;
     let total: f64 = levels.weight.iter().sum();
     let weight: Vec<f64> = levels.weight.iter().map(|weight| weight * (windows * frames) as f64 / total).collect();
-    let weight = Tensor::from_vec(weight, windows * frames, device)?.to_dtype(dtype)?;
-    let flat = |x: &Tensor| x.reshape((windows * frames, x.elem_count() / (windows * frames)));
-    let pixels = kernels::weighted_mse(&flat(&prediction.frames)?, &flat(&target)?, &weight)?;
+    let weight = Tensor::from_vec(weight, (windows, frames), device)?.to_dtype(dtype)?;
+    let pixels = kernels::weighted_mse(&prediction.frames, &target, &weight)?;
     Ok(Loss { pixels, prediction })
 }
 
@@ -274,12 +273,6 @@ impl Conditions {
             anchor: part(&self.anchor)?,
         })
     }
-}
-
-/// (1 − τ)·x₀ + τ·x₁ with τ `[B, T]`.
-fn mix(noise: &Tensor, clean: &Tensor, tau: &Tensor) -> Result<Tensor> {
-    let tau = per_frame(tau)?;
-    Ok((noise + (clean - noise)?.broadcast_mul(&tau)?)?)
 }
 
 /// `[B, T]` → `[B, T, 1, 1, 1]`.
