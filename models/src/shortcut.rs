@@ -219,7 +219,7 @@ fn own_past(model: &StDit, clean: &Tensor, noise: &Tensor, until: usize, conditi
     let before = shifted(&truth)?;
     let tau_before = shifted(&tau.ones_like()?)?;
     let inputs = conditions.inputs(&noise, &tau, &level);
-    let found = model.forward(&Inputs { before: Some((&before, &tau_before)), ..inputs })?;
+    let found = model.still()?.forward(&Inputs { before: Some((&before, &tau_before)), ..inputs })?;
     let dreamed = settle(&found.frames.detach(), &found.carried.detach(), STILL)?.clamp(-1.0, 1.0)?;
     let dreamed = Tensor::cat(&[&truth.narrow(1, 0, 1)?, &dreamed.narrow(1, 1, frames - 1)?], 1)?;
     if until == windows {
@@ -301,6 +301,7 @@ fn target(
     let (clean_part, noisy, tau, level) = (part(clean)?, part(noisy)?, part(tau)?, part(level)?);
     let conditions = conditions.windows(coarse_from, count)?;
     let before = (part(&before.0)?, part(&before.1)?);
+    let model = model.still()?;
     let forward = |frames: &Tensor, tau: &Tensor, level: &Tensor| -> Result<Tensor> {
         let inputs = conditions.inputs(frames, tau, level);
         Ok(model.forward(&Inputs { before: Some((&before.0, &before.1)), ..inputs })?.frames.detach())

@@ -1,4 +1,5 @@
-//! The network as a rollout computes with it: without gradients, and with its weights laid out for few tokens at a time.
+//! The network as a rollout computes with it, and training where no gradient flows: nothing is kept for a backward pass, and
+//! weights are laid out for few tokens at a time.
 
 use super::StDit;
 use super::block::Block;
@@ -6,8 +7,8 @@ use crate::error::Result;
 use crate::layers::{Embedder, Linear};
 
 impl StDit {
-    /// See [`Linear::still`].
-    pub(super) fn still(&self) -> Result<Self> {
+    /// The network as it is now, see [`Linear::still`].
+    pub(crate) fn still(&self) -> Result<Self> {
         let embedder = |part: &Option<Embedder>| part.as_ref().map(Embedder::still).transpose();
         let linear = |part: &Option<Linear>| part.as_ref().map(Linear::still).transpose();
         Ok(Self {
