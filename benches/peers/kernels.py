@@ -64,6 +64,24 @@ def attention(axis, causal, heads=4, window=None):
     return run
 
 
+def branch(inside):
+    import torch
+    import torch.nn.functional as F
+
+    def run(x, modulation, w1, b1, w2, b2):
+        shift, scale, gate = modulation.unsqueeze(2).chunk(3, -1)
+        h = torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
+        return torch.addcmul(x, gate, F.linear(inside(F.linear(h, w1, b1)), w2, b2))
+
+    return run
+
+
+def patchify(x, p=8):
+    b, t, c, h, w = x.shape
+    x = x.reshape(b, t, c, h // p, p, w // p, p).permute(0, 1, 3, 5, 2, 4, 6)
+    return x.reshape(b, t, -1, c * p * p)
+
+
 @functools.cache
 def weights(rows):
     import torch
@@ -141,6 +159,11 @@ def operations():
         "swiglu": swiglu,
         "bias_gelu": lambda x, b: F.gelu(x + b),
         "linear": F.linear,
+        "branch_mlp": branch(swiglu),
+        "branch_space": branch(attention("space", False)),
+        "branch_time": branch(attention("time", True)),
+        "patchify": patchify,
+        "blend": lambda a, b: torch.lerp(a, b, weights(a.shape[0]) * 0.25),
         "linear_cat": pair,
         "carry": carry,
         "warp": warp,

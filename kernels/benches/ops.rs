@@ -42,11 +42,19 @@ fn frames(dims: &[usize]) -> Result<Tensor> {
 }
 
 fn cases() -> Result<Vec<Case>> {
+    use kernels::branch::{self, Attend, Layer};
     use kernels::{Activation, Axis, Mask, attention_packed};
     let rows = B * T;
     let weight = Tensor::ones(rows * N, DType::F32, &Device::Cpu)?;
     let (left, right) = (frames(&[rows, N, 3 * N])?, frames(&[rows, N, 3 * N])?);
     let before = left.clone();
+    let share = Tensor::full(0.25f32, rows, &Device::Cpu)?;
+    let attend = |axis, mask| {
+        move |x: &[Tensor]| {
+            let (qkv, out) = (Layer { weight: &x[2], bias: &x[3] }, Layer { weight: &x[4], bias: &x[5] });
+            branch::attention(&x[0], &x[1], qkv, out, Attend { heads: 4, axis, mask, rope: None }, 1e-6)
+        }
+    };
     // Each id as often as any other, neighbours far apart.
     let ids = Tensor::from_iter((0..rows * N).map(|i| (i * 37 % IDS) as u32), &Device::Cpu)?;
     Ok(vec![
@@ -66,6 +74,18 @@ fn cases() -> Result<Vec<Case>> {
         case("swiglu", &[&[rows * N, 4 * D]], |x| kernels::swiglu(&x[0])),
         case("bias_gelu", &[&[rows * N, D], &[D]], |x| kernels::bias_activation(&x[0], &x[1], Activation::Gelu)),
         case("linear", &[&[rows * N, D], &[4 * D, D], &[4 * D]], |x| kernels::linear(&x[0], &x[1], Some(&x[2]))),
+        case("branch_mlp", &[&[B, T, N, D], &[B, T, 3 * D], &[4 * D, D], &[4 * D], &[D, 2 * D], &[D]], |x| {
+            let (up, down) = (Layer { weight: &x[2], bias: &x[3] }, Layer { weight: &x[4], bias: &x[5] });
+            branch::mlp(&x[0], &x[1], up, down, 1e-6)
+        }),
+        case("branch_space", &[&[B, T, N, D], &[B, T, 3 * D], &[3 * D, D], &[3 * D], &[D, D], &[D]], {
+            attend(Axis::Space, Mask::Full)
+        }),
+        case("branch_time", &[&[B, T, N, D], &[B, T, 3 * D], &[3 * D, D], &[3 * D], &[D, D], &[D]], {
+            attend(Axis::Time, Mask::Causal)
+        }),
+        case("patchify", &[&[B, T, 12, N, N]], |x| kernels::patchify(&x[0], 8)),
+        case("blend", &[&[rows, 3 * N * N], &[rows, 3 * N * N]], move |x| kernels::blend(&x[0], &x[1], &share)),
         case("linear_cat", &[&[D, 6 * N], &[D]], move |x| {
             kernels::linear(&Tensor::cat(&[&left, &right], 2)?, &x[0], Some(&x[1]))
         }),

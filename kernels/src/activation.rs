@@ -17,7 +17,6 @@ use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 use pulp::{Simd, WithSimd};
 
-use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
 use crate::cuda::ops;
 use crate::error::shape_error;
@@ -188,12 +187,11 @@ impl CustomOp1 for Elementwise {
         use candle_core::backend::BackendStorage;
         by_dtype!(self.op, x.dtype(), T => {
             let x = values::<T>(x, layout)?;
-            let mut out = Buffer::new(x.len());
-            par::rows(out.slots(), 1, |first, out| {
+            let value = |first: usize, out: &mut [MaybeUninit<T>]| {
                 dispatch(Value { activation: self.activation, x: &x[first..first + out.len()], out });
-            });
-            // SAFETY: the blocks cover every slot, and each is written whole.
-            Ok((storage(unsafe { out.into_vec() }), layout.shape().clone()))
+            };
+            // SAFETY: a block is written whole.
+            Ok((storage(unsafe { par::fill(x.len(), 1, value) }), layout.shape().clone()))
         })
     }
 
@@ -210,13 +208,12 @@ impl CustomOp1 for Elementwise {
         by_dtype!(self.op, x.dtype(), T => {
             let dx = with_values::<T, _>(self.op, x, |x| {
                 with_values::<T, _>(self.op, grad, |grad| {
-                    let mut out = Buffer::new(x.len());
-                    par::rows(out.slots(), 1, |first, out| {
+                    let slope = |first: usize, out: &mut [MaybeUninit<T>]| {
                         let range = first..first + out.len();
                         dispatch(TimesSlope { activation: self.activation, x: &x[range.clone()], grad: &grad[range], out });
-                    });
+                    };
                     // SAFETY: as in the forward pass.
-                    unsafe { out.into_vec() }
+                    unsafe { par::fill(x.len(), 1, slope) }
                 })
             })??;
             tensor(dx, x.shape(), x).map(Some)
@@ -227,10 +224,10 @@ impl CustomOp1 for Elementwise {
 /// The op behind [`swiglu`].
 struct SwiGlu;
 
-struct Gate<'a, T> {
-    half: usize,
-    x: &'a [T],
-    out: &'a mut [MaybeUninit<T>],
+pub(crate) struct Gate<'a, T> {
+    pub(crate) half: usize,
+    pub(crate) x: &'a [T],
+    pub(crate) out: &'a mut [MaybeUninit<T>],
 }
 
 impl<T: Real> WithSimd for Gate<'_, T> {
@@ -278,6 +275,39 @@ impl<T: Real> WithSimd for GateSlopes<'_, T> {
     }
 }
 
+/// SwiGLU's value again and its gradient, from one sigmoid.
+pub(crate) struct GateBoth<'a, T> {
+    pub(crate) half: usize,
+    pub(crate) x: &'a [T],
+    pub(crate) grad: &'a [T],
+    pub(crate) value: &'a mut [MaybeUninit<T>],
+    pub(crate) out: &'a mut [MaybeUninit<T>],
+}
+
+impl<T: Real> WithSimd for GateBoth<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let half = self.half;
+        let one = Lanes::<T, S>::constant(simd, 1.0);
+        let rows = self.x.chunks_exact(2 * half).zip(self.grad.chunks_exact(half));
+        let into = self.value.chunks_exact_mut(half).zip(self.out.chunks_exact_mut(2 * half));
+        for ((x, grad), (value, out)) in rows.zip(into) {
+            let (a, b) = x.split_at(half);
+            let (da, db) = out.split_at_mut(half);
+            each_vector!(T, simd, half, |at, step| {
+                let (a, b, g) = (step.load(a, at), step.load(b, at), step.load(grad, at));
+                let s = a.sigmoid();
+                let silu = a * s;
+                step.store(silu * b, value, at);
+                step.store(g * b * s * a.mul_add(one - s, one), da, at);
+                step.store(g * silu, db, at);
+            });
+        }
+    }
+}
+
 impl CustomOp1 for SwiGlu {
     fn name(&self) -> &'static str {
         "swiglu"
@@ -292,13 +322,12 @@ impl CustomOp1 for SwiGlu {
         });
         by_dtype!(self.name(), x.dtype(), T => {
             let x = values::<T>(x, layout)?;
-            let mut out = Buffer::new(x.len() / 2);
-            par::rows(out.slots(), half, |first, out| {
+            let gate = |first: usize, out: &mut [MaybeUninit<T>]| {
                 let start = 2 * first * half;
                 dispatch(Gate { half, x: &x[start..start + 2 * out.len()], out });
-            });
-            // SAFETY: the blocks cover every slot, and each is written whole.
-            Ok((storage(unsafe { out.into_vec() }), Shape::from(dims)))
+            };
+            // SAFETY: a block is written whole.
+            Ok((storage(unsafe { par::fill(x.len() / 2, half, gate) }), Shape::from(dims)))
         })
     }
 
@@ -316,14 +345,13 @@ impl CustomOp1 for SwiGlu {
         by_dtype!(self.name(), x.dtype(), T => {
             let dx = with_values::<T, _>(self.name(), x, |x| {
                 with_values::<T, _>(self.name(), grad, |grad| {
-                    let mut out = Buffer::new(x.len());
-                    par::rows(out.slots(), 2 * half, |first, out| {
+                    let slopes = |first: usize, out: &mut [MaybeUninit<T>]| {
                         let (start, len) = (first * half, out.len() / 2);
                         let (x, grad) = (&x[2 * start..2 * (start + len)], &grad[start..start + len]);
                         dispatch(GateSlopes { half, x, grad, out });
-                    });
+                    };
                     // SAFETY: as in the forward pass.
-                    unsafe { out.into_vec() }
+                    unsafe { par::fill(x.len(), 2 * half, slopes) }
                 })
             })??;
             tensor(dx, x.shape(), x).map(Some)

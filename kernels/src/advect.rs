@@ -36,6 +36,10 @@ pub fn advect(motion: &Tensor) -> Result<Tensor> {
     if wants_gradient(motion) {
         return Err(argument_error(OP, "the motion asks for a gradient, which there is none of; `detach` it"));
     }
+    #[cfg(feature = "cuda")]
+    if motion.device().is_cuda() {
+        return crate::cuda::pictures::advect([batch, height, width], motion);
+    }
     by_dtype!(OP, motion.dtype(), T => {
         let out = with_values::<T, _>(OP, motion, |motion| pictures(motion, batch, height, width))?;
         tensor(out, motion.shape(), motion)

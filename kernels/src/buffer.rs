@@ -46,6 +46,16 @@ pub unsafe fn written<T: Copy>(slots: &mut [MaybeUninit<T>]) -> &mut [T] {
     unsafe { std::slice::from_raw_parts_mut(slots.as_mut_ptr().cast(), slots.len()) }
 }
 
+/// Values as slots to be written again.
+///
+/// # Safety
+/// Every slot must hold a value when the borrow ends.
+#[inline(always)]
+pub(crate) unsafe fn rewritten<T: Copy>(values: &mut [T]) -> &mut [MaybeUninit<T>] {
+    // SAFETY: same layout, and the caller promises values at the end.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), values.len()) }
+}
+
 /// Memory that a value can be stored into: a value already there, or a slot yet to be written.
 ///
 /// # Safety

@@ -17,10 +17,13 @@
 
 use std::mem::MaybeUninit;
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use pulp::{Simd, WithSimd};
 
-use crate::buffer::Buffer;
+#[cfg(feature = "cuda")]
+use crate::cuda::pictures;
 use crate::error::shape_error;
 use crate::lanes::{Lanes, Step, dispatch};
 use crate::plumbing::{same_dtype, storage, tensor, values, wants_gradient, with_values};
@@ -133,37 +136,34 @@ impl<T: Real> WithSimd for Gained<'_, T> {
 impl Carry {
     fn forward<T: Real>(self, before: &[T], out: &[T]) -> Vec<T> {
         let half = self.half;
-        let mut into = Buffer::new(before.len());
-        par::rows(into.slots(), half, |first, into| {
+        let carried = |first: usize, into: &mut [MaybeUninit<T>]| {
             let start = first * half;
             let (before, out) = (&before[start..start + into.len()], &out[2 * start..2 * (start + into.len())]);
             dispatch(Forward { half, before, out, into });
-        });
-        // SAFETY: the blocks cover every row, and each is written whole.
-        unsafe { into.into_vec() }
+        };
+        // SAFETY: a block is written whole.
+        unsafe { par::fill(before.len(), half, carried) }
     }
 
     fn out_gradient<T: Real>(self, before: &[T], grad: &[T]) -> Vec<T> {
         let half = self.half;
-        let mut into = Buffer::new(2 * before.len());
-        par::rows(into.slots(), 2 * half, |first, into| {
+        let split = |first: usize, into: &mut [MaybeUninit<T>]| {
             let range = first * half..first * half + into.len() / 2;
             dispatch(SplitGradient { half, before: &before[range.clone()], grad: &grad[range], into });
-        });
+        };
         // SAFETY: as in the forward pass.
-        unsafe { into.into_vec() }
+        unsafe { par::fill(2 * before.len(), 2 * half, split) }
     }
 
     fn before_gradient<T: Real>(self, out: &[T], grad: &[T]) -> Vec<T> {
         let half = self.half;
-        let mut into = Buffer::new(grad.len());
-        par::rows(into.slots(), half, |first, into| {
+        let gained = |first: usize, into: &mut [MaybeUninit<T>]| {
             let start = first * half;
             let (out, grad) = (&out[2 * start..2 * (start + into.len())], &grad[start..start + into.len()]);
             dispatch(Gained { half, out, grad, into });
-        });
+        };
         // SAFETY: as in the forward pass.
-        unsafe { into.into_vec() }
+        unsafe { par::fill(grad.len(), half, gained) }
     }
 }
 
@@ -180,6 +180,17 @@ impl CustomOp2 for Carry {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        before: &CudaStorage,
+        bl: &Layout,
+        out: &CudaStorage,
+        ol: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        pictures::carry(self.half, [(before, bl), (out, ol)])
+    }
+
     /// Each only if something asks for it: the frame before is often data.
     fn bwd(
         &self,
@@ -188,6 +199,10 @@ impl CustomOp2 for Carry {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if before.device().is_cuda() {
+            return pictures::carry_gradients(self.half, before, out, grad);
+        }
         by_dtype!(OP, before.dtype(), T => {
             with_values::<T, _>(OP, grad, |grad| {
                 let d_before = wants_gradient(before).then(|| {

@@ -9,6 +9,7 @@
 //!   run time; vectorised exp, tanh and erf with stated error bounds.
 //! - [`par`], [`buffer`], [`plumbing`]: splitting rows over threads in blocks that do not depend on
 //!   the number of threads, output memory without zeroing, candle's storage as slices.
+//! - [`branch`]: what a transformer block is made of, from norm to gated residual, as one operation that works in the cache.
 //! - with the feature `cuda`: most of the operations on NVIDIA's GPUs in f32 and bf16; see `kernels/CUDA.md`.
 //! - [`memory`]: keeping freed memory between training steps.
 //! - [`candle_threads`]: keeping candle's own threads out of the way of these.
@@ -25,6 +26,8 @@ pub mod activation;
 pub mod advect;
 mod affine;
 pub mod attention;
+pub mod blend;
+pub mod branch;
 pub mod buffer;
 pub mod candle_threads;
 pub mod carry;
@@ -42,7 +45,9 @@ pub mod memory;
 mod micro;
 pub mod norm;
 pub mod optim;
+pub mod overlay;
 pub mod par;
+pub mod patches;
 pub mod plumbing;
 pub mod query_loss;
 pub mod real;
@@ -53,6 +58,7 @@ pub mod warp;
 pub use activation::{Activation, bias_activation, gelu, gelu_tanh, silu, swiglu};
 pub use advect::advect;
 pub use attention::{Axis, Mask, Rope, attention, attention_packed};
+pub use blend::blend;
 pub use carry::carry;
 pub use conv::conv2d;
 #[cfg(feature = "cuda")]
@@ -60,9 +66,11 @@ pub use cuda::CudaAdamW;
 pub use embedding::embedding;
 pub use error::KernelError;
 pub use group_norm::{group_norm, group_norm_silu};
-pub use linear::{gated_mlp, linear};
+pub use linear::linear;
 pub use norm::{gated_residual, layer_norm, layer_norm_modulated, rms_norm};
 pub use optim::{AdamW, AdamWConfig, AdamWState, StepReport};
+pub use overlay::overlay;
+pub use patches::{carry_patches, patchify, unpatchify};
 pub use query_loss::query_loss;
 pub use reduce::{mean, mean_all, mse, sum, sum_all, weighted_mse};
 pub use warp::warp;

@@ -134,7 +134,7 @@ impl Norm {
             let rows = out.len() / width;
             let range = first * width..(first + rows) * width;
             let scale = scale.map(|all| &all[group * width..(group + 1) * width]);
-            dispatch(Backward { norm: self, x: &x[range.clone()], scale, grad: &grad[range], out, sums });
+            dispatch(Backward { norm: self, x: &x[range.clone()], scale, grad: &grad[range], past: None, out, sums });
         })
     }
 }
@@ -216,12 +216,13 @@ fn statistics<T: Real, S: Simd>(simd: S, norm: &Norm, x: &[T]) -> (Lanes<T, S>, 
     (mean, Lanes::splat(simd, T::ONE / deviation))
 }
 
-struct Forward<'a, T> {
-    norm: Norm,
-    x: &'a [T],
-    scale: Option<&'a [T]>,
-    shift: Option<&'a [T]>,
-    out: &'a mut [MaybeUninit<T>],
+/// Rows of one group, normalised.
+pub(crate) struct Forward<'a, T> {
+    pub(crate) norm: Norm,
+    pub(crate) x: &'a [T],
+    pub(crate) scale: Option<&'a [T]>,
+    pub(crate) shift: Option<&'a [T]>,
+    pub(crate) out: &'a mut [MaybeUninit<T>],
 }
 
 impl<T: Real> WithSimd for Forward<'_, T> {
@@ -250,14 +251,17 @@ impl<T: Real> WithSimd for Forward<'_, T> {
     }
 }
 
-struct Backward<'a, T> {
-    norm: Norm,
-    x: &'a [T],
-    scale: Option<&'a [T]>,
-    grad: &'a [T],
-    out: &'a mut [MaybeUninit<T>],
+/// The gradient of rows of one group.
+pub(crate) struct Backward<'a, T> {
+    pub(crate) norm: Norm,
+    pub(crate) x: &'a [T],
+    pub(crate) scale: Option<&'a [T]>,
+    pub(crate) grad: &'a [T],
+    /// What else flows into x: the gradient of what is added to a branch.
+    pub(crate) past: Option<&'a [T]>,
+    pub(crate) out: &'a mut [MaybeUninit<T>],
     /// `[2, D]`: of scale and of shift.
-    sums: &'a mut [T],
+    pub(crate) sums: &'a mut [T],
 }
 
 impl<T: Real> WithSimd for Backward<'_, T> {
@@ -275,7 +279,7 @@ impl<T: Real> WithSimd for Backward<'_, T> {
         let factor = &factor[..];
         let (d_scale, d_shift) = self.sums.split_at_mut(width);
         let rows = self.x.chunks_exact(width).zip(self.grad.chunks_exact(width)).zip(self.out.chunks_exact_mut(width));
-        for ((x, grad), out) in rows {
+        for (row, ((x, grad), out)) in rows.enumerate() {
             let (mean, inverse) = statistics(simd, &self.norm, x);
             let mut sum = Lanes::<T, S>::zero(simd);
             let mut along = Lanes::<T, S>::zero(simd);
@@ -290,11 +294,21 @@ impl<T: Real> WithSimd for Backward<'_, T> {
             });
             let sum = Lanes::splat(simd, if self.norm.centred { sum.sum() / count } else { T::ZERO });
             let along = Lanes::splat(simd, along.sum() / count);
-            each_vector!(T, simd, width, |at, step| {
-                let normal = (step.load(x, at) - mean) * inverse;
-                let inner = step.load(grad, at) * step.load(factor, at);
-                step.store((inner - sum - normal * along) * inverse, out, at);
-            });
+            match self.past {
+                None => each_vector!(T, simd, width, |at, step| {
+                    let normal = (step.load(x, at) - mean) * inverse;
+                    let inner = step.load(grad, at) * step.load(factor, at);
+                    step.store((inner - sum - normal * along) * inverse, out, at);
+                }),
+                Some(past) => {
+                    let past = &past[row * width..(row + 1) * width];
+                    each_vector!(T, simd, width, |at, step| {
+                        let normal = (step.load(x, at) - mean) * inverse;
+                        let inner = step.load(grad, at) * step.load(factor, at);
+                        step.store((inner - sum - normal * along).mul_add(inverse, step.load(past, at)), out, at);
+                    });
+                }
+            }
         }
     }
 }
@@ -304,11 +318,11 @@ struct Residual {
     groups: Groups,
 }
 
-struct AddGated<'a, T> {
-    x: &'a [T],
-    branch: &'a [T],
-    gate: &'a [T],
-    out: &'a mut [MaybeUninit<T>],
+pub(crate) struct AddGated<'a, T> {
+    pub(crate) x: &'a [T],
+    pub(crate) branch: &'a [T],
+    pub(crate) gate: &'a [T],
+    pub(crate) out: &'a mut [MaybeUninit<T>],
 }
 
 impl<T: Real> WithSimd for AddGated<'_, T> {
@@ -328,12 +342,12 @@ impl<T: Real> WithSimd for AddGated<'_, T> {
 }
 
 /// ∂branch = g ⊙ gate, ∂gate = Σ g ⊙ branch.
-struct SplitGated<'a, T> {
-    grad: &'a [T],
-    branch: &'a [T],
-    gate: &'a [T],
-    out: &'a mut [MaybeUninit<T>],
-    sums: &'a mut [T],
+pub(crate) struct SplitGated<'a, T> {
+    pub(crate) grad: &'a [T],
+    pub(crate) branch: &'a [T],
+    pub(crate) gate: &'a [T],
+    pub(crate) out: &'a mut [MaybeUninit<T>],
+    pub(crate) sums: &'a mut [T],
 }
 
 impl<T: Real> WithSimd for SplitGated<'_, T> {

@@ -7,9 +7,12 @@
 //! The threads are those of the rayon pool the caller is in. A trainer that runs inside
 //! `ThreadPool::install` saves the hand-over to the pool at each operation.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use rayon::prelude::*;
+
+use crate::buffer::Buffer;
 
 /// Values in a block: 64 KiB of f32, so that a block's input and output stay in the second-level
 /// cache, and handing a block to a thread (about a microsecond) is a small part of its time.
@@ -43,6 +46,21 @@ pub fn rows<O: Send>(out: &mut [O], row_len: usize, f: impl Fn(usize, &mut [O]) 
             f(index * block, rows);
         }
     }
+}
+
+/// `len` values that `f(first_row, rows)` writes, block by block as [`rows`] does.
+///
+/// # Safety
+/// `f` writes every slot that it is given.
+pub unsafe fn fill<T: Copy + Send>(
+    len: usize,
+    row_len: usize,
+    f: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync,
+) -> Vec<T> {
+    let mut out = Buffer::new(len);
+    rows(out.slots(), row_len, f);
+    // SAFETY: the blocks cover every slot, and the caller promises that each is written.
+    unsafe { out.into_vec() }
 }
 
 /// As [`rows`], for two outputs with as many rows and row lengths of their own.

@@ -16,9 +16,13 @@
 //! Rows are taken in blocks whose size depends on the shape alone and ∂q is added block by block in order, so that
 //! any number of threads gives the same bits.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor};
 
 use crate::buffer::Buffer;
+#[cfg(feature = "cuda")]
+use crate::cuda::pictures;
 use crate::error::{argument_error, shape_error};
 use crate::plumbing::{same_dtype, storage, tensor, values, with_values};
 use crate::real::Real;
@@ -35,7 +39,8 @@ const BLOCK: usize = 512;
 /// See the [module](self): `features` `[B, R, F]`, `queries` `[B, K, F + 1]`, `target` `[B, R]` u32; a scalar.
 ///
 /// # Errors
-/// Shapes or dtypes that do not agree; targets that are neither below K nor [`IGNORED`].
+/// Shapes or dtypes that do not agree; targets that are neither below K nor [`IGNORED`] (on the GPU, which can't say so in
+/// time, such a target gives NaN).
 pub fn query_loss(features: &Tensor, queries: &Tensor, target: &Tensor) -> Result<Tensor> {
     let &[batch, rows, width] = features.dims() else {
         return Err(shape_error(OP, "features", "[B, R, F]", features.shape()));
@@ -217,6 +222,20 @@ impl CustomOp3 for QueryLoss {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        features: &CudaStorage,
+        fl: &Layout,
+        queries: &CudaStorage,
+        ql: &Layout,
+        target: &CudaStorage,
+        tl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let sizes = [self.batch, self.rows, self.width, self.count];
+        pictures::query_loss(sizes, [(features, fl), (queries, ql), (target, tl)])
+    }
+
     fn bwd(
         &self,
         features: &Tensor,
@@ -225,6 +244,12 @@ impl CustomOp3 for QueryLoss {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if features.device().is_cuda() {
+            let sizes = [self.batch, self.rows, self.width, self.count];
+            let (d_features, d_queries) = pictures::query_loss_gradients(sizes, features, queries, target, grad)?;
+            return Ok((d_features, d_queries, None));
+        }
         let target: Vec<u32> = target.flatten_all()?.to_vec1()?;
         let counted = target.iter().filter(|t| **t != IGNORED).count().max(1);
         by_dtype!(OP, features.dtype(), T => {

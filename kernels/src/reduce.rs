@@ -70,22 +70,21 @@ pub fn mse(predicted: &Tensor, target: &Tensor) -> Result<Tensor> {
     predicted.apply_op3(target, &one, SquaredError { width: predicted.elem_count() })
 }
 
-/// The mean over all R·n values of weight·(predicted − target)², a tensor without dimensions: `predicted` and
-/// `target` `[R, n]`, `weight` `[R]`.
+/// The mean over all values of weight·(predicted − target)², a tensor without dimensions: `weight` `[B, .., R]` is shared by what
+/// lies in `predicted` and `target` `[B, .., R, ..]` under it.
 ///
 /// # Errors
 /// A weight that asks for a gradient, for it has none here; shapes or dtypes that do not agree; dtypes other than F32 and F64.
 pub fn weighted_mse(predicted: &Tensor, target: &Tensor, weight: &Tensor) -> Result<Tensor> {
     const OP: &str = "weighted_mse";
-    let &[rows, width] = predicted.dims() else {
-        return Err(shape_error(OP, "predicted", "[R, n]", predicted.shape()));
-    };
-    if target.dims() != [rows, width] {
-        return Err(shape_error(OP, "target", format!("[{rows}, {width}], as predicted"), target.shape()));
+    let dims = predicted.dims();
+    if target.dims() != dims {
+        return Err(shape_error(OP, "target", format!("{dims:?}, as predicted"), target.shape()));
     }
-    if weight.dims() != [rows] {
-        return Err(shape_error(OP, "weight", format!("[{rows}]"), weight.shape()));
+    if !dims.starts_with(weight.dims()) {
+        return Err(shape_error(OP, "weight", format!("the first dimensions of {dims:?}"), weight.shape()));
     }
+    let width = dims[weight.rank()..].iter().product();
     same_dtype(OP, predicted.dtype(), "target", target.dtype())?;
     same_dtype(OP, predicted.dtype(), "weight", weight.dtype())?;
     if wants_gradient(weight) {
@@ -100,6 +99,13 @@ pub(crate) fn sum_rows<T: Real>(x: &[T], width: usize) -> Vec<T> {
     let mut totals = vec![T::ZERO; width];
     add_rows(x, &mut totals);
     totals
+}
+
+/// Adds the column sums of rows as long as `totals` to it, row by row on the calling thread.
+pub(crate) fn add_rows_here<T: Real>(x: &[T], totals: &mut [T]) {
+    if !totals.is_empty() {
+        dispatch(AddRows { x, width: totals.len(), first: 0, sums: totals });
+    }
 }
 
 /// Adds the column sums of rows as long as `totals` to it.
@@ -430,16 +436,15 @@ impl CustomOp3 for SquaredError {
             let gradient = with_values::<T, _>(op, predicted, |predicted| {
                 with_values::<T, _>(op, target, |target| {
                     let scale = grad * T::real(if wanted { 2.0 } else { -2.0 } / predicted.len() as f64);
-                    let mut out = Buffer::new(predicted.len());
-                    par::rows(out.slots(), 1, |first, out| {
+                    let scaled = |first: usize, out: &mut [MaybeUninit<T>]| {
                         for (row, part) in by_row(first..first + out.len(), width) {
                             let out = &mut out[part.start - first..part.end - first];
                             let (predicted, target) = (&predicted[part.clone()], &target[part]);
                             dispatch(Scaled { predicted, target, factor: scale * weight[row], out });
                         }
-                    });
-                    // SAFETY: the blocks cover every slot, and the parts of the rows cover a block.
-                    unsafe { out.into_vec() }
+                    };
+                    // SAFETY: the parts of the rows cover a block.
+                    unsafe { par::fill(predicted.len(), 1, scaled) }
                 })
             })??;
             let gradient = tensor(gradient, predicted.shape(), predicted)?;

@@ -1,5 +1,9 @@
 //! Working memory of a kernel: one allocation that starts on a cache line.
 
+use std::cell::Cell;
+
+use pulp::bytemuck;
+
 use crate::real::Real;
 
 /// Bytes of a cache line and of the widest vector: a vector load that crosses a line costs two.
@@ -32,4 +36,30 @@ impl<R: Real> Scratch<R> {
             &mut piece[..length]
         })
     }
+}
+
+/// Calls `work` with memory that this thread keeps from call to call: pieces of these lengths, each on a cache line, that
+/// hold whatever was left there.
+pub(crate) fn borrow<R: Real, const N: usize, T>(lengths: [usize; N], work: impl FnOnce([&mut [R]; N]) -> T) -> T {
+    thread_local! {
+        static KEPT: Cell<Vec<f64>> = const { Cell::new(Vec::new()) };
+    }
+    let line = LINE_BYTES / size_of::<R>();
+    let bytes = lengths.iter().map(|length| length.next_multiple_of(line) * size_of::<R>()).sum::<usize>();
+    let needed = (bytes + LINE_BYTES) / size_of::<f64>();
+    // Taken out meanwhile: work inside that borrows too gets memory of its own.
+    let mut memory = KEPT.take();
+    if memory.len() < needed {
+        memory = vec![0.0; needed];
+    }
+    let start = memory.as_ptr().align_offset(LINE_BYTES).min(LINE_BYTES / size_of::<f64>());
+    let mut rest: &mut [R] = bytemuck::cast_slice_mut(&mut memory[start..]);
+    let pieces = lengths.map(|length| {
+        let (piece, tail) = std::mem::take(&mut rest).split_at_mut(length.next_multiple_of(line));
+        rest = tail;
+        &mut piece[..length]
+    });
+    let result = work(pieces);
+    KEPT.set(memory);
+    result
 }

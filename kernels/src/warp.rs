@@ -28,9 +28,13 @@
 
 use std::ops::Range;
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use crate::buffer::{Buffer, Shared, written};
+#[cfg(feature = "cuda")]
+use crate::cuda::pictures;
 use crate::error::shape_error;
 use crate::plumbing::{same_dtype, storage, tensor, values, wants_gradient, with_values};
 use crate::real::Real;
@@ -286,6 +290,17 @@ impl CustomOp2 for Warp {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        frames: &CudaStorage,
+        l: &Layout,
+        flow: &CudaStorage,
+        fl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        pictures::warp([self.batch, self.channels, self.height, self.width], [(frames, l), (flow, fl)])
+    }
+
     /// Each only if something asks for it: frames that were read from a file do not.
     fn bwd(
         &self,
@@ -294,6 +309,10 @@ impl CustomOp2 for Warp {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if frames.device().is_cuda() {
+            return pictures::warp_gradients([self.batch, self.channels, self.height, self.width], frames, flow, grad);
+        }
         by_dtype!(OP, frames.dtype(), T => {
             with_values::<T, _>(OP, flow, |flow_values| {
                 with_values::<T, _>(OP, grad, |grad| {

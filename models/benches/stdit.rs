@@ -13,7 +13,7 @@ use cpu_time::ProcessTime;
 use worldloom_kernels::{AdamW, AdamWConfig};
 use worldloom_models::params::Params;
 use worldloom_models::shortcut::{self, Conditions, Levels, ShortcutConfig};
-use worldloom_models::stdit::{StDit, StDitConfig};
+use worldloom_models::stdit::{MOTION_UNIT, StDit, StDitConfig};
 use worldloom_models::video::STILL;
 use worldloom_models::{Result, noise};
 
@@ -41,13 +41,20 @@ fn config() -> StDitConfig {
     StDitConfig { action: ACTION, ..StDitConfig::default() }
 }
 
-/// A model that has left its start, so that every branch works and every gradient is there.
+/// A model that has left its start, so that every branch works and every gradient is there. It moves everything by about half
+/// a pixel: at whole ones the slope of a picture looked up between pixels jumps, and the last bit of a sum would decide on
+/// which side a gradient is taken.
 fn model() -> Result<(StDit, Params)> {
     let mut params = Params::new(1, DType::F32, &Device::Cpu);
     let model = StDit::new(&config(), &mut params)?;
     for param in params.iter() {
         let bump = noise::normal(2, &param.name, 0, param.var.shape(), DType::F32, &Device::Cpu)?;
-        param.var.set(&(param.var.as_tensor() + (bump * 0.02)?)?)?;
+        let (scale, mean) = match param.name.as_str() {
+            "motion.weight" => (0.0005, 0.0),
+            "motion.bias" => (0.002, 0.5 / MOTION_UNIT),
+            _ => (0.02, 0.0),
+        };
+        param.var.set(&(param.var.as_tensor() + bump.affine(scale, mean)?)?)?;
     }
     Ok((model, params))
 }

@@ -2,8 +2,9 @@
 
 use candle_core::Tensor;
 use worldloom_kernels as kernels;
+use worldloom_kernels::branch::{self, Layer};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::params::{Init, Scope};
 
 /// x·Wᵀ + b.
@@ -42,6 +43,34 @@ impl Linear {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(kernels::linear(x, &self.weight, self.bias.as_ref())?)
     }
+
+    /// As [`Linear::forward`] of `[.., n, in]`, plus `places` `[n, out]`: what each of n rows has of its own.
+    pub fn forward_at(&self, x: &Tensor, places: &Tensor) -> Result<Tensor> {
+        let places = match &self.bias {
+            Some(bias) => places.broadcast_add(bias)?,
+            None => places.clone(),
+        };
+        Ok(kernels::linear(x, &self.weight, Some(&places))?)
+    }
+
+    /// Weight and bias, for an operation that takes in the layer.
+    ///
+    /// # Errors
+    /// A layer without a bias.
+    pub fn layer(&self) -> Result<Layer<'_>> {
+        let Some(bias) = &self.bias else {
+            let problem = "the layer has no bias, and the operation that takes it in asks for one".to_owned();
+            return Err(Error::Weights { name: "linear".to_owned(), problem });
+        };
+        Ok(Layer { weight: &self.weight, bias })
+    }
+
+    /// The layer as it is now, without gradients, and its weight laid out column by column: a product of few rows, as in a rollout,
+    /// would otherwise turn it each time.
+    pub fn still(&self) -> Result<Self> {
+        let weight = self.weight.detach().t()?.contiguous()?.t()?;
+        Ok(Self { weight, bias: self.bias.as_ref().map(Tensor::detach) })
+    }
 }
 
 /// SwiGLU: W₂ (silu(a) ⊙ b) with \[a, b\] = W₁ x (Shazeer 2020, eq. 6).
@@ -52,16 +81,21 @@ pub struct GatedMlp {
 }
 
 impl GatedMlp {
-    /// `[.., dim]` → `[.., dim]` through `hidden` gated units.
+    /// Of width `dim`, through `hidden` gated units.
     pub fn new(scope: &mut Scope, dim: usize, hidden: usize) -> Result<Self> {
         let up = Linear::new(scope, "up", dim, 2 * hidden)?;
         let down = Linear::new(scope, "down", hidden, dim)?;
         Ok(Self { up, down })
     }
 
-    /// Shape is kept.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.down.forward(&kernels::swiglu(&self.up.forward(x)?)?)
+    /// As a branch of a block: `x` `[B, T, N, dim]` under its modulation `[B, T, 3·dim]`.
+    pub fn branch(&self, x: &Tensor, modulation: &Tensor, eps: f64) -> Result<Tensor> {
+        Ok(branch::mlp(x, modulation, self.up.layer()?, self.down.layer()?, eps)?)
+    }
+
+    /// See [`Linear::still`].
+    pub fn still(&self) -> Result<Self> {
+        Ok(Self { up: self.up.still()?, down: self.down.still()? })
     }
 }
 
@@ -84,5 +118,10 @@ impl Embedder {
     /// `[.., inputs]` → `[.., dim]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.second.forward(&kernels::silu(&self.first.forward(x)?)?)
+    }
+
+    /// See [`Linear::still`].
+    pub fn still(&self) -> Result<Self> {
+        Ok(Self { first: self.first.still()?, second: self.second.still()? })
     }
 }

@@ -187,21 +187,20 @@ pub fn loss_of(
     let level = Tensor::from_slice(&levels.level, (windows, frames), device)?;
     let past = own_past(model, clean, noise, levels.own_until, conditions)?;
     // A clean frame is a past, any other a target: noise on the truth.
-    let is_past = per_frame(&tau.ge(1.0)?.to_dtype(dtype)?)?;
-    let noisy = mix(noise, &(clean + (&past - clean)?.broadcast_mul(&is_past)?)?, &tau)?;
+    let is_past = tau.ge(1.0)?.to_dtype(dtype)?;
+    let noisy = kernels::blend(noise, &kernels::blend(clean, &past, &is_past)?, &tau)?;
     let tau_before = Tensor::from_slice(&levels.before, (windows, frames), device)?.to_dtype(dtype)?;
     // The first frame has nothing before it: zeros, as in a rollout.
-    let is_there = shifted(&per_frame(&tau.ones_like()?)?)?;
-    let before = mix(past_noise, &shifted(&past)?, &tau_before)?.broadcast_mul(&is_there)?;
-    let before = (before, tau_before);
+    let (is_there, nothing) = (shifted(&tau.ones_like()?)?, clean.zeros_like()?);
+    let before = kernels::blend(past_noise, &shifted(&past)?, &tau_before)?;
+    let before = (kernels::blend(&nothing, &before, &is_there)?, tau_before);
     let target = target(model, clean, &noisy, &tau, &level, &before, levels.coarse_from, conditions)?;
     let inputs = conditions.inputs(&noisy, &tau, &level);
     let prediction = model.forward(&Inputs { before: Some((&before.0, &before.1)), ..inputs })?;
     let total: f64 = levels.weight.iter().sum();
     let weight: Vec<f64> = levels.weight.iter().map(|weight| weight * (windows * frames) as f64 / total).collect();
-    let weight = Tensor::from_vec(weight, windows * frames, device)?.to_dtype(dtype)?;
-    let flat = |x: &Tensor| x.reshape((windows * frames, x.elem_count() / (windows * frames)));
-    let pixels = kernels::weighted_mse(&flat(&prediction.frames)?, &flat(&target)?, &weight)?;
+    let weight = Tensor::from_vec(weight, (windows, frames), device)?.to_dtype(dtype)?;
+    let pixels = kernels::weighted_mse(&prediction.frames, &target, &weight)?;
     Ok(Loss { pixels, prediction })
 }
 
@@ -220,7 +219,7 @@ fn own_past(model: &StDit, clean: &Tensor, noise: &Tensor, until: usize, conditi
     let before = shifted(&truth)?;
     let tau_before = shifted(&tau.ones_like()?)?;
     let inputs = conditions.inputs(&noise, &tau, &level);
-    let found = model.forward(&Inputs { before: Some((&before, &tau_before)), ..inputs })?;
+    let found = model.still()?.forward(&Inputs { before: Some((&before, &tau_before)), ..inputs })?;
     let dreamed = settle(&found.frames.detach(), &found.carried.detach(), STILL)?.clamp(-1.0, 1.0)?;
     let dreamed = Tensor::cat(&[&truth.narrow(1, 0, 1)?, &dreamed.narrow(1, 1, frames - 1)?], 1)?;
     if until == windows {
@@ -276,12 +275,6 @@ impl Conditions {
     }
 }
 
-/// (1 − τ)·x₀ + τ·x₁ with τ `[B, T]`.
-fn mix(noise: &Tensor, clean: &Tensor, tau: &Tensor) -> Result<Tensor> {
-    let tau = per_frame(tau)?;
-    Ok((noise + (clean - noise)?.broadcast_mul(&tau)?)?)
-}
-
 /// `[B, T]` → `[B, T, 1, 1, 1]`.
 pub(crate) fn per_frame(x: &Tensor) -> Result<Tensor> {
     let (windows, frames) = x.dims2()?;
@@ -308,6 +301,7 @@ fn target(
     let (clean_part, noisy, tau, level) = (part(clean)?, part(noisy)?, part(tau)?, part(level)?);
     let conditions = conditions.windows(coarse_from, count)?;
     let before = (part(&before.0)?, part(&before.1)?);
+    let model = model.still()?;
     let forward = |frames: &Tensor, tau: &Tensor, level: &Tensor| -> Result<Tensor> {
         let inputs = conditions.inputs(frames, tau, level);
         Ok(model.forward(&Inputs { before: Some((&before.0, &before.1)), ..inputs })?.frames.detach())

@@ -15,7 +15,7 @@ use pulp::{Simd, WithSimd};
 
 use super::forward::{QUERY_BLOCK, hide};
 use super::problem::Problem;
-use super::view::{Rotation, View, gather, transpose};
+use super::view::{Lines, Rotation, View, gather, transpose};
 use crate::buffer::Shared;
 use crate::each_vector;
 use crate::lanes::{Lanes, Step};
@@ -73,18 +73,39 @@ impl<R: Real> WithSimd for Backward<'_, R> {
             let base = p.q_view.base(group, head);
             gather(simd, p.q, base, &p.q_view, 0..p.queries, p.dim, width, p.rotation, p.scale, q);
             let base = self.grad_view.base(group, head);
-            gather(simd, self.grad, base, &self.grad_view, 0..p.queries, p.dim, width, None, R::ONE, d_out);
-            self.weigh_outputs(group, head, width, d_out, delta);
+            let d_out = match Lines::lying(simd, self.grad, base, &self.grad_view, p.dim) {
+                Some(lying) => lying,
+                None => {
+                    gather(simd, self.grad, base, &self.grad_view, 0..p.queries, p.dim, width, None, R::ONE, d_out);
+                    Lines { values: &*d_out, step: width }
+                }
+            };
+            self.weigh_outputs(group, head, d_out, delta);
             dq.fill(R::ZERO);
             for first_key in (0..p.keys).step_by(key_width) {
                 let rows = first_key..p.keys.min(first_key + key_width);
                 let base = p.v_view.base(group, head);
-                // The block's buffer for K holds V for a moment.
-                gather(simd, p.v, base, &p.v_view, rows.clone(), p.dim, width, None, R::ONE, k);
-                transpose(simd, k, rows.len(), p.dim, width, key_width, v_t);
+                if p.v_view.dim_stride == 1 {
+                    let from = &p.v[base + rows.start * p.v_view.row_stride..];
+                    transpose(simd, from, rows.len(), p.dim, p.v_view.row_stride, key_width, v_t);
+                } else {
+                    // The block's buffer for K holds V for a moment.
+                    gather(simd, p.v, base, &p.v_view, rows.clone(), p.dim, width, None, R::ONE, k);
+                    transpose(simd, k, rows.len(), p.dim, width, key_width, v_t);
+                }
                 let base = p.k_view.base(group, head);
-                gather(simd, p.k, base, &p.k_view, rows.clone(), p.dim, width, p.rotation, R::ONE, k);
-                transpose(simd, k, rows.len(), p.dim, width, key_width, k_t);
+                let lying = match p.rotation {
+                    None => Lines::lying(simd, p.k, base, &p.k_view, p.dim),
+                    Some(_) => None,
+                };
+                let k = match lying {
+                    Some(lying) => Lines { values: lying.from(rows.start), step: lying.step },
+                    None => {
+                        gather(simd, p.k, base, &p.k_view, rows.clone(), p.dim, width, p.rotation, R::ONE, k);
+                        Lines { values: &*k, step: width }
+                    }
+                };
+                transpose(simd, k.values, rows.len(), p.dim, k.step, key_width, k_t);
                 dk.fill(R::ZERO);
                 dv.fill(R::ZERO);
                 let log_sum_exp = &self.log_sum_exp[unit * p.queries..(unit + 1) * p.queries];
@@ -127,12 +148,12 @@ impl<R: Real> WithSimd for Backward<'_, R> {
 impl<R: Real> Backward<'_, R> {
     /// δ = rowsum(dO ∘ O), which is also Σⱼ P·dP.
     #[inline(always)]
-    fn weigh_outputs(&self, group: usize, head: usize, width: usize, d_out: &[R], delta: &mut [R]) {
+    fn weigh_outputs(&self, group: usize, head: usize, d_out: Lines<R>, delta: &mut [R]) {
         let p = self.problem;
         let base = p.into.base(group, head);
-        for (row, (delta, d_out)) in delta.iter_mut().zip(d_out.chunks_exact(width)).enumerate() {
+        for (row, delta) in delta.iter_mut().enumerate() {
             let start = base + row * p.into.row_stride;
-            let out = &self.out[start..start + p.dim];
+            let (out, d_out) = (&self.out[start..start + p.dim], d_out.from(row));
             // Eight sums side by side, which the compiler turns into a vector's.
             let mut sums = [R::ZERO; 8];
             let (out_chunks, grad_chunks) = (out.chunks_exact(8), d_out[..p.dim].chunks_exact(8));
@@ -157,13 +178,13 @@ struct Tile<'a, R> {
     key_width: usize,
     /// `[queries, width]`: scaled queries, the output's gradient, and the sum of dS·K.
     q: &'a [R],
-    d_out: &'a [R],
+    d_out: Lines<'a, R>,
     dq: &'a mut [R],
     /// `[queries]`.
     delta: &'a [R],
     log_sum_exp: &'a [R],
     /// `[key_width, width]`.
-    k: &'a [R],
+    k: Lines<'a, R>,
     dk: &'a mut [R],
     dv: &'a mut [R],
     /// `[dim, key_width]`.
@@ -188,16 +209,16 @@ impl<R: Real> Tile<'_, R> {
             let whole = vectors.start * lanes..vectors.end * lanes;
             let at = first * width;
             let products = [
-                (self.q[at..].as_ptr(), self.k_t, self.scores.as_mut_ptr()),
-                (self.d_out[at..].as_ptr(), self.v_t, self.d_scores.as_mut_ptr()),
+                (self.q[at..].as_ptr(), width, self.k_t, self.scores.as_mut_ptr()),
+                (self.d_out.from(first).as_ptr(), self.d_out.step, self.v_t, self.d_scores.as_mut_ptr()),
             ];
-            for (a, b, c) in products {
+            for (a, a_row, b, c) in products {
                 simd.vectorize(Product {
                     m: block.len(),
                     vectors: vectors.len(),
                     k: p.dim,
                     a,
-                    a_row: width,
+                    a_row,
                     a_col: 1,
                     b: b[whole.start..].as_ptr(),
                     b_rows: Stride(key_width),
@@ -216,10 +237,10 @@ impl<R: Real> Tile<'_, R> {
             }
             // Rows of P and dS are read down their columns: m counts keys and k queries.
             let products = [
-                (self.scores.as_ptr(), self.d_out[at..].as_ptr(), self.dv.as_mut_ptr()),
-                (self.d_scores.as_ptr(), self.q[at..].as_ptr(), self.dk.as_mut_ptr()),
+                (self.scores.as_ptr(), self.d_out.from(first).as_ptr(), self.d_out.step, self.dv.as_mut_ptr()),
+                (self.d_scores.as_ptr(), self.q[at..].as_ptr(), width, self.dk.as_mut_ptr()),
             ];
-            for (a, b, c) in products {
+            for (a, b, b_step, c) in products {
                 simd.vectorize(Product {
                     m: columns.len(),
                     vectors: width / lanes,
@@ -228,7 +249,7 @@ impl<R: Real> Tile<'_, R> {
                     a_row: 1,
                     a_col: key_width,
                     b,
-                    b_rows: Stride(width),
+                    b_rows: Stride(b_step),
                     c: c.wrapping_add(columns.start * width),
                     c_row: width,
                     accumulate: true,
@@ -241,8 +262,8 @@ impl<R: Real> Tile<'_, R> {
                 a: self.d_scores[columns.start..].as_ptr(),
                 a_row: key_width,
                 a_col: 1,
-                b: self.k[columns.start * width..].as_ptr(),
-                b_rows: Stride(width),
+                b: self.k.from(columns.start).as_ptr(),
+                b_rows: Stride(self.k.step),
                 c: self.dq[at..].as_mut_ptr(),
                 c_row: width,
                 accumulate: true,

@@ -12,7 +12,7 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::problem::Problem;
-use super::view::gather;
+use super::view::{Lines, gather};
 use crate::buffer::Shared;
 use crate::micro::{Product, Stride};
 use crate::real::Real;
@@ -61,10 +61,13 @@ impl<R: Real> WithSimd for Forward<'_, R> {
         for item in self.items.clone() {
             let (unit, part) = (item / self.parts, item % self.parts);
             let (group, head) = (unit / p.heads, unit % p.heads);
+            let base = p.v_view.base(group, head);
+            let lying = Lines::lying(simd, p.v, base, &p.v_view, p.dim);
             if loaded != unit {
                 p.load_keys(simd, group, head, width, key_width, staging, keys_t);
-                let base = p.v_view.base(group, head);
-                gather(simd, p.v, base, &p.v_view, 0..p.keys, p.dim, width, None, R::ONE, values);
+                if lying.is_none() {
+                    gather(simd, p.v, base, &p.v_view, 0..p.keys, p.dim, width, None, R::ONE, values);
+                }
                 loaded = unit;
             }
             let part_len = p.queries.div_ceil(self.parts).next_multiple_of(QUERY_BLOCK);
@@ -73,6 +76,7 @@ impl<R: Real> WithSimd for Forward<'_, R> {
                 let block = first..rows.end.min(first + QUERY_BLOCK);
                 let base = p.q_view.base(group, head);
                 gather(simd, p.q, base, &p.q_view, block.clone(), p.dim, width, p.rotation, p.scale, queries);
+                let values = lying.unwrap_or(Lines { values: &*values, step: width });
                 let mut tile = Tile { p, width, key_width, queries, keys_t, values, scores, sums };
                 let (max, sum) = tile.run(simd, block.clone());
                 for (r, row) in block.enumerate() {
@@ -104,7 +108,7 @@ struct Tile<'a, R> {
     /// `[blocks of keys, dim, key_width]`.
     keys_t: &'a [R],
     /// `[keys, width]`.
-    values: &'a [R],
+    values: Lines<'a, R>,
     /// `[QUERY_BLOCK, key_width]`.
     scores: &'a mut [R],
     /// `[QUERY_BLOCK, width]`.
@@ -156,8 +160,8 @@ impl<R: Real> Tile<'_, R> {
                 a: self.scores[columns.start..].as_ptr(),
                 a_row: key_width,
                 a_col: 1,
-                b: self.values[(first_key + columns.start) * width..].as_ptr(),
-                b_rows: Stride(width),
+                b: self.values.from(first_key + columns.start).as_ptr(),
+                b_rows: Stride(self.values.step),
                 c: self.sums.as_mut_ptr(),
                 c_row: width,
                 accumulate: !fresh,

@@ -16,6 +16,7 @@ mod backward;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod forward;
+mod local;
 mod mask;
 mod ops;
 mod problem;
@@ -24,8 +25,9 @@ mod view;
 
 use std::sync::OnceLock;
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
+pub(crate) use local::Local;
 pub use mask::Mask;
 #[cfg(any(test, feature = "cuda"))]
 pub(crate) use view::View;
@@ -66,42 +68,47 @@ pub fn attention_packed(qkv: &Tensor, heads: usize, axis: Axis, mask: Mask, rope
     let &[_, frames, tokens, channels] = qkv.dims() else {
         bail!("{OP}: expected qkv [B, T, N, 3·heads·head_dim], found {:?}", qkv.dims());
     };
+    let rope = check_packed(OP, (frames, tokens, channels), qkv.dtype(), heads, axis, mask, rope)?;
+    qkv.apply_op1(Packed { heads, axis, mask, rope, log_sum_exp: OnceLock::new() })
+}
+
+/// Turns one head's elements by the angles of one position.
+pub(crate) fn turn<T: crate::real::Real>(head: &mut [T], cos: &[T], sin: &[T]) {
+    view::Rotation { cos, sin, half: cos.len() }.turn(head, 0, T::ONE);
+}
+
+/// Refuses what is no packed self-attention of `channels` = 3·heads·head_dim numbers. Gives the rotary tables, contiguous.
+pub(crate) fn check_packed(
+    op: &'static str,
+    (frames, tokens, channels): (usize, usize, usize),
+    dtype: DType,
+    heads: usize,
+    axis: Axis,
+    mask: Mask,
+    rope: Option<Rope>,
+) -> Result<Option<(Tensor, Tensor)>> {
     if heads == 0 || channels == 0 || channels % (3 * heads) != 0 {
-        bail!(
-            "{OP}: expected qkv's last dimension to be a multiple of 3·heads = {}, found {:?}",
-            3 * heads,
-            qkv.dims()
-        );
+        bail!("{op}: expected qkv's last dimension to be a multiple of 3·heads = {}, found {channels}", 3 * heads);
     }
     let dim = channels / (3 * heads);
     let length = match axis {
         Axis::Space => tokens,
         Axis::Time => frames,
     };
-    mask.check(OP, length, length, 0)?;
-    let rope = match rope {
-        None => None,
-        Some(Rope { cos, sin }) => {
-            let fits = |table: &Tensor| matches!(*table.dims(), [positions, half] if positions >= length && 2 * half == dim && half > 0);
-            if !fits(cos) || cos.dims() != sin.dims() {
-                bail!(
-                    "{OP}: expected rope tables [positions, {dim} / 2] with at least {length} positions and an even head_dim, found cos {:?} and sin {:?}",
-                    cos.dims(),
-                    sin.dims()
-                );
-            }
-            if cos.dtype() != qkv.dtype() || sin.dtype() != qkv.dtype() {
-                bail!(
-                    "{OP}: expected rope tables of dtype {:?}, found {:?} and {:?}",
-                    qkv.dtype(),
-                    cos.dtype(),
-                    sin.dtype()
-                );
-            }
-            Some((cos.detach().contiguous()?, sin.detach().contiguous()?))
-        }
-    };
-    qkv.apply_op1(Packed { heads, axis, mask, rope, log_sum_exp: OnceLock::new() })
+    mask.check(op, length, length, 0)?;
+    let Some(Rope { cos, sin }) = rope else { return Ok(None) };
+    let fits = |table: &Tensor| matches!(*table.dims(), [positions, half] if positions >= length && 2 * half == dim && half > 0);
+    if !fits(cos) || cos.dims() != sin.dims() {
+        bail!(
+            "{op}: expected rope tables [positions, {dim} / 2] with at least {length} positions and an even head_dim, found cos {:?} and sin {:?}",
+            cos.dims(),
+            sin.dims()
+        );
+    }
+    if cos.dtype() != dtype || sin.dtype() != dtype {
+        bail!("{op}: expected rope tables of dtype {dtype:?}, found {:?} and {:?}", cos.dtype(), sin.dtype());
+    }
+    Ok(Some((cos.detach().contiguous()?, sin.detach().contiguous()?)))
 }
 
 /// Attention of separate tensors: `q` `[G, Lq, heads, head_dim]`, `k` and `v` `[G, Lk, heads, head_dim]`

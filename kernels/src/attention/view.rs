@@ -30,6 +30,28 @@ impl View {
     }
 }
 
+/// Rows of whole vectors: the first row's start, and the distance from one to the next.
+#[derive(Clone, Copy)]
+pub(super) struct Lines<'a, R> {
+    pub(super) values: &'a [R],
+    pub(super) step: usize,
+}
+
+impl<'a, R: Real> Lines<'a, R> {
+    /// A head's rows as they lie in a tensor, if they are whole vectors there.
+    #[inline(always)]
+    pub(super) fn lying<S: Simd>(_simd: S, from: &'a [R], base: usize, view: &View, dim: usize) -> Option<Self> {
+        let fits = view.dim_stride == 1 && dim.is_multiple_of(R::lanes::<S>());
+        fits.then(|| Self { values: &from[base..], step: view.row_stride })
+    }
+
+    /// From row `row` on.
+    #[inline(always)]
+    pub(super) fn from(self, row: usize) -> &'a [R] {
+        &self.values[row * self.step..]
+    }
+}
+
 /// Cosines and sines `[positions, dim / 2]` of the rotary embedding.
 ///
 /// Element d of the first half of a head pairs with element d of the second half (the order of
@@ -110,16 +132,10 @@ pub(super) fn transpose<R: Real, S: Simd>(
     let (whole_rows, whole_dim) = (rows / 4 * 4, dim / 4 * 4);
     for r in (0..whole_rows).step_by(4) {
         for d in (0..whole_dim).step_by(4) {
-            let mut tile = [[R::ZERO; 4]; 4];
-            for (i, line) in tile.iter_mut().enumerate() {
-                let at = (r + i) * width + d;
-                line.copy_from_slice(&from[at..at + 4]);
-            }
-            let [a, b, c, e] = tile;
-            for (j, (((a, b), c), e)) in a.into_iter().zip(b).zip(c).zip(e).enumerate() {
-                let at = (d + j) * rows_width + r;
-                into[at..at + 4].copy_from_slice(&[a, b, c, e]);
-            }
+            let (at, to) = (r * width + d, d * rows_width + r);
+            let (from, into) = (&from[at..at + 3 * width + 4], &mut into[to..to + 3 * rows_width + 4]);
+            // SAFETY: four lines of four numbers lie in either slice at these distances.
+            unsafe { transpose_square(from.as_ptr(), width, into.as_mut_ptr(), rows_width) };
         }
         for d in whole_dim..dim {
             for i in 0..4 {
@@ -132,5 +148,38 @@ pub(super) fn transpose<R: Real, S: Simd>(
             into[d * rows_width + r] = from[r * width + d];
         }
         into[d * rows_width + rows..(d + 1) * rows_width].fill(R::ZERO);
+    }
+}
+
+/// Writes the transpose of four lines of four numbers.
+///
+/// # Safety
+/// `from` and `into` point at four lines of four numbers, `from_step` and `into_step` numbers apart; nobody else uses `into`.
+#[inline(always)]
+unsafe fn transpose_square<R: Real>(from: *const R, from_step: usize, into: *mut R, into_step: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if size_of::<R>() == 4 {
+        use std::arch::x86_64::{
+            _mm_loadu_ps, _mm_movehl_ps, _mm_movelh_ps, _mm_storeu_ps, _mm_unpackhi_ps, _mm_unpacklo_ps,
+        };
+        // SAFETY: SSE is there on every x86-64; numbers of four bytes are moved as they are, where the caller says.
+        unsafe {
+            let line = |i: usize| _mm_loadu_ps(from.add(i * from_step).cast());
+            let (a, b, c, d) = (line(0), line(1), line(2), line(3));
+            let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
+            let (ab_high, cd_high) = (_mm_unpackhi_ps(a, b), _mm_unpackhi_ps(c, d));
+            let put = |i: usize, line| _mm_storeu_ps(into.add(i * into_step).cast(), line);
+            put(0, _mm_movelh_ps(ab, cd));
+            put(1, _mm_movehl_ps(cd, ab));
+            put(2, _mm_movelh_ps(ab_high, cd_high));
+            put(3, _mm_movehl_ps(cd_high, ab_high));
+        }
+        return;
+    }
+    for i in 0..4 {
+        for j in 0..4 {
+            // SAFETY: the caller's promise.
+            unsafe { *into.add(j * into_step + i) = *from.add(i * from_step + j) };
+        }
     }
 }

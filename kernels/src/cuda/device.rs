@@ -30,12 +30,16 @@ impl Module {
         match self {
             Self::Activation => ptx!("activation"),
             Self::AdamW => ptx!("adamw"),
+            Self::Advect => ptx!("advect"),
             Self::Attention => ptx!("attention"),
+            Self::Carry => ptx!("carry"),
             Self::Conv => ptx!("conv"),
             Self::Embedding => ptx!("embedding"),
             Self::GroupNorm => ptx!("group_norm"),
             Self::Norm => ptx!("norm"),
+            Self::QueryLoss => ptx!("query_loss"),
             Self::Reduce => ptx!("reduce"),
+            Self::Warp => ptx!("warp"),
         }
     }
 }

@@ -63,12 +63,16 @@ impl Pointer {
 pub(crate) enum Module {
     Activation,
     AdamW,
+    Advect,
     Attention,
+    Carry,
     Conv,
     Embedding,
     GroupNorm,
     Norm,
+    QueryLoss,
     Reduce,
+    Warp,
 }
 
 impl Module {
@@ -77,12 +81,16 @@ impl Module {
         match self {
             Self::Activation => "activation",
             Self::AdamW => "adamw",
+            Self::Advect => "advect",
             Self::Attention => "attention",
+            Self::Carry => "carry",
             Self::Conv => "conv",
             Self::Embedding => "embedding",
             Self::GroupNorm => "group_norm",
             Self::Norm => "norm",
+            Self::QueryLoss => "query_loss",
             Self::Reduce => "reduce",
+            Self::Warp => "warp",
         }
     }
 }
@@ -150,4 +158,10 @@ pub(super) fn elementwise(count: usize) -> Launch {
     /// More blocks than any GPU holds at once.
     const BLOCKS_MOST: usize = 1 << 16;
     Launch { grid: count.div_ceil(4 * THREADS).min(BLOCKS_MOST), threads: THREADS, shared: 0 }
+}
+
+/// A thread for each of so many rows, which takes long over it.
+pub(super) fn by_row(rows: usize) -> Launch {
+    const THREADS: usize = 64;
+    Launch { grid: rows.div_ceil(THREADS), threads: THREADS, shared: 0 }
 }

@@ -11,13 +11,17 @@
 
 pub(crate) mod activation;
 pub(crate) mod adamw;
+pub(crate) mod advect;
 pub(crate) mod attention;
+pub(crate) mod carry;
 pub(crate) mod conv;
 pub(crate) mod embedding;
 pub(crate) mod group_norm;
 mod machine;
 pub(crate) mod norm;
+pub(crate) mod query_loss;
 pub(crate) mod reduce;
+pub(crate) mod warp;
 
 #[cfg(feature = "cuda")]
 pub(crate) mod device;
@@ -25,6 +29,8 @@ pub(crate) mod device;
 pub(crate) mod ops;
 #[cfg(feature = "cuda")]
 mod optimiser;
+#[cfg(feature = "cuda")]
+pub(crate) mod pictures;
 #[cfg(test)]
 mod tests;
 
@@ -32,4 +38,4 @@ mod tests;
 pub use optimiser::CudaAdamW;
 
 pub(crate) use machine::{Float, Pointer};
-use machine::{Launch, Machine, Module, elementwise, int, launch, row_threads};
+use machine::{Launch, Machine, Module, by_row, elementwise, int, launch, row_threads};

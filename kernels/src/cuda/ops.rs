@@ -195,6 +195,10 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Resu
     }
     let out = x.reshape((rows, inputs))?.matmul(&weight.t()?)?.reshape(dims)?;
     match bias {
+        Some(bias) if bias.rank() > 1 => {
+            let wide = out.reshape((out.elem_count() / bias.elem_count().max(1), bias.elem_count()))?;
+            bias_activation(&wide, &bias.flatten_all()?, Activation::Identity)?.reshape(out.shape())
+        }
         Some(bias) => bias_activation(&out, bias, Activation::Identity),
         None => Ok(out),
     }

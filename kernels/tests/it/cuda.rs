@@ -3,9 +3,9 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use worldloom_kernels::{
-    Activation, AdamW, AdamWConfig, Axis, CudaAdamW, Mask, Rope, attention, attention_packed, bias_activation, conv2d,
-    embedding, gated_residual, gelu, gelu_tanh, group_norm_silu, layer_norm, layer_norm_modulated, linear, mean_all,
-    mse, rms_norm, silu, sum, swiglu, weighted_mse,
+    Activation, AdamW, AdamWConfig, Axis, CudaAdamW, Mask, Rope, advect, attention, attention_packed, bias_activation,
+    branch, carry, conv2d, embedding, gated_residual, gelu, gelu_tanh, group_norm_silu, layer_norm,
+    layer_norm_modulated, linear, mean_all, mse, query_loss, rms_norm, silu, sum, swiglu, warp, weighted_mse,
 };
 
 use crate::check::{assert_close, gradients, noise, values};
@@ -67,7 +67,31 @@ fn cases() -> Vec<Case> {
             let (cos, sin) = (table(0.6)?, table(0.8)?);
             attention_packed(&x[0], 2, Axis::Time, Mask::BlockCausal { block: 4 }, Some(Rope { cos: &cos, sin: &sin }))
         }),
+        case("warp", &[&[2, 3, 9, 7], &[2, 2, 9, 7]], |x| warp(&x[0], &(&x[1] * 3.0)?)),
+        case("carry", &[&[2, 5, 12], &[2, 5, 24]], |x| carry(&x[0], &x[1])),
+        case("query_loss", &[&[2, 3, 40], &[2, 5, 41]], |x| {
+            let target = [4u32, u32::MAX, 0, 1, 1, 3];
+            query_loss(&x[0], &x[1], &Tensor::from_slice(&target, (2, 3), x[0].device())?)
+        }),
+        case("branch::mlp", &[&[1, 2, 5, 8], &[1, 2, 24], &[12, 8], &[12], &[8, 6], &[8]], |x| {
+            let (up, down) =
+                (branch::Layer { weight: &x[2], bias: &x[3] }, branch::Layer { weight: &x[4], bias: &x[5] });
+            branch::mlp(&x[0], &x[1], up, down, EPS)
+        }),
+        case("branch::attention", &[&[1, 2, 5, 8], &[1, 2, 24], &[24, 8], &[24], &[8, 8], &[8]], |x| {
+            let (qkv, out) =
+                (branch::Layer { weight: &x[2], bias: &x[3] }, branch::Layer { weight: &x[4], bias: &x[5] });
+            let attend = branch::Attend { heads: 2, axis: Axis::Space, mask: Mask::Full, rope: None };
+            branch::attention(&x[0], &x[1], qkv, out, attend, EPS)
+        }),
     ]
+}
+
+#[test]
+fn what_moves_arrives_where_it_does_on_the_cpu() {
+    let motion = (noise(1, &[2, 3, 9, 7]) * 3.0).unwrap().to_dtype(DType::F32).unwrap();
+    let found = advect(&motion.to_device(&gpu()).unwrap()).unwrap().to_device(&Device::Cpu).unwrap();
+    assert_eq!(values(&found), values(&advect(&motion).unwrap()));
 }
 
 fn gpu() -> Device {

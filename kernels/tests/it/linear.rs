@@ -1,7 +1,7 @@
 //! The linear layer against candle's products, and its gradients against finite differences.
 
 use candle_core::{DType, Tensor, Var};
-use worldloom_kernels::{gated_mlp, linear, swiglu};
+use worldloom_kernels::linear;
 
 use crate::check::{assert_close, assert_gradients, bits, gradients, noise, on_threads, values};
 
@@ -45,26 +45,36 @@ fn gradients_agree_with_finite_differences() {
         assert_gradients(&what, &all, |x| linear(&x[0], &x[1], Some(&x[2])));
         assert_gradients(&what, &all[..2], |x| linear(&x[0], &x[1], None));
     }
-    let mlp = [noise(1, &[2, 5, 6]), noise(2, &[8, 6]), noise(3, &[8]), noise(4, &[3, 4]), noise(5, &[3])];
-    assert_gradients("gated_mlp", &mlp, |x| gated_mlp(&x[0], &x[1], Some(&x[2]), &x[3], Some(&x[4])));
+    let of_rows = [noise(1, &[2, 3, 5, 6]), noise(2, &[8, 6]), noise(3, &[5, 8])];
+    assert_gradients("biases of rows", &of_rows, |x| linear(&x[0], &x[1], Some(&x[2])));
 }
 
 #[test]
-fn a_gated_mlp_is_its_parts() {
-    let (x, up, down) = (noise(1, &[4, 6]), noise(2, &[10, 6]), noise(3, &[3, 5]));
-    let found = gated_mlp(&x, &up, None, &down, None).unwrap();
-    let expected = linear(&swiglu(&linear(&x, &up, None).unwrap()).unwrap(), &down, None).unwrap();
-    assert_eq!(bits(&found), bits(&expected));
+fn each_row_may_have_a_bias_of_its_own() {
+    let (x, weight, bias) = (noise(1, &[2, 3, 5, 6]), noise(2, &[8, 6]), noise(3, &[5, 8]));
+    let found = linear(&x, &weight, Some(&bias)).unwrap();
+    let expected = linear(&x, &weight, None).unwrap().broadcast_add(&bias).unwrap();
+    assert_close(&values(&found), &values(&expected), 1e-14, "biases of rows");
+    let error = linear(&x, &weight, Some(&noise(3, &[3, 8]))).unwrap_err().to_string();
+    assert!(error.contains("each row"), "{error}");
 }
 
 #[test]
 fn leading_dimensions_and_strides_are_kept() {
     let x = noise(1, &[7, 3, 2]).transpose(0, 2).unwrap();
-    let weight = noise(2, &[7, 5]).t().unwrap();
+    let weight = noise(2, &[10, 7]).narrow(0, 3, 5).unwrap();
     let found = linear(&x, &weight, None).unwrap();
     assert_eq!(found.dims(), [2, 3, 5]);
     let plain = linear(&x.force_contiguous().unwrap(), &weight.force_contiguous().unwrap(), None).unwrap();
     assert_eq!(bits(&found), bits(&plain));
+    // Column by column the product may add in another order; with gaps the weight is copied.
+    let columns = noise(3, &[7, 5]).t().unwrap();
+    let gaps = noise(4, &[5, 20]).narrow(1, 2, 7).unwrap();
+    for weight in [columns, gaps] {
+        let (found, plain) = (linear(&x, &weight, None), linear(&x, &weight.force_contiguous().unwrap(), None));
+        assert_close(&values(&found.unwrap()), &values(&plain.unwrap()), 1e-14, "a weight in another layout");
+        assert_gradients("a weight in another layout", std::slice::from_ref(&x), |x| linear(&x[0], &weight, None));
+    }
 }
 
 #[test]

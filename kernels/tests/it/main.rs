@@ -7,6 +7,8 @@
 mod activation;
 mod advect;
 mod attention;
+mod blend;
+mod branch;
 mod candle_threads;
 mod carry;
 mod check;
@@ -19,6 +21,8 @@ mod math;
 mod memory;
 mod norm;
 mod optim;
+mod overlay;
+mod patches;
 mod query_loss;
 mod reduce;
 mod warp;

@@ -142,7 +142,7 @@ fn shapes_and_types_that_do_not_fit_are_named() {
         (sum(&x, 2), "more than 2"),
         (mse(&x, &noise(1, &[3, 2])), "[2, 3]"),
         (mse(&x, &x.to_dtype(DType::F32).unwrap()), "F32"),
-        (weighted_mse(&x, &x, &noise(1, &[3])), "[2]"),
+        (weighted_mse(&x, &x, &noise(1, &[3])), "the first dimensions of [2, 3]"),
         (embedding(&x, &ids), "id 2"),
         (embedding(&x, &noise(1, &[2])), "U32"),
         (embedding(&noise(1, &[2]), &ids), "[rows, D]"),
@@ -166,6 +166,15 @@ fn an_error_gives_a_gradient_only_to_what_asks_for_it() {
         assert_eq!(bits(alone.get(var).unwrap()), bits(grads.get(var).unwrap()), "argument {wanted}");
         assert!(alone.get(&pair[1 - wanted]).is_none(), "the other than argument {wanted} got a gradient");
     }
+}
+
+#[test]
+fn a_weight_is_shared_by_all_that_lies_under_it() {
+    let (a, b, weight) = (noise(1, &[2, 3, 5, 4]), noise(2, &[2, 3, 5, 4]), noise(3, &[2, 3]));
+    let rows = |x: &Tensor| x.reshape((6, 20)).unwrap();
+    let found = weighted_mse(&a, &b, &weight).unwrap();
+    let flat = weighted_mse(&rows(&a), &rows(&b), &weight.reshape(6).unwrap()).unwrap();
+    assert_eq!(bits(&found), bits(&flat));
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn a_coarse_target_is_where_two_half_steps_lead() {
     // A clean frame, then one at τ = 0.5 with step 0.5 (k = 2 of 4).
     let tau = Tensor::new(&[[1.0f64, 0.5]], &Device::Cpu).unwrap();
     let level = Tensor::new(&[[0u32, 2]], &Device::Cpu).unwrap();
-    let noisy = mix(&noise, &clean, &tau).unwrap();
+    let noisy = worldloom_kernels::blend(&noise, &clean, &tau).unwrap();
     let conditions = Conditions::default();
     let past = before(&clean);
     let found = target(&model, &clean, &noisy, &tau, &level, &past, 0, &conditions).unwrap();
@@ -119,10 +119,10 @@ fn the_loss_counts_noisy_frames_alone() {
 
     let tau = Tensor::from_slice(&levels.tau, (2, 3), &Device::Cpu).unwrap();
     let level = Tensor::zeros((2, 3), DType::U32, &Device::Cpu).unwrap();
-    let noisy = mix(&noise, &clean, &tau).unwrap();
+    let noisy = worldloom_kernels::blend(&noise, &clean, &tau).unwrap();
     let tau_before = Tensor::from_slice(&levels.before, (2, 3), &Device::Cpu).unwrap();
     let (frames_before, is_there) = before(&clean);
-    let carried = mix(&past_noise, &frames_before, &tau_before).unwrap();
+    let carried = worldloom_kernels::blend(&past_noise, &frames_before, &tau_before).unwrap();
     let carried = carried.broadcast_mul(&per_frame(&is_there).unwrap()).unwrap();
     let inputs = Inputs { before: Some((&carried, &tau_before)), ..conditions.inputs(&noisy, &tau, &level) };
     let predicted = model.forward(&inputs).unwrap().frames;
@@ -191,7 +191,7 @@ fn no_gradient_flows_into_a_coarse_target() {
     let (clean, noise) = (pictures("clean", 1, 2), pictures("noise", 1, 2));
     let tau = Tensor::new(&[[1.0f64, 0.0]], &Device::Cpu).unwrap();
     let level = Tensor::new(&[[0u32, 3]], &Device::Cpu).unwrap();
-    let noisy = mix(&noise, &clean, &tau).unwrap();
+    let noisy = worldloom_kernels::blend(&noise, &clean, &tau).unwrap();
     let target = target(&model, &clean, &noisy, &tau, &level, &before(&clean), 0, &Conditions::default()).unwrap();
     assert!(!target.track_op());
 }

@@ -2,10 +2,10 @@
 //! modulated by the frame's condition and switched on from zero (adaLN-zero, Peebles & Xie 2023, fig. 3).
 
 use candle_core::{D, Tensor};
-use worldloom_kernels::{self as kernels, Axis, Mask, Rope};
+use worldloom_kernels::branch::{self, Attend};
+use worldloom_kernels::{self as kernels, Activation, Axis, Mask, Rope};
 
 use super::config::StDitConfig;
-use super::rotary;
 use crate::error::Result;
 use crate::layers::{GatedMlp, Linear};
 use crate::params::{Init, Scope};
@@ -49,29 +49,31 @@ impl Block {
 
     /// `x` `[B, T, N, D]` under the shared modulation `[B, T, 9·D]`.
     ///
-    /// `over_time` does the attention over time of this block: over the window, or over a cache.
+    /// `over_time` does the branch of attention over time, given its own modulation: over the window, or over a cache.
     pub(super) fn forward(
         &self,
         x: &Tensor,
         shared: &Tensor,
-        over_time: impl FnOnce(&Attention, &Tensor) -> Result<Tensor>,
+        over_time: impl FnOnce(&Attention, &Tensor, &Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        let modulation = shared.broadcast_add(&self.table)?;
-        let part =
-            |branch: usize, part: usize| modulation.narrow(D::Minus1, (PARTS * branch + part) * self.dim, self.dim);
-        let branch = |x: &Tensor, index: usize, f: &mut dyn FnMut(&Tensor) -> Result<Tensor>| -> Result<Tensor> {
-            let input = kernels::layer_norm_modulated(x, &part(index, 0)?, &part(index, 1)?, EPS)?;
-            Ok(kernels::gated_residual(x, &f(&input)?, &part(index, 2)?)?)
-        };
-        let mut x = branch(x, 0, &mut |x| self.space.forward(x, Axis::Space, Mask::Full, None))?;
+        let modulation = kernels::bias_activation(shared, &self.table, Activation::Identity)?;
+        let part = |branch: usize| modulation.narrow(D::Minus1, PARTS * branch * self.dim, PARTS * self.dim);
+        let mut x = self.space.forward(x, &part(0)?, Axis::Space, Mask::Full, None)?;
         if let Some(time) = &self.time {
-            let mut over_time = Some(over_time);
-            x = branch(&x, 1, &mut |x| match over_time.take() {
-                Some(over_time) => over_time(time, x),
-                None => Ok(x.clone()),
-            })?;
+            x = over_time(time, &x, &part(1)?)?;
         }
-        branch(&x, 2, &mut |x| self.mlp.forward(x))
+        self.mlp.branch(&x, &part(2)?, EPS)
+    }
+
+    /// See [`Linear::still`].
+    pub(super) fn still(&self) -> Result<Self> {
+        Ok(Self {
+            table: self.table.detach(),
+            space: self.space.still()?,
+            time: self.time.as_ref().map(Attention::still).transpose()?,
+            mlp: self.mlp.still()?,
+            dim: self.dim,
+        })
     }
 }
 
@@ -83,45 +85,38 @@ pub(super) struct Attention {
     heads: usize,
 }
 
-/// Keys and values `[B·N, L, H, Dh]` of the frames before, for one block.
-#[derive(Clone, Debug)]
-pub(super) struct Memory {
-    pub(super) keys: Tensor,
-    pub(super) values: Tensor,
-}
-
 impl Attention {
     fn new(scope: &mut Scope, dim: usize, heads: usize) -> Result<Self> {
         Ok(Self { qkv: Linear::new(scope, "qkv", dim, 3 * dim)?, out: Linear::new(scope, "out", dim, dim)?, heads })
     }
 
-    /// `[B, T, N, D]` → `[B, T, N, D]` along one axis.
-    pub(super) fn forward(&self, x: &Tensor, axis: Axis, mask: Mask, rope: Option<Rope>) -> Result<Tensor> {
-        let mixed = kernels::attention_packed(&self.qkv.forward(x)?, self.heads, axis, mask, rope)?;
-        self.out.forward(&mixed)
+    fn still(&self) -> Result<Self> {
+        Ok(Self { qkv: self.qkv.still()?, out: self.out.still()?, heads: self.heads })
     }
 
-    /// One frame `[B, 1, N, D]` attends over the frames of `memory` and itself. Also gives the memory
-    /// with this frame at its end.
-    pub(super) fn decode(
+    /// The branch along one axis: `[B, T, N, D]` → `[B, T, N, D]` under its modulation `[B, T, 3·D]`.
+    pub(super) fn forward(
         &self,
         x: &Tensor,
-        memory: Option<&Memory>,
-        rope: &(Tensor, Tensor),
-    ) -> Result<(Tensor, Memory)> {
-        let (batch, _, tokens, dim) = x.dims4()?;
-        let head = dim / self.heads;
-        let qkv = self.qkv.forward(x)?.reshape((batch * tokens, 1, 3, self.heads, head))?;
-        let part = |index: usize| qkv.narrow(2, index, 1)?.squeeze(2);
-        let q = rotary::rotate(&part(0)?, rope)?;
-        let mut keys = rotary::rotate(&part(1)?, rope)?;
-        let mut values = part(2)?;
-        if let Some(memory) = memory {
-            keys = Tensor::cat(&[&memory.keys, &keys], 1)?;
-            values = Tensor::cat(&[&memory.values, &values], 1)?;
-        }
-        let mixed = kernels::attention(&q, &keys, &values, Mask::Full, 0)?;
-        let mixed = self.out.forward(&mixed.reshape((batch, 1, tokens, dim))?)?;
-        Ok((mixed, Memory { keys, values }))
+        modulation: &Tensor,
+        axis: Axis,
+        mask: Mask,
+        rope: Option<Rope>,
+    ) -> Result<Tensor> {
+        let attend = Attend { heads: self.heads, axis, mask, rope };
+        Ok(branch::attention(x, modulation, self.qkv.layer()?, self.out.layer()?, attend, EPS)?)
+    }
+
+    /// The branch over time for one frame `[B, 1, N, D]`, which attends over the frames of `memory` and itself. Also gives what it
+    /// leaves to the memory: its keys and values, `[B, N, 2·D]`. There are no gradients.
+    pub(super) fn recall(
+        &self,
+        x: &Tensor,
+        modulation: &Tensor,
+        memory: &[Tensor],
+        rope: Rope,
+    ) -> Result<(Tensor, Tensor)> {
+        let attend = Attend { heads: self.heads, axis: Axis::Time, mask: Mask::Full, rope: Some(rope) };
+        Ok(branch::recall(x, modulation, self.qkv.layer()?, self.out.layer()?, attend, memory, EPS)?)
     }
 }

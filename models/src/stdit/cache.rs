@@ -1,17 +1,21 @@
 //! Rolling out frame by frame, with the keys and values of the past kept.
 
+use std::sync::{Arc, OnceLock};
+
 use candle_core::Tensor;
+use worldloom_kernels::Rope;
 use worldloom_kernels::advect::SLOWEST;
 
-use super::block::Memory;
 use super::{Inputs, Past, Prediction, StDit, rotary, shape};
 use crate::error::Result;
 
 /// The past of a rollout: at most `context − 1` frames.
 #[derive(Clone, Debug)]
 pub struct Cache {
-    /// By block that attends over time.
-    pub(super) memories: Vec<Option<Memory>>,
+    /// The network as it was at the first frame.
+    pub(super) network: OnceLock<Arc<StDit>>,
+    /// By block that attends over time, keys and values `[B, N, 2·D]` of each frame, the newest last.
+    pub(super) memories: Vec<Vec<Tensor>>,
     /// The last two frames and the noise level of the last.
     pub(super) last: Option<Past>,
     /// Frames since the start.
@@ -28,10 +32,10 @@ impl Cache {
 impl StDit {
     /// A past without frames.
     pub fn start(&self) -> Cache {
-        Cache { memories: vec![None; self.config.depth], last: None, position: 0 }
+        Cache { network: OnceLock::new(), memories: vec![Vec::new(); self.config.depth], last: None, position: 0 }
     }
 
-    /// The frame that follows the past of `cache`; all inputs with T = 1. The past stays as it was.
+    /// The frame that follows the past of `cache`; all inputs with T = 1. The past stays as it was. No gradient comes back.
     ///
     /// # Errors
     /// As [`StDit::forward`], and if the batch is not that of the past.
@@ -50,8 +54,25 @@ impl StDit {
         Ok(found)
     }
 
+    /// Nobody asks a rollout for gradients, and candle's tape costs as much as a small product.
     fn decode(&self, inputs: &Inputs, cache: &Cache) -> Result<(Prediction, Cache)> {
         let (batch, frames) = self.check(inputs)?;
+        let still = |x: Option<&Tensor>| x.map(Tensor::detach);
+        let (rows, tau) = (inputs.frames.detach(), inputs.tau.detach());
+        let (action, parameters) = (still(inputs.action), still(inputs.parameters));
+        let (gbuffer, motion) = (still(inputs.gbuffer), still(inputs.motion));
+        let (plate, anchor) = (still(inputs.plate), still(inputs.anchor));
+        let inputs = &Inputs {
+            frames: &rows,
+            tau: &tau,
+            action: action.as_ref(),
+            parameters: parameters.as_ref(),
+            gbuffer: gbuffer.as_ref(),
+            motion: motion.as_ref(),
+            plate: plate.as_ref(),
+            anchor: anchor.as_ref(),
+            ..*inputs
+        };
         if frames != 1 {
             return Err(shape("frames", "one frame, [B, 1, ..]".to_owned(), inputs.frames));
         }
@@ -66,12 +87,8 @@ impl StDit {
             Some(past) => past.clone(),
             None => {
                 let nothing = inputs.frames.zeros_like()?;
-                let (mut motion, mut plate) = (None, None);
-                if self.config.motion {
-                    motion = Some(self.unknown(&nothing, 3)?);
-                    plate = Some(self.unknown(&nothing, self.config.channels + 1)?);
-                }
-                Past { earlier: nothing.clone(), before: nothing, tau: inputs.tau.zeros_like()?, motion, plate }
+                let tau = inputs.tau.zeros_like()?;
+                Past { earlier: nothing.clone(), before: nothing, tau, motion: None, plate: None }
             }
         };
         let past = Past {
@@ -80,16 +97,24 @@ impl StDit {
             ..past
         };
         let rope = rotary::tables(cache.position, 1, self.config.head_dim(), self.dtype, &self.device)?;
-        let mut memories = vec![None; self.config.depth];
-        let found = self.compute(inputs, &past, |index, attention, x| {
-            let (x, memory) = attention.decode(x, cache.memories[index].as_ref(), &rope)?;
-            memories[index] = self.forget(memory)?;
+        let network = match cache.network.get() {
+            Some(network) => network,
+            None => {
+                let network = Arc::new(self.still()?);
+                cache.network.get_or_init(|| network)
+            }
+        };
+        let mut memories = vec![Vec::new(); self.config.depth];
+        let found = network.compute(inputs, &past, |index, attention, x, modulation| {
+            let memory = &cache.memories[index];
+            let (x, own) = attention.recall(x, modulation, memory, Rope { cos: &rope.0, sin: &rope.1 })?;
+            memories[index] = self.remember(memory, own);
             Ok(x)
         })?;
         let (motion, plate) = self.seen(inputs.frames, &found, &past, cache.position)?;
         let (before, tau) = (inputs.frames.clone(), inputs.tau.clone());
         let last = Some(Past { earlier: past.before, before, tau, motion, plate });
-        Ok((found, Cache { memories, last, position: cache.position + 1 }))
+        Ok((found, Cache { network: cache.network.clone(), memories, last, position: cache.position + 1 }))
     }
 
     /// The motion that was seen in a frame, and the plate with what stood still in it. In the first frame, which has nothing
@@ -101,10 +126,14 @@ impl StDit {
         past: &Past,
         position: u64,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (Some(motion), Some(plate)) = (&found.motion, &past.plate) else { return Ok((None, None)) };
-        if position == 0 || !self.config.motion_given {
-            return Ok((Some(self.unknown(frame, 3)?), Some(plate.clone())));
-        }
+        let motion = match &found.motion {
+            Some(motion) if self.config.motion && self.config.motion_given && position > 0 => motion,
+            _ => return Ok((None, past.plate.clone())),
+        };
+        let plate = match &past.plate {
+            Some(plate) => plate,
+            None => &self.unknown(frame, self.config.channels + 1)?,
+        };
         let motion = motion.detach();
         let known = motion.narrow(2, 0, 1)?.ones_like()?;
         let still = motion.sqr()?.sum_keepdim(2)?.lt(SLOWEST * SLOWEST)?.to_dtype(frame.dtype())?;
@@ -115,16 +144,10 @@ impl StDit {
         Ok((Some(Tensor::cat(&[motion, known], 2)?), Some(plate)))
     }
 
-    /// Leaves out what the next frame does not see.
-    fn forget(&self, memory: Memory) -> Result<Option<Memory>> {
-        let (length, keep) = (memory.keys.dim(1)?, self.config.context - 1);
-        if keep == 0 {
-            return Ok(None);
-        }
-        if length <= keep {
-            return Ok(Some(memory));
-        }
-        let recent = |x: &Tensor| x.narrow(1, length - keep, keep);
-        Ok(Some(Memory { keys: recent(&memory.keys)?, values: recent(&memory.values)? }))
+    /// The memory with a frame at its end, without what the next frame does not see.
+    fn remember(&self, memory: &[Tensor], own: Tensor) -> Vec<Tensor> {
+        let keep = self.config.context - 1;
+        let old = memory.iter().skip((memory.len() + 1).saturating_sub(keep)).cloned();
+        old.chain([own]).take(keep).collect()
     }
 }

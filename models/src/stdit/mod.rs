@@ -37,9 +37,10 @@ mod config;
 mod patches;
 mod rotary;
 mod saved;
+mod still;
 
 use candle_core::{D, DType, Device, Tensor};
-use worldloom_kernels::{self as kernels, Activation, Axis, Mask, Rope};
+use worldloom_kernels::{self as kernels, Axis, Mask, Rope};
 
 pub use cache::Cache;
 pub use config::{CHANNELS, MOTION_UNIT, StDitConfig};
@@ -95,9 +96,9 @@ struct Past {
     earlier: Tensor,
     /// τ of `before`, `[B, T]`.
     tau: Tensor,
-    /// See [`Inputs::motion`]; none for a model without motion.
+    /// See [`Inputs::motion`]; none where it is unknown everywhere.
     motion: Option<Tensor>,
-    /// See [`Inputs::plate`]; none for a model without motion.
+    /// See [`Inputs::plate`]; none where nothing has been seen.
     plate: Option<Tensor>,
 }
 
@@ -195,57 +196,50 @@ impl StDit {
             Some((before, tau)) => (before.clone(), tau.clone()),
             None => (shifted(inputs.frames)?, shifted(inputs.tau)?),
         };
-        let or_unknown = |given: Option<&Tensor>, channels| match (self.config.motion, given) {
-            (false, _) => Ok(None),
-            (true, Some(given)) => Ok(Some(given.clone())),
-            (true, None) => self.unknown(inputs.frames, channels).map(Some),
-        };
-        let (motion, plate) = (or_unknown(inputs.motion, 3)?, or_unknown(inputs.plate, self.config.channels + 1)?);
+        let (motion, plate) = (inputs.motion.cloned(), inputs.plate.cloned());
         let past = Past { earlier: shifted(&before)?, before, tau: tau_before, motion, plate };
         let rope = rotary::tables(0, frames, self.config.head_dim(), self.dtype, &self.device)?;
         let mask = if frames > self.config.context { Mask::Window { size: self.config.context } } else { Mask::Causal };
-        self.compute(inputs, &past, |_, attention, x| {
-            attention.forward(x, Axis::Time, mask, Some(Rope { cos: &rope.0, sin: &rope.1 }))
+        self.compute(inputs, &past, |_, attention, x, modulation| {
+            attention.forward(x, modulation, Axis::Time, mask, Some(Rope { cos: &rope.0, sin: &rope.1 }))
         })
     }
 
-    /// Everything but attention over time, which `over_time` does for the block of an index.
+    /// Everything but the branches of attention over time: `over_time` does that of a block, by index.
     fn compute(
         &self,
         inputs: &Inputs,
         past: &Past,
-        mut over_time: impl FnMut(usize, &block::Attention, &Tensor) -> Result<Tensor>,
+        mut over_time: impl FnMut(usize, &block::Attention, &Tensor, &Tensor) -> Result<Tensor>,
     ) -> Result<Prediction> {
         let config = &self.config;
         let (patch, dim) = (config.patch, config.dim);
-        let (batch, frames, _, height, width) = inputs.frames.dims5()?;
-        let tokens = config.tokens();
+        let (_, _, _, height, width) = inputs.frames.dims5()?;
         let inertia = self.inertia(past)?;
         let expected = self.expected_motion(inputs, inertia.as_ref())?;
         let overlay = self.overlay(inputs, past, inertia.as_ref())?;
         let mut carried = carry_on(&past.before, expected.as_ref(), overlay.as_ref())?;
-        let noisy = inputs.frames.broadcast_mul(&self.reach(inputs)?)?;
-        let mut seen = vec![patchify(&noisy, patch)?, patchify(&carried, patch)?, patchify(&past.earlier, patch)?];
-        if let Some(inertia) = &inertia {
-            seen.push(patchify(inertia, patch)?);
+        let noisy = kernels::blend(&inputs.frames.zeros_like()?, inputs.frames, &self.reach(inputs)?)?;
+        let mut seen = vec![noisy, carried.clone(), past.earlier.clone()];
+        if config.motion {
+            seen.push(inertia.map_or_else(|| self.unknown(inputs.frames, 3), Ok)?);
         }
-        let mut x = self.embed.forward(&Tensor::cat(&seen, D::Minus1)?)?;
+        let seen = kernels::patchify(&Tensor::cat(&seen, 2)?, patch)?;
+        let mut x = self.embed.forward_at(&seen, &self.place.reshape((config.tokens(), dim))?)?;
         if let (Some(linear), Some(gbuffer)) = (&self.gbuffer, inputs.gbuffer) {
-            x = (x + linear.forward(&patchify(gbuffer, patch)?)?)?;
+            x = (x + linear.forward(&kernels::patchify(gbuffer, patch)?)?)?;
         }
-        x = kernels::bias_activation(&x.reshape((batch * frames, tokens * dim))?, &self.place, Activation::Identity)?
-            .reshape((batch, frames, tokens, dim))?;
         let condition = kernels::silu(&self.condition(inputs, &past.tau)?)?;
         let shared = self.modulation.forward(&condition)?;
         for (index, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x, &shared, |attention, x| over_time(index, attention, x))?;
+            x = block.forward(&x, &shared, |attention, x, part| over_time(index, attention, x, part))?;
         }
         let last = self.last_modulation.forward(&condition)?;
         let (shift, scale) = (last.narrow(D::Minus1, 0, dim)?, last.narrow(D::Minus1, dim, dim)?);
         let tokens = kernels::layer_norm_modulated(&x, &shift, &scale, EPS)?;
         let mut motion = expected;
         if let Some(linear) = &self.motion {
-            let left = (unpatchify(&linear.forward(&tokens)?, patch, height, width)? * MOTION_UNIT)?;
+            let left = kernels::unpatchify(&linear.forward(&tokens)?, patch, [height, width], MOTION_UNIT)?;
             let all = match motion {
                 Some(expected) => (expected + left)?,
                 None => left,
@@ -255,22 +249,17 @@ impl StDit {
             motion = Some(all);
         }
         // Δ, then g.
-        let out = unpatchify(&self.out.forward(&tokens)?, patch, height, width)?;
-        let numbers = config.channels * height * width;
-        let flat = |x: &Tensor, numbers: usize| x.reshape((batch * frames, numbers));
-        let frames = kernels::carry(&flat(&carried, numbers)?, &flat(&out, 2 * numbers)?)?;
-        let frames = frames.reshape(carried.shape())?;
+        let frames = kernels::carry_patches(&carried, &self.out.forward(&tokens)?, patch)?;
         Ok(Prediction { frames, carried, motion, tokens })
     }
 
-    /// min(1, τ + d), `[B, T, 1, 1, 1]`: how far the step reaches, and how much of x_τ is let in. A short step from noise alone
+    /// min(1, τ + d), `[B, T]`: how far the step reaches, and how much of x_τ is let in. A short step from noise alone
     /// needs little of the noise, and a network that is shown less of it learns sooner to leave it out.
     fn reach(&self, inputs: &Inputs) -> Result<Tensor> {
-        let (b, t) = inputs.tau.dims2()?;
         let level = inputs.level.to_dtype(self.dtype)?;
         let finest = 1.0 - self.config.levels as f64;
         let step = ((level + finest)? * std::f64::consts::LN_2)?.exp()?;
-        Ok((inputs.tau + step)?.minimum(1.0)?.reshape((b, t, 1, 1, 1))?)
+        Ok((inputs.tau + step)?.minimum(1.0)?)
     }
 
     /// Zeros `[B, T, channels, H, W]`, for the frames `[B, T, C, H, W]`.
@@ -283,14 +272,8 @@ impl StDit {
     /// point was not seen in the frame before, elsewhere where inertia says that something left), and the anchor where it
     /// is known. None for a model without either.
     fn overlay(&self, inputs: &Inputs, past: &Past, inertia: Option<&Tensor>) -> Result<Option<Overlay>> {
-        let plate = match (&past.plate, inertia) {
-            (Some(plate), Some(inertia)) => {
-                let mut hole = inertia.narrow(2, 2, 1)?.lt(0.0)?.to_dtype(self.dtype)?;
-                if let (Some(channel), Some(gbuffer)) = (self.config.gbuffer_motion, inputs.gbuffer) {
-                    let given = gbuffer.narrow(2, channel + GIVEN_AFTER, 1)?;
-                    let hidden = gbuffer.narrow(2, channel + SEEN_AFTER, 1)?.affine(-1.0, 1.0)?;
-                    hole = ((&given * hidden)? + (given.affine(-1.0, 1.0)? * hole)?)?;
-                }
+        let plate = match (&past.plate, self.hole(inputs, inertia)?) {
+            (Some(plate), Some(hole)) => {
                 Some(Overlay::of(plate, &(hole * plate.narrow(2, self.config.channels, 1)?)?)?)
             }
             _ => None,
@@ -303,14 +286,27 @@ impl StDit {
         }
     }
 
-    /// The motion of the frame before, gone on for one frame, with its state, `[B, T, 3, H, W]`; none for a model without motion.
+    /// Where something comes to light, `[B, T, 1, H, W]`; none where that is nowhere.
+    fn hole(&self, inputs: &Inputs, inertia: Option<&Tensor>) -> Result<Option<Tensor>> {
+        let left = |inertia: &Tensor| inertia.narrow(2, 2, 1)?.lt(0.0)?.to_dtype(self.dtype);
+        let left = inertia.map(left).transpose()?;
+        let (Some(channel), Some(gbuffer)) = (self.config.gbuffer_motion, inputs.gbuffer) else { return Ok(left) };
+        let given = gbuffer.narrow(2, channel + GIVEN_AFTER, 1)?;
+        let told = (&given * gbuffer.narrow(2, channel + SEEN_AFTER, 1)?.affine(-1.0, 1.0)?)?;
+        Ok(Some(match left {
+            Some(left) => (told + (given.affine(-1.0, 1.0)? * left)?)?,
+            None => told,
+        }))
+    }
+
+    /// The motion of the frame before, gone on for one frame, with its state, `[B, T, 3, H, W]`; none where it is unknown.
     fn inertia(&self, past: &Past) -> Result<Option<Tensor>> {
         let Some(motion) = &past.motion else { return Ok(None) };
         let (b, t, c, h, w) = motion.dims5()?;
         Ok(Some(kernels::advect(&motion.reshape((b * t, c, h, w))?)?.reshape((b, t, c, h, w))?))
     }
 
-    /// Motion to the frame before, pixels, `[B, T, 2, H, W]`: what the G-buffer gives, elsewhere inertia.
+    /// Motion to the frame before, pixels, `[B, T, 2, H, W]`: what the G-buffer gives, elsewhere inertia; none for none.
     fn expected_motion(&self, inputs: &Inputs, inertia: Option<&Tensor>) -> Result<Option<Tensor>> {
         let inertia = inertia.map(|inertia| inertia.narrow(2, 0, 2)).transpose()?;
         let (Some(channel), Some(gbuffer)) = (self.config.gbuffer_motion, inputs.gbuffer) else { return Ok(inertia) };
@@ -410,7 +406,7 @@ fn carry_on(before: &Tensor, motion: Option<&Tensor>, overlay: Option<&Overlay>)
         None => before.clone(),
     };
     match overlay {
-        Some(Overlay { colour, left }) => Ok(((moved * left)? + colour)?),
+        Some(Overlay { colour, left }) => Ok(kernels::overlay(&moved, left, colour)?),
         None => Ok(moved),
     }
 }

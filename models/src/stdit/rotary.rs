@@ -21,14 +21,3 @@ pub fn tables(first: u64, frames: usize, head_dim: usize, dtype: DType, device: 
     };
     Ok((table(f64::cos)?, table(f64::sin)?))
 }
-
-/// Rotates `x` `[G, L, H, Dh]` by the tables of its L positions. No gradient is needed where this is used.
-pub fn rotate(x: &Tensor, (cos, sin): &(Tensor, Tensor)) -> Result<Tensor> {
-    let (_, length, _, dim) = x.dims4()?;
-    let half = dim / 2;
-    let (a, b) = (x.narrow(3, 0, half)?, x.narrow(3, half, half)?);
-    let (cos, sin) = (cos.reshape((1, length, 1, half))?, sin.reshape((1, length, 1, half))?);
-    let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
-    let second = (a.broadcast_mul(&sin)? + b.broadcast_mul(&cos)?)?;
-    Ok(Tensor::cat(&[first, second], 3)?)
-}

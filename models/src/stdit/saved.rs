@@ -1,10 +1,10 @@
 //! The past of a rollout as named tensors: what a snapshot holds. A loaded past goes on with the same bits.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use candle_core::{Device, Tensor};
 
-use super::block::Memory;
 use super::{CHANNELS, Cache, Past, StDit};
 use crate::error::{Error, Result};
 
@@ -16,13 +16,21 @@ impl StDit {
     /// # Errors
     /// A tensor operation's.
     pub fn save(&self, cache: &Cache) -> Result<BTreeMap<String, Tensor>> {
-        let Cache { memories, last, position } = cache;
+        let Cache { memories, last, position, network: _ } = cache;
         let mut tensors = BTreeMap::new();
         tensors.insert(POSITION.to_owned(), Tensor::new(&[*position as i64], &Device::Cpu)?);
         for (index, memory) in memories.iter().enumerate() {
-            if let Some(Memory { keys, values }) = memory {
-                tensors.insert(format!("keys.{index}"), keys.clone());
-                tensors.insert(format!("values.{index}"), values.clone());
+            if memory.is_empty() {
+                continue;
+            }
+            // [B, N, 2·D] of each frame → [B·N, L, 2, H, Dh].
+            let (batch, tokens, _) = memory[0].dims3()?;
+            let (heads, head) = (self.config.heads, self.config.head_dim());
+            let frames: Vec<Tensor> =
+                memory.iter().map(|frame| frame.unsqueeze(2)).collect::<candle_core::Result<_>>()?;
+            let all = Tensor::cat(&frames, 2)?.reshape((batch * tokens, memory.len(), 2, heads, head))?;
+            for (part, name) in ["keys", "values"].into_iter().enumerate() {
+                tensors.insert(format!("{name}.{index}"), all.narrow(2, part, 1)?.squeeze(2)?.contiguous()?);
             }
         }
         if let Some(Past { before, earlier, tau, motion, plate }) = last {
@@ -64,9 +72,14 @@ impl StDit {
                         return Err(wrong(format!("`{key_name}` holds {length} frames after {position}")));
                     }
                     let dims = [batch * config.tokens(), length, config.heads, config.head_dim()];
-                    Some(Memory { keys: place(&key_name, keys, &dims)?, values: place(&value_name, values, &dims)? })
+                    let (keys, values) = (place(&key_name, keys, &dims)?, place(&value_name, values, &dims)?);
+                    let frame = |at: usize| -> Result<Tensor> {
+                        let part = |x: &Tensor| x.narrow(1, at, 1)?.reshape((batch, config.tokens(), config.dim));
+                        Ok(Tensor::cat(&[part(&keys)?, part(&values)?], 2)?)
+                    };
+                    (0..length).map(frame).collect::<Result<Vec<_>>>()?
                 }
-                (None, None) if position == 0 || config.context == 1 || !config.attends_over_time(index) => None,
+                (None, None) if position == 0 || config.context == 1 || !config.attends_over_time(index) => Vec::new(),
                 _ => return Err(wrong(format!("`{key_name}` or `{value_name}` is missing"))),
             });
         }
@@ -77,7 +90,7 @@ impl StDit {
         let last = match (part("before", CHANNELS)?, part("earlier", CHANNELS)?, get("tau")) {
             (Some(before), Some(earlier), Some(tau)) => {
                 let (motion, plate) = (part("motion", 3)?, part("plate", CHANNELS + 1)?);
-                if motion.is_some() != config.motion || plate.is_some() != config.motion {
+                if (motion.is_some() || plate.is_some()) && !config.motion {
                     return Err(wrong("`motion` and `plate` are not those of this model".to_owned()));
                 }
                 Some(Past { before, earlier, tau: place("tau", tau, &[batch, 1])?, motion, plate })
@@ -85,6 +98,6 @@ impl StDit {
             (None, None, None) if position == 0 => None,
             _ => return Err(wrong("the last frames are missing".to_owned())),
         };
-        Ok(Cache { memories, last, position })
+        Ok(Cache { network: OnceLock::new(), memories, last, position })
     }
 }

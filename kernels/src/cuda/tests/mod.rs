@@ -8,14 +8,18 @@
 
 mod activation;
 mod adamw;
+mod advect;
 mod attention;
+mod carry;
 mod check;
 mod conv;
 mod embedding;
 mod group_norm;
 mod library;
 mod norm;
+mod query_loss;
 mod reduce;
+mod warp;
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
