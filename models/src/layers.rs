@@ -88,6 +88,11 @@ impl GatedMlp {
         Ok(Self { up, down })
     }
 
+    /// `[.., dim]` → `[.., dim]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.down.forward(&kernels::swiglu(&self.up.forward(x)?)?)
+    }
+
     /// As a branch of a block: `x` `[B, T, N, dim]` under its modulation `[B, T, 3·dim]`.
     pub fn branch(&self, x: &Tensor, modulation: &Tensor, eps: f64) -> Result<Tensor> {
         Ok(branch::mlp(x, modulation, self.up.layer()?, self.down.layer()?, eps)?)
