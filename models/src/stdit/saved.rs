@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 
 use super::block::Memory;
-use super::{CHANNELS, Cache, Past, StDit};
+use super::{Cache, Past, StDit};
 use crate::error::{Error, Result};
 
 const POSITION: &str = "position";
@@ -74,9 +74,9 @@ impl StDit {
             let dims = [batch, 1, channels, config.image_height, config.image_width];
             get(name).map(|tensor| place(name, tensor, &dims)).transpose()
         };
-        let last = match (part("before", CHANNELS)?, part("earlier", CHANNELS)?, get("tau")) {
+        let last = match (part("before", config.channels)?, part("earlier", config.channels)?, get("tau")) {
             (Some(before), Some(earlier), Some(tau)) => {
-                let (motion, plate) = (part("motion", 3)?, part("plate", CHANNELS + 1)?);
+                let (motion, plate) = (part("motion", 3)?, part("plate", config.channels + 1)?);
                 if motion.is_some() != config.motion || plate.is_some() != config.motion {
                     return Err(wrong("`motion` and `plate` are not those of this model".to_owned()));
                 }
