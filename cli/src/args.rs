@@ -12,7 +12,7 @@ use crate::play::PlayArgs;
 ///
 /// A SCENARIO is a file, or the name of one that ships (`worldloom list`). The same scenario, seed
 /// and episode number give the same states and pixels on every machine, for any number of workers,
-/// shards and resumes. Where a dataset or a checkpoint is read, hf://user/repo[@rev] on the Hugging Face
+/// shards and resumes. Where a dataset or a checkpoint is read, `hf://user/repo[@rev]` on the Hugging Face
 /// hub will do: it is fetched into the cache that Python's huggingface_hub uses, and HF_ENDPOINT,
 /// HF_TOKEN, HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE mean what they mean there.
 #[derive(Debug, Parser)]
@@ -221,7 +221,7 @@ pub struct PreviewArgs {
 /// Arguments of `inspect`.
 #[derive(Args, Debug)]
 pub struct InspectArgs {
-    /// A dataset, Worldloom's or any LeRobot v3 dataset: a folder, or hf://user/repo[@rev] on the Hugging Face hub.
+    /// A dataset, Worldloom's or any LeRobot v3 dataset: a folder, or `hf://user/repo[@rev]` on the Hugging Face hub.
     #[arg(value_name = "DIR")]
     pub dataset: PathBuf,
     /// Read every file and compare its BLAKE3 digest with the one recorded; exit code 1 if any differs.
@@ -235,7 +235,7 @@ pub struct InspectArgs {
 /// Arguments of `replay`.
 #[derive(Args, Debug)]
 pub struct ReplayArgs {
-    /// A dataset that Worldloom wrote: a folder, or hf://user/repo[@rev].
+    /// A dataset that Worldloom wrote: a folder, or `hf://user/repo[@rev]`.
     #[arg(value_name = "DIR")]
     pub dataset: PathBuf,
     /// Episode number.
@@ -258,7 +258,7 @@ pub struct MergeArgs {
     /// Folder to write; must be new or empty.
     #[arg(value_name = "OUT", value_parser = parse_out)]
     pub out: PathBuf,
-    /// Every shard of the run, in any order: folders, or hf://user/repo[@rev].
+    /// Every shard of the run, in any order: folders, or `hf://user/repo[@rev]`.
     #[arg(required = true, value_name = "SHARD")]
     pub shards: Vec<PathBuf>,
     /// Print JSON on stdout instead of text.
@@ -269,7 +269,7 @@ pub struct MergeArgs {
 /// Arguments of `report`.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
-    /// Datasets that Worldloom wrote (folders, or hf://user/repo[@rev]), and folders that `worldloom eval --out` wrote.
+    /// Datasets that Worldloom wrote (folders, or `hf://user/repo[@rev]`), and folders that `worldloom eval --out` wrote.
     #[arg(required = true, value_name = "DIR")]
     pub datasets: Vec<PathBuf>,
     /// Page to write; `report-NAME.html` beside the first dataset NAME if absent, here if that is on the hub.

@@ -43,13 +43,13 @@ pub struct TrainArgs {
     /// What to train.
     #[arg(value_enum, value_name = "MODEL")]
     pub kind: TrainKind,
-    /// Dataset to learn from: any LeRobot v3 dataset, Worldloom's or another's; a folder, or hf://user/repo[@rev] on the Hugging Face hub.
+    /// Dataset to learn from: any LeRobot v3 dataset, Worldloom's or another's; a folder, or `hf://user/repo[@rev]` on the Hugging Face hub.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Checkpoint folder to write; must be new or empty unless --resume.
     #[arg(long, value_name = "CKPT", value_parser = parse_out)]
     pub out: PathBuf,
-    /// Tokenizer whose latents a video model learns on, a checkpoint of `train tokenizer` (a folder, or hf://user/repo[@rev]): it is
+    /// Tokenizer whose latents a video model learns on, a checkpoint of `train tokenizer` (a folder, or `hf://user/repo[@rev]`): it is
     /// copied into --out. Its cameras
     /// and size of pictures are taken unless they are set.
     #[arg(long, value_name = "CKPT", conflicts_with = "resume")]
@@ -115,10 +115,10 @@ fn parse_minutes(text: &str) -> Result<f64, String> {
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("start").required(true).args(["data", "scenario"]))]
 pub struct DreamArgs {
-    /// Checkpoint: a folder, or hf://user/repo[@rev] on the Hugging Face hub.
+    /// Checkpoint: a folder, or `hf://user/repo[@rev]` on the Hugging Face hub.
     #[arg(value_name = "CKPT")]
     pub checkpoint: PathBuf,
-    /// Dataset whose episode gives the first frames and the actions: a folder, or hf://user/repo[@rev].
+    /// Dataset whose episode gives the first frames and the actions: a folder, or `hf://user/repo[@rev]`.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Episode of --data, by its index in the dataset; 0 if absent.
@@ -202,11 +202,11 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
 /// Arguments of `eval`.
 #[derive(Args, Debug)]
 pub struct EvalArgs {
-    /// Checkpoint: a folder, or hf://user/repo[@rev] on the Hugging Face hub.
+    /// Checkpoint: a folder, or `hf://user/repo[@rev]` on the Hugging Face hub.
     #[arg(value_name = "CKPT")]
     pub checkpoint: PathBuf,
     /// Dataset to evaluate on: that of its training (then on the episodes that were held out), or another of the same world; a
-    /// folder, or hf://user/repo[@rev].
+    /// folder, or `hf://user/repo[@rev]`.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Episodes, by their index in the dataset.

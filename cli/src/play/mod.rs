@@ -33,11 +33,11 @@ use start::Stage;
 /// Arguments of `play`.
 #[derive(Args, Debug)]
 pub struct PlayArgs {
-    /// Checkpoint folder or hf://user/repo[@rev], which then needs --data or --scenario to start from; or a scenario, which
+    /// Checkpoint folder or `hf://user/repo[@rev]`, which then needs --data or --scenario to start from; or a scenario, which
     /// physics plays: a file, or a name that ships.
     #[arg(value_name = "CKPT|SCENARIO")]
     pub what: String,
-    /// Dataset whose episode gives the first frames of a dream: a folder, or hf://user/repo[@rev].
+    /// Dataset whose episode gives the first frames of a dream: a folder, or `hf://user/repo[@rev]`.
     #[arg(long, value_name = "DIR", conflicts_with = "scenario")]
     pub data: Option<PathBuf>,
     /// Episode of --data, by its index in the dataset; 0 if absent.

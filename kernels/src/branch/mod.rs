@@ -1,7 +1,7 @@
 //! A whole branch of a transformer block in one operation: adaLN, what it leads into, and the gated way back.
 //!
 //! y = x + gate ⊙ W₂·f(W₁·h + b₁) + gate ⊙ b₂ with h = layer_norm(x) ⊙ (1 + scale) + shift (adaLN: Perez et al. 2018; Peebles &
-//! Xie 2023), and f SwiGLU ([`mlp`]; Shazeer 2020) or multi-head attention of packed projections ([`attention`]; Vaswani
+//! Xie 2023), and f SwiGLU ([`mlp`]; Shazeer 2020) or multi-head attention of packed projections ([`attention()`]; Vaswani
 //! et al. 2017).
 //!
 //! | symbol | meaning | shape |
@@ -21,7 +21,7 @@
 //! is kept where nothing asks for a gradient. Gradients of weights are added up over the rows of a chunk of blocks, and
 //! chunk by chunk in order: any number of threads gives the same bits.
 //!
-//! [`recall`] is [`attention`] over time for one frame, with keys and values of those before it.
+//! [`recall`] is [`attention()`] over time for one frame, with keys and values of those before it.
 
 mod blocks;
 mod middle;

@@ -16,14 +16,14 @@ use crate::plumbing::{same_dtype, tensor, wants_gradient, with_values};
 use crate::real::Real;
 use crate::{by_dtype, each_vector, linear, par, scratch};
 
-/// [`attention`](super::attention) over time for one frame, `x` `[B, 1, N, D]`, which sees the frames of `memory` and itself:
+/// [`attention`](super::attention()) over time for one frame, `x` `[B, 1, N, D]`, which sees the frames of `memory` and itself:
 /// y, and the keys and values of this frame, `[B, N, 2·D]`, to be a memory of later ones. `attend.rope` has one row, that of
 /// this frame; keys are kept rotated. `attend.axis` and `attend.mask` are not looked at.
 ///
 /// There is no backward pass.
 ///
 /// # Errors
-/// An argument that asks for a gradient; as [`attention`](super::attention).
+/// An argument that asks for a gradient; as [`attention`](super::attention()).
 pub fn recall(
     x: &Tensor,
     modulation: &Tensor,

@@ -1,7 +1,7 @@
 //! Following an object from frame to frame: where it was says where it may be.
 //!
 //! Two objects of one colour answer the same query. What tells them apart is that nothing jumps: an object that was found at p
-//! is looked for around p, with the penalty min(‖x − p‖² / 2σ², [`MOST`]) on the score of a cell at x. The bound lets what
+//! is looked for around p, with the penalty min(‖x − p‖² / 2σ², `MOST`) on the score of a cell at x. The bound lets what
 //! looks right be found again wherever it is; σ grows while an object is not found.
 
 use super::objects::{CELL, Description, Masks};

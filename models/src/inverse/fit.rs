@@ -37,7 +37,7 @@ pub struct FitOptions {
 }
 
 /// Decodes episodes to learn from: [`EPISODES`] at most, evenly spread over those that are not among `evaluated`, and no more
-/// than [`BYTES`] of them.
+/// than `BYTES` of them.
 ///
 /// # Errors
 /// As [`Episodes::clip`].
