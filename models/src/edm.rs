@@ -25,8 +25,9 @@
 //! c_noise(σ_min)): c_noise on the scale that its noise level has, from 0 (noise) to 1 (clean, as the past is). It is shown
 //! σ_d·c_in·x, which is x for a clean frame; its first layer takes the constant σ_d up.
 //!
-//! Sampling follows the probability flow, dx/dσ = (x − D) / σ, from σ_max·n down to 0 on the schedule of eq. 5 with Euler's
-//! or Heun's method (algorithm 1, without churn).
+//! Sampling follows the probability flow, dx/dσ = (x − D) / σ, from y′ + σ_max·n, with y′ the frame before, down to 0 on the schedule of eq. 5 with Euler's
+//! or Heun's method (algorithm 1, without churn). Without y′ the start would say that a picture is grey on average: what
+//! k pixels share has noise of σ_max / √k only, which for the mean of a picture is far below what it varies by.
 //!
 //! The constants are those of DIAMOND (Alonso et al., *Diffusion for World Modeling: Visual Details Matter in Atari*, 2024,
 //! appendix, and its published configuration), which trains with σ up to 20 and samples from 5.
@@ -35,7 +36,8 @@
 //! patch (`cpu`: 128 for 192) some noise stays, which predicting the clean frame does not suffer from (Li & He, *Back to
 //! Basics: Let Denoising Generative Models Denoise*, 2025). Measured on `bouncing_balls`, 120 steps of training: at 64 × 64
 //! in patches of 8 the next frame had 30.7 dB in 1 step and 25.7 in 3, with 1.6 times the truth's sharpness, which is
-//! noise; on latents of 128 × 128, 27.6 and 27.2 dB, as with shortcut forcing. So it is for latents, or patches of 4.
+//! noise; on latents of 128 × 128, 27.6 and 27.2 dB, as with shortcut forcing. So it is for latents, or patches of 4. (Measured while
+//! sampling still started from noise alone; not yet again.)
 
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
@@ -342,6 +344,9 @@ pub fn sample(denoiser: &Denoiser, config: &EdmConfig, noise: &Tensor, steps: us
         settle(&denoised(&found, &carried, x, &one(scale.c_skip)?, &one(scale.c_out)?)?, &carried, still)
     };
     let mut x = (noise * schedule[0])?;
+    if let Some(last) = denoiser.last()? {
+        x = (x + last)?;
+    }
     for pair in schedule.windows(2) {
         let &[sigma, next] = pair else { continue };
         let clean = denoise(&x, sigma)?;

@@ -110,6 +110,16 @@ impl<'a> Denoiser<'a> {
         self.model
     }
 
+    /// The last frame of the past, which both sides share, `[B, 1, C, H, W]`; none at the start.
+    ///
+    /// # Errors
+    /// A tensor operation's.
+    pub fn last(&self) -> Result<Option<Tensor>> {
+        let Some(last) = self.cache.last() else { return Ok(None) };
+        let rollouts = if self.guidance == NONE { last.dim(0)? } else { last.dim(0)? / 2 };
+        Ok(Some(last.narrow(0, 0, rollouts)?))
+    }
+
     /// x̂ and what it changes, both guided, `[B, 1, C, H, W]`, of noisy frames with τ and level `[B, 1]`. No gradient flows.
     ///
     /// # Errors

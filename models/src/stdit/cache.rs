@@ -27,6 +27,11 @@ impl Cache {
     pub fn position(&self) -> u64 {
         self.position
     }
+
+    /// The last frame taken in, `[B, 1, C, H, W]`; none at the start.
+    pub fn last(&self) -> Option<&Tensor> {
+        self.last.as_ref().map(|past| &past.before)
+    }
 }
 
 impl StDit {
