@@ -105,14 +105,6 @@ def frames(which, *shape):
     return torch.randn(shape)
 
 
-def pair(weight, bias):
-    import torch
-    import torch.nn.functional as F
-
-    left, right = (frames(which, 128, 64, weight.shape[1] // 2) for which in "ab")
-    return F.linear(torch.cat([left, right], -1), weight, bias)
-
-
 def carry(out):
     import torch
 
@@ -164,7 +156,6 @@ def operations():
         "branch_time": branch(attention("time", True)),
         "patchify": patchify,
         "blend": lambda a, b: torch.lerp(a, b, weights(a.shape[0]) * 0.25),
-        "linear_cat": pair,
         "carry": carry,
         "warp": warp,
         "weighted_mse": lambda a, b: ((a - b).square() * weights(a.shape[0])).mean(),

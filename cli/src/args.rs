@@ -180,7 +180,7 @@ pub struct SampleArgs {
     #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_seed)]
     pub seed: u64,
     /// Episode number of the first scene.
-    #[arg(long, value_name = "I", default_value_t = 0)]
+    #[arg(long, value_name = "I", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_episode)]
     pub first: u64,
     /// Print the drawn values with their log-probabilities and attempts instead of the scenes.
     #[arg(long)]

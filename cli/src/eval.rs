@@ -51,7 +51,6 @@ pub struct Evaluated {
     /// Denoising steps of a frame.
     pub steps: u64,
     /// How strongly dreams follow their actions; 1 is as trained.
-    #[serde(default = "as_trained")]
     pub guidance: f64,
     /// Every frame from a true past.
     pub next: Scores,
@@ -94,11 +93,6 @@ pub struct ClipFile {
 
 /// Version of [`Evaluated`]; 2 has the distances, the spread, what actions are followed and the ends.
 pub const FORMAT_VERSION: u32 = 2;
-
-/// Reports of before there was guidance.
-fn as_trained() -> f64 {
-    1.0
-}
 
 /// Most episodes where the user does not say which.
 const EPISODES: usize = 20;

@@ -303,8 +303,14 @@ pub fn size_of(folder: &Path) -> Outcome<u64> {
         if entry.file_name().to_string_lossy().starts_with('.') {
             continue;
         }
+        // Links to files are what they lead to, as in the hub's cache; links to folders are not followed.
+        let kind = entry.file_type().map_err(|error| failed(&error))?;
+        if kind.is_dir() {
+            bytes += size_of(&entry.path())?;
+            continue;
+        }
         let found = entry.path().metadata().map_err(|error| failed(&error))?;
-        bytes += if found.is_dir() { size_of(&entry.path())? } else { found.len() };
+        bytes += if found.is_file() { found.len() } else { 0 };
     }
     Ok(bytes)
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use schemars::JsonSchema;
 use serde::Serialize;
 use worldloom_datasets::Dataset;
-use worldloom_models::checkpoint::{CheckpointOf, TOKENIZER};
+use worldloom_models::checkpoint::CheckpointOf;
 use worldloom_models::data::{Episodes, SpecOptions, WorldSpec};
 use worldloom_models::tokenizer::{TokenizerModel, TokenizerScore, TokenizerSettings};
 use worldloom_models::train::{
@@ -276,7 +276,7 @@ fn begin_video(args: &TrainArgs, data: &Place, dataset: Dataset) -> Outcome<Begu
     let episodes = Episodes::new(dataset, model.spec.clone(), config.gbuffer)?;
     train::check_windows::<VideoModel>(&model, &episodes, &plan)?;
     let bring = |folder: &Path| match &tokenizer {
-        Some(tokenizer) => tokenizer.copy_model(&folder.join(TOKENIZER)),
+        Some(tokenizer) => tokenizer.copy_model(folder),
         None => Ok(()),
     };
     Ok((Checkpoint::create_with(&args.out, model, plan, bring)?, Arc::new(episodes)))

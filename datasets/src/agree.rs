@@ -53,7 +53,12 @@ fn first_difference(field: &str, saved: &serde_json::Value, given: &serde_json::
         }
         other => other.to_string(),
     };
-    (field.to_owned(), show(saved), show(given))
+    let (old, new) = (show(saved), show(given));
+    // Columns of one name and another kind.
+    if old == new {
+        return (field.to_owned(), saved.to_string(), given.to_string());
+    }
+    (field.to_owned(), old, new)
 }
 
 pub(crate) fn same_versions(

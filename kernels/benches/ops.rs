@@ -46,8 +46,7 @@ fn cases() -> Result<Vec<Case>> {
     use kernels::{Activation, Axis, Mask, attention_packed};
     let rows = B * T;
     let weight = Tensor::ones(rows * N, DType::F32, &Device::Cpu)?;
-    let (left, right) = (frames(&[rows, N, 3 * N])?, frames(&[rows, N, 3 * N])?);
-    let before = left.clone();
+    let before = frames(&[rows, N, 3 * N])?;
     let share = Tensor::full(0.25f32, rows, &Device::Cpu)?;
     let attend = |axis, mask| {
         move |x: &[Tensor]| {
@@ -86,9 +85,6 @@ fn cases() -> Result<Vec<Case>> {
         }),
         case("patchify", &[&[B, T, 12, N, N]], |x| kernels::patchify(&x[0], 8)),
         case("blend", &[&[rows, 3 * N * N], &[rows, 3 * N * N]], move |x| kernels::blend(&x[0], &x[1], &share)),
-        case("linear_cat", &[&[D, 6 * N], &[D]], move |x| {
-            kernels::linear(&Tensor::cat(&[&left, &right], 2)?, &x[0], Some(&x[1]))
-        }),
         case("carry", &[&[rows, N, 6 * N]], move |x| kernels::carry(&before, &x[0])),
         case("warp", &[&[rows, 3, N, N], &[rows, 2, N, N]], |x| kernels::warp(&x[0], &x[1])),
         case("weighted_mse", &[&[rows * N, D], &[rows * N, D]], move |x| kernels::weighted_mse(&x[0], &x[1], &weight)),

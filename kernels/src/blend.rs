@@ -54,7 +54,7 @@ struct Blend {
     width: usize,
 }
 
-/// One row or a part of it.
+/// One row.
 struct Mixed<'a, T> {
     a: &'a [T],
     b: &'a [T],

@@ -193,6 +193,7 @@ impl Rows {
     pub(crate) fn apply<T: Real>(self, x: &[T], weight: Matrix<T>, bias: &[T], out: &mut [MaybeUninit<T>]) {
         let Self { inputs, outputs } = self;
         let rows = self.check(x, weight.values, out.len());
+        assert_eq!(bias.len(), outputs, "a bias of another length than the outputs");
         for row in out.chunks_exact_mut(outputs.max(1)) {
             for (slot, &bias) in row.iter_mut().zip(bias) {
                 slot.write(bias);

@@ -83,7 +83,7 @@ fn time() -> Result<()> {
     let mut optimiser = AdamW::<f32>::new(params.iter().map(|param| (param.var.clone(), param.decay)), config)?;
     let mut step = 0;
     let train = measure(STEPS, || {
-        let loss = shortcut::loss(&model, &shortcut, &clean, &conditions, 7, step)?;
+        let loss = shortcut::loss(&model, &shortcut, &clean, &conditions, &shortcut::pixels, 7, step)?;
         step += 1;
         optimiser.step(&loss.pixels.backward()?, 1e-4)?;
         Ok(())
@@ -142,7 +142,7 @@ fn export(path: &str) -> Result<()> {
     let levels = Levels::draw(&shortcut, 7, 0, WINDOWS, FRAMES, model.config().levels);
     let draw = |name| noise::normal(7, name, 0, clean.shape(), DType::F32, &Device::Cpu);
     let (pixels, past) = (draw("pixel noise")?, draw("noise of the past")?);
-    let loss = shortcut::loss_of(&model, &clean, &pixels, &past, &levels, &conditions)?.pixels;
+    let loss = shortcut::loss_of(&model, &clean, &pixels, &past, &levels, &conditions, &shortcut::pixels)?.pixels;
     let gradients = loss.backward()?;
     let mut tensors = HashMap::new();
     for param in params.iter() {

@@ -100,7 +100,8 @@ impl<T: Task> CheckpointOf<T> {
         Self::create_with(dir, model, plan, |_| Ok(()))
     }
 
-    /// [`CheckpointOf::create`], with what `bring` puts into the folder before it counts as begun.
+    /// [`CheckpointOf::create`], with the copy of another model that `bring` writes into the folder that it is given: it
+    /// becomes [`TOKENIZER`] once the checkpoint counts as begun.
     ///
     /// # Errors
     /// As [`CheckpointOf::create`], and what `bring` fails with.
@@ -113,8 +114,9 @@ impl<T: Task> CheckpointOf<T> {
         std::fs::create_dir_all(dir).map_err(io("making the folder", dir))?;
         // What a kill may have left of the first files.
         let _ = std::fs::remove_file(dir.join(format!("{CONFIG}.part")));
+        let copy = dir.join(COPY);
         if !dir.join(CONFIG).exists() {
-            remove_copy(&dir.join(TOKENIZER));
+            remove_copy(&copy);
         }
         if std::fs::read_dir(dir).map_err(io("reading", dir))?.next().is_some() {
             let what = if dir.join(CONFIG).exists() { "a checkpoint is" } else { "something is" };
@@ -122,9 +124,10 @@ impl<T: Task> CheckpointOf<T> {
             return Err(Error::File { path: dir.to_owned(), problem });
         }
         let worldloom = env!("CARGO_PKG_VERSION").to_owned();
-        bring(dir)?;
+        bring(&copy)?;
         let config = ConfigOf { format_version: FORMAT_VERSION, worldloom, kind: T::KIND, model, plan };
         write_json(&dir.join(CONFIG), &config)?;
+        place_copy(dir)?;
         Ok(Self { dir: dir.to_owned(), config })
     }
 
@@ -135,6 +138,7 @@ impl<T: Task> CheckpointOf<T> {
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(CONFIG);
         let found = kind(dir)?;
+        place_copy(dir)?;
         if found != T::KIND {
             let (found, wanted) = (found.name(), T::KIND.name());
             return Err(Error::File {
@@ -322,6 +326,18 @@ pub fn kind(dir: &Path) -> Result<Kind> {
         return Err(Error::File { path, problem });
     }
     Ok(kind)
+}
+
+/// Where a copy is written: under a name of our own, so that nothing of the user's is taken for what a kill has left.
+const COPY: &str = "tokenizer.part";
+
+/// Gives the copy that a checkpoint was begun with its name; a kill may have come before.
+fn place_copy(dir: &Path) -> Result<()> {
+    let (copy, place) = (dir.join(COPY), dir.join(TOKENIZER));
+    if !copy.is_dir() || place.exists() {
+        return Ok(());
+    }
+    std::fs::rename(&copy, &place).map_err(io("naming the copy", &copy))
 }
 
 /// Removes the copy of a model that a kill has left in a folder without a `config.json` of its own.

@@ -25,9 +25,10 @@
 //! c_noise(σ_min)): c_noise on the scale that its noise level has, from 0 (noise) to 1 (clean, as the past is). It is shown
 //! σ_d·c_in·x, which is x for a clean frame; its first layer takes the constant σ_d up.
 //!
-//! Sampling follows the probability flow, dx/dσ = (x − D) / σ, from y′ + σ_max·n, with y′ the frame before, down to 0 on the schedule of eq. 5 with Euler's
-//! or Heun's method (algorithm 1, without churn). Without y′ the start would say that a picture is grey on average: what
-//! k pixels share has noise of σ_max / √k only, which for the mean of a picture is far below what it varies by.
+//! Sampling follows the probability flow, dx/dσ = (x − D) / σ, from y′ + σ_s·n, with y′ the frame before (0 without one) and
+//! σ_s = `sample_max`, down to 0 on the schedule of eq. 5 with Euler's or Heun's method (algorithm 1, without churn). Without
+//! y′ the start would say that a picture is grey on average: what k pixels share has noise of σ_s / √k only, which for the
+//! mean of a picture is far below what it varies by.
 //!
 //! The constants are those of DIAMOND (Alonso et al., *Diffusion for World Modeling: Visual Details Matter in Atari*, 2024,
 //! appendix, and its published configuration), which trains with σ up to 20 and samples from 5.

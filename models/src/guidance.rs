@@ -51,16 +51,9 @@ pub fn twice(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// A tensor operation's.
 pub fn both(conditions: &Conditions) -> Result<Conditions> {
-    let all = |x: &Option<Tensor>| x.as_ref().map(twice).transpose();
     let hidden = |x: &Tensor| -> Result<Tensor> { Ok(Tensor::cat(&[x, &x.zeros_like()?], 0)?) };
-    Ok(Conditions {
-        action: conditions.action.as_ref().map(hidden).transpose()?,
-        parameters: all(&conditions.parameters)?,
-        gbuffer: all(&conditions.gbuffer)?,
-        motion: all(&conditions.motion)?,
-        plate: all(&conditions.plate)?,
-        anchor: all(&conditions.anchor)?,
-    })
+    let action = conditions.action.as_ref().map(hidden).transpose()?;
+    Ok(Conditions { action, ..conditions.map(twice)? })
 }
 
 /// The first half of what was made of both sides: that of the model which is told the actions.

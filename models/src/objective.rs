@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::edm::{self, EdmConfig};
 use crate::error::Result;
 use crate::guidance::Denoiser;
-use crate::shortcut::{self, Conditions, Loss, ShortcutConfig};
+use crate::shortcut::{self, Bound, Conditions, Loss, ShortcutConfig};
 use crate::stdit::{Cache, Prediction, StDit};
 
 /// See the module.
@@ -71,11 +71,12 @@ impl Objective {
         shortcut: &ShortcutConfig,
         clean: &Tensor,
         conditions: &Conditions,
+        bound: Bound,
         seed: u64,
         step: u64,
     ) -> Result<Loss> {
         match self {
-            Self::Shortcut => shortcut::loss(model, shortcut, clean, conditions, seed, step),
+            Self::Shortcut => shortcut::loss(model, shortcut, clean, conditions, bound, seed, step),
             Self::Edm(config) => edm::loss(model, config, clean, conditions, seed, step),
         }
     }

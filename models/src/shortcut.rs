@@ -21,6 +21,8 @@
 //! those of the frame before, clean or nearly so whatever its own level as a target is: so every noisy frame learns
 //! from a past like that of a rollout, and light noise on it makes the model bear the flaws of its own frames
 //! (Valevski et al., *Diffusion Models Are Real-Time Game Engines*, 2024, §3.2.1).
+//! In a share of the windows (`own_past`) that past is the model's own: every frame after the first that is gone on from, or left
+//! clean, is what the model dreams in its place in one step from the true frame before. Targets stay the true frames.
 
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
@@ -32,10 +34,21 @@ use crate::guidance::Denoiser;
 use crate::noise;
 use crate::stdit::{Cache, Inputs, Prediction, StDit, shifted};
 
+/// Puts what a model made of a frame onto the bounds that a rollout keeps it in: of pixels [`pixels`].
+pub type Bound<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor>;
+
+/// `[.., H, W]` within [−1, 1].
+///
+/// # Errors
+/// A tensor operation's.
+pub fn pixels(frames: &Tensor) -> Result<Tensor> {
+    Ok(frames.clamp(-1.0, 1.0)?)
+}
+
 /// Change of a pixel in [−1, 1] up to which it counts as still: 4 of 255.
 pub const STILL: f64 = 0.03;
 
-/// How noise levels are drawn in training.
+/// How noise levels and the past are drawn in training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShortcutConfig {
@@ -163,13 +176,14 @@ pub fn loss(
     config: &ShortcutConfig,
     clean: &Tensor,
     conditions: &Conditions,
+    bound: Bound,
     seed: u64,
     step: u64,
 ) -> Result<Loss> {
     let (windows, frames, ..) = clean.dims5()?;
     let levels = Levels::draw(config, seed, step, windows, frames, model.config().levels);
     let draw = |name| noise::normal(seed, name, step, clean.shape(), clean.dtype(), clean.device());
-    loss_of(model, clean, &draw("pixel noise")?, &draw("noise of the past")?, &levels, conditions)
+    loss_of(model, clean, &draw("pixel noise")?, &draw("noise of the past")?, &levels, conditions, bound)
 }
 
 /// [`loss`] of given noise and levels.
@@ -180,12 +194,16 @@ pub fn loss_of(
     past_noise: &Tensor,
     levels: &Levels,
     conditions: &Conditions,
+    bound: Bound,
 ) -> Result<Loss> {
     let (windows, frames, ..) = clean.dims5()?;
     let (device, dtype) = (clean.device(), clean.dtype());
     let tau = Tensor::from_slice(&levels.tau, (windows, frames), device)?.to_dtype(dtype)?;
     let level = Tensor::from_slice(&levels.level, (windows, frames), device)?;
-    let past = own_past(model, clean, noise, levels.own_until, conditions)?;
+    // What no gradient flows into.
+    let still = if levels.own_until > 0 || levels.coarse_from < windows { Some(model.still()?) } else { None };
+    let still = still.as_ref().unwrap_or(model);
+    let past = own_past(still, clean, noise, levels.own_until, conditions, bound)?;
     // A clean frame is a past, any other a target: noise on the truth.
     let is_past = tau.ge(1.0)?.to_dtype(dtype)?;
     let noisy = kernels::blend(noise, &kernels::blend(clean, &past, &is_past)?, &tau)?;
@@ -194,7 +212,7 @@ pub fn loss_of(
     let (is_there, nothing) = (shifted(&tau.ones_like()?)?, clean.zeros_like()?);
     let before = kernels::blend(past_noise, &shifted(&past)?, &tau_before)?;
     let before = (kernels::blend(&nothing, &before, &is_there)?, tau_before);
-    let target = target(model, clean, &noisy, &tau, &level, &before, levels.coarse_from, conditions)?;
+    let target = target(still, clean, &noisy, &tau, &level, &before, levels.coarse_from, conditions)?;
     let inputs = conditions.inputs(&noisy, &tau, &level);
     let prediction = model.forward(&Inputs { before: Some((&before.0, &before.1)), ..inputs })?;
     let total: f64 = levels.weight.iter().sum();
@@ -206,7 +224,14 @@ pub fn loss_of(
 
 /// `clean` `[B, T, C, H, W]` with the frames after the first of the windows before `until` as the model dreams them in one step from
 /// `noise` and the true frame before each. No gradient flows into it.
-fn own_past(model: &StDit, clean: &Tensor, noise: &Tensor, until: usize, conditions: &Conditions) -> Result<Tensor> {
+fn own_past(
+    model: &StDit,
+    clean: &Tensor,
+    noise: &Tensor,
+    until: usize,
+    conditions: &Conditions,
+    bound: Bound,
+) -> Result<Tensor> {
     let (windows, frames, ..) = clean.dims5()?;
     if until == 0 || frames < 2 {
         return Ok(clean.clone());
@@ -219,8 +244,8 @@ fn own_past(model: &StDit, clean: &Tensor, noise: &Tensor, until: usize, conditi
     let before = shifted(&truth)?;
     let tau_before = shifted(&tau.ones_like()?)?;
     let inputs = conditions.inputs(&noise, &tau, &level);
-    let found = model.still()?.forward(&Inputs { before: Some((&before, &tau_before)), ..inputs })?;
-    let dreamed = settle(&found.frames.detach(), &found.carried.detach(), STILL)?.clamp(-1.0, 1.0)?;
+    let found = model.forward(&Inputs { before: Some((&before, &tau_before)), ..inputs })?;
+    let dreamed = bound(&settle(&found.frames.detach(), &found.carried.detach(), STILL)?)?;
     let dreamed = Tensor::cat(&[&truth.narrow(1, 0, 1)?, &dreamed.narrow(1, 1, frames - 1)?], 1)?;
     if until == windows {
         return Ok(dreamed);
@@ -263,7 +288,12 @@ impl Conditions {
     }
 
     fn windows(&self, from: usize, count: usize) -> Result<Self> {
-        let part = |x: &Option<Tensor>| x.as_ref().map(|x| x.narrow(0, from, count)).transpose();
+        Ok(self.map(|x| x.narrow(0, from, count))?)
+    }
+
+    /// Each of them that there is, changed by `f`.
+    pub(crate) fn map<E>(&self, f: impl Fn(&Tensor) -> std::result::Result<Tensor, E>) -> std::result::Result<Self, E> {
+        let part = |x: &Option<Tensor>| x.as_ref().map(&f).transpose();
         Ok(Self {
             action: part(&self.action)?,
             parameters: part(&self.parameters)?,
@@ -301,7 +331,6 @@ fn target(
     let (clean_part, noisy, tau, level) = (part(clean)?, part(noisy)?, part(tau)?, part(level)?);
     let conditions = conditions.windows(coarse_from, count)?;
     let before = (part(&before.0)?, part(&before.1)?);
-    let model = model.still()?;
     let forward = |frames: &Tensor, tau: &Tensor, level: &Tensor| -> Result<Tensor> {
         let inputs = conditions.inputs(frames, tau, level);
         Ok(model.forward(&Inputs { before: Some((&before.0, &before.1)), ..inputs })?.frames.detach())

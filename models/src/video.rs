@@ -15,7 +15,7 @@ use crate::heads::{ObjectHead, OutcomeHead};
 use crate::noise;
 use crate::objective::Objective;
 use crate::params::Params;
-use crate::shortcut::Conditions;
+use crate::shortcut::{self, Conditions};
 use crate::stdit::{Cache, Prediction, StDit, StDitConfig};
 use crate::tokenizer::Tokenizer;
 use crate::tokenizer::latents::{Latents, to_grid};
@@ -170,6 +170,17 @@ impl VideoModel {
         }
     }
 
+    /// What the network made of a frame, within the bounds of pixels or of latents.
+    ///
+    /// # Errors
+    /// A tensor operation's.
+    pub fn bounded(&self, frame: &Tensor) -> Result<Tensor> {
+        match &self.tokenizer {
+            Some((_, tokenizer)) => tokenizer.clamp(frame),
+            None => shortcut::pixels(frame),
+        }
+    }
+
     /// True if the network sees latents.
     pub fn on_latents(&self) -> bool {
         self.tokenizer.is_some()
@@ -288,16 +299,10 @@ impl Rollout<'_> {
             let denoiser = Denoiser::guided(&model.network, &self.dreams.cache, &conditions, self.dreams.guidance)?;
             model.objective.sample(&denoiser, &noise, self.dreams.steps, self.dreams.still)?
         };
-        let (frame, pictures) = match &model.tokenizer {
-            None => {
-                let frame = frame.clamp(-1f32, 1f32)?;
-                (frame.clone(), frame)
-            }
-            Some((_, tokenizer)) => {
-                let frame = tokenizer.clamp(&frame)?;
-                let pictures = tokenizer.decode(&frame)?;
-                (frame, pictures)
-            }
+        let frame = model.bounded(&frame)?;
+        let pictures = match &model.tokenizer {
+            None => frame.clone(),
+            Some((_, tokenizer)) => tokenizer.decode(&frame)?,
         };
         let seen = self.take_entered(&frame, &conditions)?;
         Ok((pictures, seen))

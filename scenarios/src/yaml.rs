@@ -317,6 +317,12 @@ impl Reader {
         if let Some(Open { holder: Holder::Map { seen, key, .. }, .. }) = self.open.last_mut() {
             let name = Key { text: text.to_owned(), span };
             if !seen.insert(text.to_owned()) {
+                /// After so many the file is not one that was mistyped: the reading ends, and stays bounded.
+                const MOST: usize = 100;
+                if self.repeated.len() >= MOST {
+                    let message = format!("the key `{text}` stands twice in this map, and so do {MOST} before it");
+                    return Err((span, message, "remove or rename them"));
+                }
                 self.repeated.push(name.clone());
             }
             *key = Some(name);

@@ -77,6 +77,13 @@ fn a_key_that_stands_twice_hides_no_other_problem() {
         &["validate", &text(&yaml)],
         &["the key `name` stands twice in this map", "unknown key `succes`", "write `50 deg` for degrees"],
     );
+    // A hostile file of them ends soon.
+    let many = "a: 1\n".repeat(200_000);
+    let yaml = shop.write("many.yaml", &(SCENARIO.to_owned() + &many));
+    let began = std::time::Instant::now();
+    let said = run(["validate", &text(&yaml)]).expect(2).stderr;
+    assert!(said.contains("and so do 100 before it") && said.len() < 100_000, "{}", said.len());
+    assert!(began.elapsed().as_secs() < 20, "it took {:?}", began.elapsed());
     let yaml = shop.write("balls.yaml", &SCENARIO.replace("worldloom: 1", "worldlom: 1"));
     let said = run(["validate", &text(&yaml)]).expect(2).stderr;
     assert!(said.contains("did you mean worldloom") && !said.contains("is missing"), "{said}");

@@ -215,7 +215,7 @@ fn keys_move_physics_and_the_same_keys_move_it_the_same_way() {
     let now = play.until("another seed", |now| now["seed"] == 4 && now["step"] == 0);
     assert_eq!((&now["paused"], &now["total_reward"]), (&json!(true), &json!(0.0)));
     assert_ne!(play.episode(20, &["ArrowRight"]).0, right, "another seed, another scene");
-    // A pause holds still; half speed is slower.
+    // It goes on, at the speed that was asked for.
     play.order(&json!({"paused": false, "speed": 0.5}));
     play.until("going on", |now| now["step"].as_u64() > Some(22) && now["speed"] == 0.5);
 }
@@ -226,6 +226,9 @@ fn an_episode_that_ends_waits_for_a_reset() {
     let now = play.until("an end", |now| now["terminated"] == true);
     assert_eq!(now["step"], 1);
     play.order(&json!({"steps": 3}));
+    play.order(&json!({"speed": 2.0}));
+    let now = play.until("an answer", |now| now["speed"] == 2.0);
+    assert_eq!((&now["step"], &now["problem"]), (&json!(1), &Value::Null), "it went on");
     play.order(&json!({"reset": true, "paused": true}));
     let now = play.until("a new episode", |now| now["episode"] == 2);
     assert_eq!((&now["step"], &now["terminated"]), (&json!(0), &json!(false)));

@@ -208,6 +208,28 @@ fn what_does_not_fit_together_is_refused_and_says_what_to_do() {
 }
 
 #[test]
+fn a_model_below_the_folder_of_a_new_run_is_left_alone() {
+    let (shop, ..) = trained();
+    let (data, out) = (shop.path("data"), shop.path("runs"));
+    let inner = Path::new(&out).join("tokenizer");
+    copy(Path::new(&shop.path("tokenizer")), &inner);
+    // The bare model, as `push` leaves it out of a run.
+    for entry in std::fs::read_dir(&inner).expect("read").flatten() {
+        if !["config.json", "model.safetensors"].contains(&entry.file_name().to_string_lossy().as_ref()) {
+            let path = entry.path();
+            if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.expect("removed");
+        }
+    }
+    let before = crate::program::tree(&inner);
+    for given in [vec![], vec!["--tokenizer", inner.to_str().expect("a path")]] {
+        let args = [&["train", "video", "--data", &data, "--out", &out, "--steps", "1"][..], &given].concat();
+        let said = run(&args).expect(2).stderr;
+        assert!(said.contains("there already"), "{said}");
+        assert_eq!(crate::program::tree(&inner), before);
+    }
+}
+
+#[test]
 fn a_damaged_or_exchanged_tokenizer_is_refused_and_no_panic() {
     let (shop, ..) = trained();
     let data = shop.path("data");

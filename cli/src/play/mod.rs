@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use worldloom_models::compute;
 
-use crate::args::parse_seed;
+use crate::args::{parse_episode, parse_seed};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::model_args::{ComputeArgs, DreamMode, SamplingArgs};
@@ -41,7 +41,7 @@ pub struct PlayArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "scenario")]
     pub data: Option<PathBuf>,
     /// Episode of --data, by its index in the dataset; 0 if absent.
-    #[arg(long, value_name = "K", requires = "data")]
+    #[arg(long, value_name = "K", requires = "data", allow_negative_numbers = true, value_parser = parse_episode)]
     pub episode: Option<u64>,
     /// Scenario that physics plays to give the first frames of a dream: a file, or a name that ships.
     #[arg(long, value_name = "SCENARIO")]
@@ -52,8 +52,8 @@ pub struct PlayArgs {
     /// Another folder in which the scenario's files are looked up.
     #[arg(long, value_name = "DIR", conflicts_with = "data")]
     pub assets: Vec<PathBuf>,
-    /// Seed of the scene, and of a dream's noise; the page can change it.
-    #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_seed)]
+    /// Seed of the scene, and of a dream's noise, below 2^53; the page can change it.
+    #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true, value_parser = parse_page_seed)]
     pub seed: u64,
     /// True frames before a dream; the length of a training window if absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
@@ -73,6 +73,13 @@ pub struct PlayArgs {
     /// Print the page's address as JSON instead of text.
     #[arg(long)]
     pub json: bool,
+}
+
+/// A seed that a page can say: its numbers are exact up to 2^53.
+fn parse_page_seed(text: &str) -> Result<u64, String> {
+    const LIMIT: u64 = 1 << 53;
+    let seed = parse_seed(text)?;
+    if seed < LIMIT { Ok(seed) } else { Err(format!("a seed that a page can show is below {LIMIT}")) }
 }
 
 /// Output of `play --json`, before it is played.

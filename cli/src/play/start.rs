@@ -19,7 +19,7 @@ use worldloom_models::{Checkpoint, VideoModel, compute};
 use super::PlayArgs;
 use super::controls::{Controls, Lever};
 use crate::args::ScenarioArgs;
-use crate::dream::{number_draws, recorded_scene};
+use crate::dream::{check_guidance, number_draws, recorded_scene};
 use crate::failure::{Failure, Outcome};
 use crate::model_args::DreamMode;
 use crate::place::Place;
@@ -112,6 +112,12 @@ impl Stage {
                 "name a checkpoint, or play the scenario by itself",
             ));
         }
+        if args.context.is_some() || args.mode != DreamMode::Free {
+            return Err(Failure::bad_input(
+                format!("{} is no checkpoint folder, and --context and --mode are those of a dream", args.what),
+                "name a checkpoint, or leave them out",
+            ));
+        }
         let source = open_scenario(args, &args.what)?;
         let (scene, _) = draw(&source, args.seed)?;
         let mut world = PhysicsWorld::new(source.assets.clone());
@@ -139,6 +145,7 @@ impl Stage {
     fn dream(args: &PlayArgs, weights: &Place) -> Outcome<(Self, About)> {
         let device = compute::device(&args.compute.device)?;
         let checkpoint = Checkpoint::open(weights.path())?;
+        check_guidance(&checkpoint, args.sampling.guidance)?;
         let model = Arc::new(checkpoint.load(&device)?);
         let context = args.context.unwrap_or(checkpoint.config().plan.config.window as u64) as usize;
         let options = DreamWorldOptions {

@@ -77,7 +77,10 @@ impl<T: Real> Local<'_, T> {
 
     /// As [`Local::forward`], of one part of the rows of every sequence, [`Local::PART`] rows from `part · PART` on. Others may
     /// do the other parts meanwhile.
-    pub(crate) fn forward_part(&self, qkv: &[T], part: usize, out: Shared<T>, log_sum_exp: Shared<T>) {
+    ///
+    /// # Safety
+    /// No other thread does the same part of the same memory.
+    pub(crate) unsafe fn forward_part(&self, qkv: &[T], part: usize, out: Shared<T>, log_sum_exp: Shared<T>) {
         let problem = &self.problem(qkv);
         let parts = self.parts();
         for unit in 0..problem.groups * self.heads {

@@ -69,6 +69,9 @@ pub fn mlp(x: &Tensor, modulation: &Tensor, up: Layer, down: Layer, eps: f64) ->
     const OP: &str = "branch::mlp";
     let dim = check(OP, x, modulation, eps)?;
     let hidden = up.weight.dim(0)? / 2;
+    if dim == 0 || hidden == 0 {
+        return Err(shape_error(OP, "up", "[2·H, D] with H and D of at least 1", up.weight.shape()));
+    }
     check_layer(OP, x, "up", up, [2 * hidden, dim])?;
     check_layer(OP, x, "down", down, [dim, hidden])?;
     if x.device().is_cuda() {

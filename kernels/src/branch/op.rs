@@ -308,7 +308,8 @@ impl<T: Real> Pass<'_, T> {
         par::blocks(local.parts(), 1, self.work(), |parts| {
             for index in parts {
                 let (own, segment) = part(index);
-                local.forward_part(&wide, index, mixed, log_sum_exp);
+                // SAFETY: each part is one thread's.
+                unsafe { local.forward_part(&wide, index, mixed, log_sum_exp) };
                 scratch::borrow([own.len() * dim], |[inner]: [&mut [T]; 1]| {
                     // SAFETY: this part's rows, just written and nobody else's; as are those of `out`.
                     unsafe {

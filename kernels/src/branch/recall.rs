@@ -55,7 +55,11 @@ pub fn recall(
         ));
     }
     let (heads, axis, mask) = (attend.heads, Axis::Time, Mask::Full);
-    let rope = attention::check_packed(OP, (1, tokens, 3 * dim), x.dtype(), heads, axis, mask, attend.rope)?;
+    // The frame stands at the first of the positions.
+    let rope = match attention::check_packed(OP, (1, tokens, 3 * dim), x.dtype(), heads, axis, mask, attend.rope)? {
+        Some((cos, sin)) => Some((cos.narrow(0, 0, 1)?, sin.narrow(0, 0, 1)?)),
+        None => None,
+    };
     if x.device().is_cuda() {
         return apart_recall(x, modulation, qkv, out, (heads, rope.as_ref()), memory, eps);
     }
@@ -116,10 +120,9 @@ fn apart_recall(
 fn rotated(x: &Tensor, rope: Option<&(Tensor, Tensor)>) -> Result<Tensor> {
     let Some((cos, sin)) = rope else { return Ok(x.clone()) };
     let half = x.dim(3)? / 2;
-    let (cos, sin) = (cos.narrow(0, 0, 1)?, sin.narrow(0, 0, 1)?);
     let (a, b) = (x.narrow(3, 0, half)?, x.narrow(3, half, half)?);
-    let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
-    let second = (a.broadcast_mul(&sin)? + b.broadcast_mul(&cos)?)?;
+    let first = (a.broadcast_mul(cos)? - b.broadcast_mul(sin)?)?;
+    let second = (a.broadcast_mul(sin)? + b.broadcast_mul(cos)?)?;
     Tensor::cat(&[first, second], 3)
 }
 

@@ -175,6 +175,12 @@ fn frame_by_frame_is_the_whole_window() {
             let attend = Attend { heads: HEADS, axis: Axis::Time, mask: Mask::Full, rope };
             let (y, own) = branch::recall(&at(&x[0], 1), &at(&x[1], 1), qkv, out, attend, &memory, EPS).unwrap();
             assert_eq!(own.dims(), [b, n, 16]);
+            // Of a longer table the first row counts.
+            let longer = Tensor::cat(&[&cos, &cos, &sin, &sin], 0).unwrap();
+            let other = Tensor::cat(&[&sin, &sin, &cos, &cos], 0).unwrap();
+            let attend = Attend { rope: Some(Rope { cos: &longer, sin: &other }), ..attend };
+            let (again, _) = branch::recall(&at(&x[0], 1), &at(&x[1], 1), qkv, out, attend, &memory, EPS).unwrap();
+            assert_eq!(values(&again), values(&y));
             memory.push(own);
             assert_close(
                 &values(&y),
@@ -195,6 +201,13 @@ fn what_does_not_fit_is_named() {
         x
     };
     let space = |x: &[Tensor]| attend(x, Axis::Space, Mask::Full);
+    let none = {
+        let (up, down) = (noise(1, &[0, 8]), noise(1, &[8, 0]));
+        let (no_bias, bias) = (noise(1, &[0]), noise(1, &[8]));
+        let up = branch::Layer { weight: &up, bias: &no_bias };
+        branch::mlp(&x[0], &x[1], up, branch::Layer { weight: &down, bias: &bias }, EPS).unwrap_err().to_string()
+    };
+    assert!(none.contains("at least 1"), "{none}");
     let single = noise(1, &[2, 3, 24]).to_dtype(DType::F32).unwrap();
     let eps = {
         let (up, down) = layers(&x);

@@ -40,7 +40,7 @@ pub struct Windows {
     pub seed: u64,
     /// Bytes of decoded episodes to hold.
     pub cache_bytes: usize,
-    /// How often the model is not told the action, the parameters, the G-buffer of a window.
+    /// How often the model is not told each condition of a window.
     pub hide: Hide,
     /// Side of a token's patch, if objects are to be found in it.
     pub objects: Option<usize>,
@@ -53,7 +53,7 @@ pub struct Hide {
     pub action: f64,
     /// Of the scenario's parameters.
     pub parameters: f64,
-    /// Of the G-buffers.
+    /// Of the G-buffers, and of the anchors that follow from them.
     pub gbuffer: f64,
     /// Of the motion of the frame before, and of what stood still.
     pub motion: f64,
@@ -70,7 +70,8 @@ pub struct Batch {
     pub frames: Tensor,
     /// What the model is told.
     pub conditions: Conditions,
-    /// True motion to the frame before in pixels and, third, 1 where it is known and seen: `[B, T, 3, H, W]`; only with G-buffers.
+    /// True motion to the frame before in pixels and, third, 1 where it is known, seen and under the same light (sky stands
+    /// still): `[B, T, 3, H, W]`; only with G-buffers.
     pub flow: Option<Tensor>,
     /// Objects to find; only with instance ids.
     pub objects: Option<Objects>,
@@ -86,19 +87,10 @@ impl Batch {
     /// # Errors
     /// A tensor operation's.
     pub fn to_device(self, device: &Device) -> Result<Self> {
-        let to = |x: &Option<Tensor>| x.as_ref().map(|x| x.to_device(device)).transpose();
-        let conditions = Conditions {
-            action: to(&self.conditions.action)?,
-            parameters: to(&self.conditions.parameters)?,
-            gbuffer: to(&self.conditions.gbuffer)?,
-            motion: to(&self.conditions.motion)?,
-            plate: to(&self.conditions.plate)?,
-            anchor: to(&self.conditions.anchor)?,
-        };
         Ok(Self {
             frames: self.frames.to_device(device)?,
-            conditions,
-            flow: to(&self.flow)?,
+            conditions: self.conditions.map(|x| x.to_device(device))?,
+            flow: self.flow.as_ref().map(|x| x.to_device(device)).transpose()?,
             reward: self.reward.to_device(device)?,
             done: self.done.to_device(device)?,
             ..self

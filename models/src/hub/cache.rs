@@ -94,8 +94,8 @@ impl CachedRepo {
         is_commit(commit).then(|| commit.to_owned())
     }
 
-    /// Keeps the commit that the revision is, and what it holds.
-    pub(super) fn keep(&self, commit: &str, tree: &Tree) -> Result<()> {
+    /// Keeps what a commit holds.
+    pub(super) fn keep_list(&self, commit: &str, tree: &Tree) -> Result<()> {
         let files = tree.iter().map(|(path, file)| {
             let sha256 = match &file.digest {
                 Expected::Sha256(hex) => Some(hex.clone()),
@@ -107,7 +107,11 @@ impl CachedRepo {
         let listing = Listing { format_version: LISTING_VERSION, files: files.collect() };
         let path = self.listing(commit);
         make_parent(&path)?;
-        write_json(&path, &listing)?;
+        write_json(&path, &listing)
+    }
+
+    /// Keeps the commit that the revision is.
+    pub(super) fn keep_revision(&self, commit: &str) -> Result<()> {
         if !is_commit(&self.revision) {
             let path = self.root.join("refs").join(&self.revision);
             make_parent(&path)?;

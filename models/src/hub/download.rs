@@ -77,10 +77,16 @@ pub fn snapshot(settings: &Settings, address: &Address, watch: &mut dyn Watch) -
     };
     let fetch = Fetch { client: &client, cached: &cached, address, commit: &commit };
     let fetched = fetch.all(&files, watch)?;
+    // Contents first, then the list of what belongs to the commit, then the folder of links, and last the name: wherever a kill
+    // comes, what is there is either whole or known to lack something.
+    cached.keep_list(&commit, &files)?;
+    for (path, file) in &files {
+        cached.link(&commit, path, &file.digest)?;
+    }
     // An empty repository is a folder too.
     let folder = cached.snapshot(&commit);
     std::fs::create_dir_all(&folder).map_err(io("making the folder", &folder))?;
-    cached.keep(&commit, &files)?;
+    cached.keep_revision(&commit)?;
     Ok(done(folder, commit, fetched))
 }
 
@@ -92,7 +98,7 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    /// Fetches and links every file; gives the bytes that were fetched.
+    /// Fetches every file; gives the bytes that were fetched.
     fn all(&self, files: &Tree, watch: &mut dyn Watch) -> Result<u64> {
         let all = files.values().map(|file| file.size).sum();
         let (mut done, mut fetched) = (0, 0);
@@ -100,7 +106,6 @@ impl Fetch<'_> {
             let mut at = |here: u64| watch.at(done + here, all);
             at(0);
             fetched += self.file(path, file, &mut at)?;
-            self.cached.link(self.commit, path, &file.digest)?;
             done += file.size;
         }
         watch.at(done, all);
@@ -146,7 +151,7 @@ impl Fetch<'_> {
 
     /// Fetches until `part` has the bytes of the file, however often the transfer breaks as long as it gets on.
     fn bytes(&self, path: &str, file: &RemoteFile, part: &Path, at: &mut dyn FnMut(u64)) -> Result<u64> {
-        let (mut fetched, mut idle, mut pause) = (0, 0, PAUSE);
+        let (mut fetched, mut most, mut idle, mut pause) = (0, 0, 0, PAUSE);
         loop {
             let mut out = OpenOptions::new().create(true).append(true).open(part).map_err(io("opening", part))?;
             let mut have = out.metadata().map_err(io("reading", part))?.len();
@@ -157,9 +162,12 @@ impl Fetch<'_> {
             if have == file.size {
                 return Ok(fetched);
             }
+            most = most.max(have);
             let (more, broken) = self.transfer(path, file, part, &mut out, have, at)?;
             fetched += more;
-            (idle, pause) = if more > 0 { (0, PAUSE) } else { (idle + 1, pause * 2) };
+            // A server that always begins anew sends much and gets nowhere.
+            let reached = out.metadata().map_err(io("reading", part))?.len();
+            (idle, pause) = if reached > most { (0, PAUSE) } else { (idle + 1, pause * 2) };
             match broken {
                 None => return Ok(fetched),
                 Some(reason) if idle >= TRIES => {

@@ -105,7 +105,7 @@ pub(super) fn send(
                 one(client, &what, object, upload, sent)?;
                 if let Some(verify) = &actions.verify {
                     let body = json!({"oid": object.sha256, "size": object.size}).to_string();
-                    let href = here(client, &verify.href);
+                    let href = here(client, &what, &verify.href)?;
                     let call = Call::post(&what, &href, body.as_bytes(), JSON);
                     let answer = client.send(&call)?;
                     client.success(&call, answer)?;
@@ -120,7 +120,7 @@ pub(super) fn send(
 }
 
 fn one(client: &Client, what: &str, object: &Object, upload: &Action, sent: &mut dyn FnMut(u64)) -> Result<()> {
-    let href = here(client, &upload.href);
+    let href = here(client, what, &upload.href)?;
     let Some(chunk) = upload.header.get("chunk_size") else {
         let said = upload.header.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
         put(client, what, object, &href, said.collect(), (0, object.size))?;
@@ -145,7 +145,7 @@ fn one(client: &Client, what: &str, object: &Object, upload: &Action, sent: &mut
     for (index, target) in targets.values().enumerate() {
         let offset = index as u64 * chunk;
         let length = chunk.min(object.size - offset);
-        let etag = put(client, what, object, &here(client, target), Vec::new(), (offset, length))?;
+        let etag = put(client, what, object, &here(client, what, target)?, Vec::new(), (offset, length))?;
         let etag = etag.ok_or_else(|| wrong(format!("part {} came back without an ETag", index + 1)))?;
         parts.push(json!({"partNumber": index + 1, "etag": etag}));
         sent(length);
@@ -172,10 +172,14 @@ fn put(
     Ok(answer.first.get("etag").and_then(|etag| etag.to_str().ok()).map(str::to_owned))
 }
 
-/// A mirror passes the hub's own addresses on.
-fn here(client: &Client, href: &str) -> String {
-    match href.strip_prefix(HUB) {
+/// A mirror passes the hub's own addresses on. What goes out from an encrypted endpoint stays encrypted.
+fn here(client: &Client, what: &str, href: &str) -> Result<String> {
+    let href = match href.strip_prefix(HUB) {
         Some(rest) if rest.starts_with('/') => format!("{}{rest}", client.endpoint()),
         _ => href.to_owned(),
+    };
+    if client.endpoint().starts_with("https://") && !href.starts_with("https://") {
+        return Err(client.lies(what, "it wants the files without encryption".to_owned()));
     }
+    Ok(href)
 }

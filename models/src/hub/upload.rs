@@ -36,9 +36,9 @@ const REGULAR_BYTES: u64 = 256 << 20;
 pub struct PushOptions {
     /// A repository that is made is private.
     pub private: bool,
-    /// First line of the commit's message.
+    /// The commit's message; its first line is the summary.
     pub message: Option<String>,
-    /// Push a checkpoint's `train_state.safetensors` too, from which training goes on: three times the size of the model.
+    /// Push a checkpoint's `train_state.safetensors` too, from which training goes on: about four times the size of the model.
     pub train_state: bool,
 }
 

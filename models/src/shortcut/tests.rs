@@ -114,8 +114,11 @@ fn the_loss_counts_noisy_frames_alone() {
     };
     let conditions = Conditions::default();
     let past_noise = pictures("noise of the past", 2, 3);
-    let found: f64 =
-        loss_of(&model, &clean, &noise, &past_noise, &levels, &conditions).unwrap().pixels.to_scalar().unwrap();
+    let found: f64 = loss_of(&model, &clean, &noise, &past_noise, &levels, &conditions, &pixels)
+        .unwrap()
+        .pixels
+        .to_scalar()
+        .unwrap();
 
     let tau = Tensor::from_slice(&levels.tau, (2, 3), &Device::Cpu).unwrap();
     let level = Tensor::zeros((2, 3), DType::U32, &Device::Cpu).unwrap();
@@ -137,7 +140,7 @@ fn a_past_of_its_own_is_what_the_model_dreams_from_the_true_frame_before() {
     let model = model();
     let (clean, noise) = (pictures("clean", 2, 3), pictures("noise", 2, 3));
     let conditions = Conditions::default();
-    let past = own_past(&model, &clean, &noise, 1, &conditions).unwrap();
+    let past = own_past(&model, &clean, &noise, 1, &conditions, &pixels).unwrap();
     let values = |x: &Tensor| -> Vec<f64> { x.flatten_all().unwrap().to_vec1().unwrap() };
     let at = |x: &Tensor, window: usize, frame: usize| values(&x.get(window).unwrap().get(frame).unwrap());
     for (window, frame) in [(0, 0), (1, 0), (1, 1), (1, 2)] {
@@ -178,7 +181,7 @@ fn a_past_of_its_own_is_what_the_model_dreams_from_the_true_frame_before() {
     let past_noise = pictures("noise of the past", 2, 3);
     let loss = |clean: &Tensor, until: usize| -> f64 {
         let levels = Levels { own_until: until, ..levels.clone() };
-        loss_of(&model, clean, &noise, &past_noise, &levels, &conditions).unwrap().pixels.to_scalar().unwrap()
+        loss_of(&model, clean, &noise, &past_noise, &levels, &conditions, &pixels).unwrap().pixels.to_scalar().unwrap()
     };
     assert_ne!(loss(&clean, 1), loss(&clean, 0));
     let last = Tensor::cat(&[&past.narrow(1, 0, 2).unwrap(), &clean.narrow(1, 2, 1).unwrap()], 1).unwrap();

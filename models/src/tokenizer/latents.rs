@@ -53,7 +53,7 @@ pub struct Latents {
     pub weights: String,
 }
 
-/// Tokens of a side of the square of a latent video model's patch where the user does not say.
+/// Latents of the side of a token's patch where the user does not say.
 const PATCH: usize = 2;
 
 impl TrainConfig {

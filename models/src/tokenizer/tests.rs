@@ -273,10 +273,16 @@ fn masked_training_gives_unseen_pictures_back_far_better_than_their_mean() {
 fn a_gbuffer_is_gathered_into_the_places_of_the_grid() {
     let values: Vec<f32> = (0..2 * 4 * 6).map(|i| i as f32).collect();
     let gbuffer = Tensor::from_vec(values, (1, 1, 2, 4, 6), &Device::Cpu).unwrap();
-    let motion = Tensor::zeros((1, 1, 3, 4, 6), DType::F32, &Device::Cpu).unwrap();
-    let given = Conditions { gbuffer: Some(gbuffer), motion: Some(motion), ..Conditions::default() };
+    let told = |channels: usize| Some(Tensor::zeros((1, 1, channels, 4, 6), DType::F32, &Device::Cpu).unwrap());
+    let given = Conditions {
+        gbuffer: Some(gbuffer),
+        motion: told(3),
+        plate: told(4),
+        anchor: told(4),
+        ..Conditions::default()
+    };
     let found = latents::to_grid(&given, 2).unwrap();
-    assert!(found.motion.is_none() && found.plate.is_none());
+    assert!(found.motion.is_none() && found.plate.is_none() && found.anchor.is_none());
     let gbuffer = found.gbuffer.unwrap();
     assert_eq!(gbuffer.dims(), [1, 1, 8, 2, 3]);
     // Second row and last column: rows 2 and 3, columns 4 and 5 of both channels.

@@ -68,7 +68,7 @@ pub struct TrainConfig {
     pub cache_mb: usize,
     /// What the model is trained to do: `shortcut` (1, 2, 4 or 8 steps a frame) or `edm` (any number). Default shortcut.
     pub objective: ObjectiveKind,
-    /// Noise levels of shortcut forcing.
+    /// Noise levels and past of shortcut forcing; EDM does not use them.
     pub shortcut: ShortcutConfig,
     /// Constants of EDM.
     pub edm: EdmConfig,
@@ -76,7 +76,7 @@ pub struct TrainConfig {
     pub model: StDitConfig,
 }
 
-/// Sizes that are known to work.
+/// Sizes. `cpu` has been trained; of the others only a few steps, or that they are legal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Preset {
     /// 64², minutes on two cores.
@@ -95,8 +95,9 @@ impl Default for TrainConfig {
 }
 
 impl Preset {
-    /// Its configuration. The rates and decays of the small ones were found by trying on two cores; `hopper` has those
-    /// of DiT-B (Peebles & Xie 2023, table 1 and §4).
+    /// Its configuration. The rates and decays of the small ones were found by trying on two cores; `hopper` has
+    /// the largest rate, the decay and the average of DiT-B (Peebles & Xie 2023, table 1 and §4); its warm-up and fall are
+    /// this project's. All compute in f32.
     pub fn config(self) -> TrainConfig {
         let cpu = TrainConfig {
             image: 64,

@@ -268,6 +268,8 @@ mod tests {
                     ("G-buffers", one.gbuffer.as_ref(), other.gbuffer.as_ref()),
                     ("motion", one.motion.as_ref(), other.motion.as_ref()),
                     ("plates", one.plate.as_ref(), other.plate.as_ref()),
+                    ("anchors", one.anchor.as_ref(), other.anchor.as_ref()),
+                    ("flow", expected.flow.as_ref(), found.flow.as_ref()),
                     ("rewards", Some(&expected.reward), Some(&found.reward)),
                     ("ends", Some(&expected.done), Some(&found.done)),
                 ] {

@@ -83,7 +83,9 @@ impl Task for VideoModel {
         let conditions = self.on_grid(&told)?;
         let frames = self.enter(&batch.frames)?;
         let objective = self.objective();
-        let found = objective.loss(self.network(), &config.shortcut, &frames, &conditions, plan.seed, number)?;
+        let bound = |frames: &Tensor| self.bounded(frames);
+        let found =
+            objective.loss(self.network(), &config.shortcut, &frames, &conditions, &bound, plan.seed, number)?;
         let Prediction { motion, tokens, .. } = found.prediction;
         let mut losses = Losses { total: found.pixels.clone(), main: found.pixels, parts: Vec::new() };
         let mut add = |index: usize, part: Tensor, weight: f64| -> Result<()> {

@@ -290,6 +290,9 @@ fn a_broken_transfer_goes_on_where_it_stopped() {
     let (run, log) = fails(Faults { cut: vec![10], no_ranges: true, ..Faults::default() });
     assert_eq!(placeless(run), expected, "a server without ranges sends all of it again");
     assert!(ranges(&log).contains(&"bytes=10-".to_owned()));
+    let (run, _) = fails(Faults { cut: vec![10; 50], no_ranges: true, ..Faults::default() });
+    let said = run.expect(1).stderr;
+    assert!(said.contains("breaks off"), "one that never gets beyond the same byte is given up: {said}");
     let (run, _) = fails(Faults { busy: 2, ..Faults::default() });
     assert_eq!(placeless(run), expected, "503 passes");
     // It gives up at last, and another run goes on.
