@@ -9,7 +9,7 @@ use worldloom_engine::stream::Stream;
 use crate::cli::{Workshop, text};
 use crate::program::{Run, assert_same_bytes, program, run, tree, worldloom};
 
-/// Moments at which a run is killed, as the issue asks.
+/// Moments at which a run is killed.
 const KILLS: u64 = 50;
 
 #[test]
