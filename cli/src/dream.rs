@@ -22,6 +22,7 @@ use worldloom_engine::spec::{Channel, VectorSpec};
 use worldloom_engine::state::Catalog;
 use worldloom_engine::stream::Stream;
 use worldloom_models::data::episodes::has_gbuffer;
+use worldloom_models::data::poses::Lens;
 use worldloom_models::data::{Clip, Episodes, WorldSpec};
 use worldloom_models::dream::{DreamOptions, Dreamed, dream};
 use worldloom_models::train::write_clip;
@@ -292,6 +293,11 @@ fn simulated(
     let names: Vec<&str> = scene.cameras.keys().map(String::as_str).collect();
     // Frame by frame: at the cameras' own size they are large.
     let mut clip = Clip::begin(spec, &parameters);
+    let first = spec.cameras.first().and_then(|camera| scene.cameras.get(&camera.name));
+    clip.lens = first.and_then(|camera| {
+        let [width, height] = camera.resolution.map(|side| side as usize);
+        Lens::new(camera.intrinsics().map(|value| value as f32), width, height)
+    });
     while clip.frames < needed
         && let Some(frame) = rollout.next_frame()?
     {

@@ -60,6 +60,10 @@ pub struct Evaluated {
     pub condition: Option<Scores>,
     /// Error of the centroids that the model finds in true frames: the ruler's own.
     pub true_centroid_error: Option<f64>,
+    /// The same of the positions that it reads, metres.
+    pub true_position_error_m: Option<f64>,
+    /// The same of the rotations, degrees.
+    pub true_rotation_error_deg: Option<f64>,
     /// Distances of sets of windows by how they move.
     pub motion: SetDistances,
     /// The same in features of the model's own network: the model judges itself, so that only its modes and its training over
@@ -91,8 +95,8 @@ pub struct ClipFile {
     pub caption: String,
 }
 
-/// Version of [`Evaluated`]; 2 has the distances, the spread, what actions are followed and the ends.
-pub const FORMAT_VERSION: u32 = 2;
+/// Version of [`Evaluated`]; 2 has the distances, the spread, what actions are followed and the ends, 3 has poses.
+pub const FORMAT_VERSION: u32 = 3;
 
 /// Most episodes where the user does not say which.
 const EPISODES: usize = 20;
@@ -160,6 +164,8 @@ pub fn run(args: &EvalArgs) -> Outcome {
         free: found.free,
         condition: found.condition,
         true_centroid_error: found.true_centroid_error,
+        true_position_error_m: found.true_position_error_m,
+        true_rotation_error_deg: found.true_rotation_error_deg,
         motion: found.motion,
         encoder: found.encoder,
         video: found.video,
@@ -243,9 +249,31 @@ fn summary(report: &Evaluated) -> String {
     if let Some(error) = report.true_centroid_error {
         text += &format!("centroids in true frames are found within {error:.2} px\n");
     }
+    if let Some(poses) = poses_line(report) {
+        text += &format!("{poses}\n");
+    }
     for table in tables::tables(report) {
         let right: Vec<usize> = (1..table.rows.first().map_or(1, Vec::len)).collect();
         text += &format!("\n{}\n{}{}\n", table.title, terminal::table(&table.rows, &right), table.note.trim_end());
     }
     text
+}
+
+/// How far off the poses are that the model reads, beside its own error on true frames and beside staying.
+fn poses_line(report: &Evaluated) -> Option<String> {
+    let (position, rotation) = (report.true_position_error_m?, report.true_rotation_error_deg?);
+    let mode = |name: &str, found: &Scores| {
+        let (position, rotation) = (found.position_error_m?, found.rotation_error_deg?);
+        Some(format!("{name} {:.1} cm and {rotation:.0}°", 100.0 * position))
+    };
+    let stay = (report.free.copy_position_error_m?, report.free.copy_rotation_error_deg?);
+    let modes = [mode("free", &report.free), report.condition.as_ref().and_then(|found| mode("conditioned", found))];
+    let modes: Vec<String> = modes.into_iter().flatten().collect();
+    Some(format!(
+        "poses: {}; in true frames {:.1} cm and {rotation:.0}°; a body that stays {:.1} cm and {:.0}°",
+        modes.join(", "),
+        100.0 * position,
+        100.0 * stay.0,
+        stay.1
+    ))
 }

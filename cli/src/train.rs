@@ -264,7 +264,8 @@ fn begin_video(args: &TrainArgs, data: &Place, dataset: Dataset) -> Outcome<Begu
     let options = SpecOptions { multiple: options.multiple * side, ..options };
     let spec = spec_of(data, &dataset, &options)?;
     let objective = config.objective.with(&config.edm);
-    let mut model = VideoConfig { objective, ..VideoConfig::new(spec, &config.model, config.gbuffer) };
+    let poses = config.gbuffer && worldloom_models::data::episodes::has_poses(&dataset);
+    let mut model = VideoConfig { objective, poses, ..VideoConfig::new(spec, &config.model, config.gbuffer) };
     if let Some(tokenizer) = &tokenizer {
         // Read whole, so that a damaged one is found now.
         tokenizer.load(&compute::device("cpu")?)?;

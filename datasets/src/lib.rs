@@ -24,6 +24,7 @@
 mod agree;
 mod assemble;
 pub mod batches;
+mod body_reader;
 mod bundle;
 pub mod checksums;
 pub mod clip;
@@ -56,6 +57,7 @@ mod video;
 pub mod writer;
 
 pub use batches::{Batch, BatchSpec};
+pub use body_reader::BodyRow;
 pub use checksums::{Damaged, Verified, verify};
 pub use clip::Clip;
 pub use episode::{EpisodeInfo, EpisodeWriter};

@@ -3,10 +3,12 @@
 use candle_core::{Device, Tensor};
 
 use crate::data::loader::{Hide, cut, to_byte};
-use crate::data::{Batch, Clip, Windows, WorldSpec};
+use crate::data::poses::{Lens, SeenPose};
+use crate::data::watched::pose;
+use crate::data::{Batch, Clip, GPixel, Windows, WorldSpec};
 use crate::error::Result;
-use crate::heads::Track;
-use crate::heads::objects::{CELL, Description, describe};
+use crate::heads::describe::describe;
+use crate::heads::{Description, Found, PoseEstimate, Watch};
 use crate::metrics;
 use crate::metrics::pixels::{pooled, squared_errors};
 use crate::shortcut::Conditions;
@@ -39,15 +41,30 @@ pub struct Dreamed {
     pub truth: Vec<u8>,
     /// The same with the frames after the context dreamed.
     pub dream: Vec<u8>,
-    /// Instance ids of the true frames, `[T, H, W]`; empty without labels.
+    /// Instance ids of the true frames in the first camera, `[T, H, W]`, 0 in others; empty without labels.
     pub instances: Vec<u16>,
-    /// Instance ids that the model finds in the frames of the dream, `[T, H, W]`; 0 for none of the objects that it was
-    /// shown in the last true frame. Empty for a model or data without instances.
-    pub found: Vec<u16>,
+    /// Poses of the bodies in the true frames, `[T]`, with their instance ids; empty without labels.
+    pub bodies: Vec<Vec<(u16, SeenPose)>>,
+    /// The projection of the first camera, if it is known.
+    pub lens: Option<Lens>,
+    /// What the heads see in the frames of the dream.
+    pub sight: Sight,
+    /// What they see in the true frames; of [`next_frames`] only.
+    pub true_sight: Option<Sight>,
     /// Normalised reward and probability of an end that the model reads off each frame of the dream.
     pub outcome: Vec<[f32; 2]>,
     /// True frames at the beginning of both.
     pub context: usize,
+}
+
+/// Objects as the model's heads see them. They are shown in the last true frame before the dream, and followed from there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sight {
+    /// Instance ids, `[T, H, W]`; 0 for none of the objects, and before they are shown. Empty for a model or data without
+    /// instances.
+    pub masks: Vec<u16>,
+    /// Poses of the objects, `[T]`, with their instance ids; none before they are shown, or for a model that reads none.
+    pub poses: Vec<Vec<(u16, PoseEstimate)>>,
 }
 
 impl Dreamed {
@@ -110,20 +127,24 @@ fn roll(
     for t in 0..all {
         let conditions = model.told(&at(&batch, t, true_past || t <= options.context)?)?;
         let truth = batch.frames.narrow(1, t, 1)?;
-        let (frame, prediction) = if t < options.context {
-            (truth.clone(), rollout.take(&truth, &conditions)?)
+        let frame = if t < options.context {
+            let prediction = rollout.take(&truth, &conditions)?;
+            seen.look(model, (&prediction, &truth), t + 1 >= options.context)?;
+            truth
         } else if true_past {
-            let dreamed = rollout.clone().dream(&conditions)?;
-            rollout.take(&truth, &conditions)?;
-            dreamed
+            let (frame, prediction) = rollout.clone().dream(&conditions)?;
+            let taken = rollout.take(&truth, &conditions)?;
+            seen.look_beside(model, (&prediction, &frame), (&taken, &truth))?;
+            frame
         } else {
-            rollout.dream(&conditions)?
+            let (frame, prediction) = rollout.dream(&conditions)?;
+            seen.look(model, (&prediction, &frame), true)?;
+            frame
         };
-        seen.look(model, &prediction, t + 1 >= options.context)?;
         frames.push(frame);
     }
     let (truth, dream) = (pictures(&batch.frames)?, pictures(&Tensor::cat(&frames, 1)?)?);
-    Ok(seen.gather(spec, clips, starts, truth, dream, options.context))
+    Ok(seen.gather(spec, clips, starts, truth, dream, options.context, true_past))
 }
 
 /// The windows as tensors, with nothing hidden but the G-buffer if that is not wanted; the first `known` frames are true.
@@ -173,59 +194,78 @@ pub fn pictures(frames: &Tensor) -> Result<Vec<Vec<u8>>> {
 
 /// What the heads see in the frames of rollouts.
 struct Seen {
-    described: Vec<Vec<Description>>,
-    /// Where each of them was last found.
-    tracks: Vec<Vec<Track>>,
-    masks: Vec<Vec<u16>>,
+    watch: Option<Watch>,
+    /// By window: of the dream, and of the truth.
+    sights: Vec<[Sight; 2]>,
     outcome: Vec<Vec<[f32; 2]>>,
-    width: usize,
+    plane: usize,
 }
 
 impl Seen {
     /// Shows the model the objects of each window's last true frame.
     fn new(model: &VideoModel, spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], context: usize) -> Self {
-        let (height, width) = (spec.picture_height(), spec.width);
-        let plane = height * width;
+        let (height, width) = (spec.height, spec.width);
+        let plane = spec.picture_height() * width;
         let show = |(index, start): &(usize, usize)| {
             let (clip, frame) = (&clips[*index], start + (context - 1) * spec.frame_skip);
             let ids = clip.gbuffer.get(frame * plane..(frame + 1) * plane)?;
-            Some(describe(&clip.pictures[frame * 3 * plane..(frame + 1) * 3 * plane], ids, height, width))
+            let objects = describe(&clip.pictures[frame * 3 * plane..(frame + 1) * 3 * plane], ids, height, width);
+            let posed = |object: Description| (object, pose(clip, Some(frame), object.id));
+            Some(objects.into_iter().map(posed).collect())
         };
-        let described = match model.objects() {
-            Some(_) => starts.iter().map(show).collect::<Option<Vec<_>>>().unwrap_or_default(),
-            None => Vec::new(),
-        };
+        let described = model.objects().and_then(|_| starts.iter().map(show).collect::<Option<Vec<_>>>());
         let count = starts.len();
-        let track = |objects: &Vec<Description>| objects.iter().map(|one| Track::of(one, height, width)).collect();
-        let tracks = described.iter().map(track).collect();
-        Self { described, tracks, masks: vec![Vec::new(); count], outcome: vec![Vec::new(); count], width }
+        Self {
+            watch: described.map(Watch::new),
+            sights: vec![Default::default(); count],
+            outcome: vec![Vec::new(); count],
+            plane,
+        }
     }
 
-    /// Objects are followed from the frame that describes them on, `follow`; before that they are told by their looks alone.
-    fn look(&mut self, model: &VideoModel, prediction: &Prediction, follow: bool) -> Result<()> {
-        if let (Some(head), false) = (model.objects(), self.described.is_empty()) {
-            let tracks: &[Vec<Track>] = if follow { &self.tracks } else { &[] };
-            let masks = head.masks(&prediction.tokens, &self.described, tracks, self.width)?;
-            if follow {
-                for ((tracks, objects), masks) in self.tracks.iter_mut().zip(&self.described).zip(&masks) {
-                    for (track, object) in tracks.iter_mut().zip(objects) {
-                        track.follow(object.id, masks);
-                    }
-                }
-            }
-            for (all, mask) in self.masks.iter_mut().zip(masks) {
-                for y in 0..mask.rows * CELL {
-                    let row = &mask.ids[y / CELL * mask.columns..(y / CELL + 1) * mask.columns];
-                    all.extend(row.iter().flat_map(|id| [*id; CELL]));
-                }
+    /// Looks at a frame that is both true and of the dream, or at one of the dream. Objects are followed from the frame that
+    /// describes them on, `follow`.
+    fn look(&mut self, model: &VideoModel, (seen, frame): (&Prediction, &Tensor), follow: bool) -> Result<()> {
+        if let (Some(head), Some(watch)) = (model.objects(), &mut self.watch) {
+            let found = match follow {
+                true => watch.look(head, model.poses(), &seen.tokens, frame)?.into_iter().map(Some).collect(),
+                false => vec![None; self.sights.len()],
+            };
+            for (([dream, truth], found), objects) in self.sights.iter_mut().zip(found).zip(watch.described()) {
+                dream.add(found.as_ref(), objects, self.plane);
+                truth.add(found.as_ref(), objects, self.plane);
             }
         }
+        self.add_outcomes(model, seen)
+    }
+
+    /// Looks at a dreamed frame, and at the true one in its place, from which the objects are followed on.
+    fn look_beside(
+        &mut self,
+        model: &VideoModel,
+        (dreamed, frame): (&Prediction, &Tensor),
+        (taken, truth): (&Prediction, &Tensor),
+    ) -> Result<()> {
+        if let (Some(head), Some(watch)) = (model.objects(), &mut self.watch) {
+            let dreamed = watch.clone().look(head, model.poses(), &dreamed.tokens, frame)?;
+            let truth = watch.look(head, model.poses(), &taken.tokens, truth)?;
+            let sights = self.sights.iter_mut().zip(dreamed).zip(truth).zip(watch.described());
+            for ((([in_dream, in_truth], dreamed), truth), objects) in sights {
+                in_dream.add(Some(&dreamed), objects, self.plane);
+                in_truth.add(Some(&truth), objects, self.plane);
+            }
+        }
+        self.add_outcomes(model, dreamed)
+    }
+
+    fn add_outcomes(&mut self, model: &VideoModel, prediction: &Prediction) -> Result<()> {
         for (all, found) in self.outcome.iter_mut().zip(model.outcomes(prediction)?) {
             all.extend(found);
         }
         Ok(())
     }
 
+    /// `true_past`: the true frames were looked at, too.
     fn gather(
         self,
         spec: &WorldSpec,
@@ -234,19 +274,50 @@ impl Seen {
         truth: Vec<Vec<u8>>,
         dream: Vec<Vec<u8>>,
         context: usize,
+        true_past: bool,
     ) -> Vec<Dreamed> {
-        let plane = spec.picture_height() * spec.width;
+        let plane = self.plane;
+        let first = spec.height * spec.width;
         let instances = |(index, start): &(usize, usize), frames: usize| -> Vec<u16> {
             let labels = &clips[*index].gbuffer;
             let frames = (0..frames).filter_map(|t| labels.get((start + t * spec.frame_skip) * plane..)?.get(..plane));
-            frames.flatten().map(|pixel| pixel.instance).collect()
+            let id = |(i, pixel): (usize, &GPixel)| if i < first { pixel.instance } else { 0 };
+            frames.flat_map(|pixels| pixels.iter().enumerate().map(id)).collect()
         };
-        let pairs = truth.into_iter().zip(dream).zip(starts).zip(self.masks).zip(self.outcome);
+        let bodies = |(index, start): &(usize, usize), frames: usize| -> Vec<_> {
+            let poses = &clips[*index].poses;
+            (0..frames).filter_map(|t| poses.get(start + t * spec.frame_skip).cloned()).collect()
+        };
+        let pairs = truth.into_iter().zip(dream).zip(starts).zip(self.sights).zip(self.outcome);
         pairs
-            .map(|((((truth, dream), start), found), outcome)| {
-                let instances = instances(start, truth.len() / (3 * plane));
-                Dreamed { truth, dream, instances, found, outcome, context }
+            .map(|((((truth, dream), start), [sight, true_sight]), outcome)| {
+                let frames = truth.len() / (3 * plane);
+                Dreamed {
+                    instances: instances(start, frames),
+                    bodies: bodies(start, frames),
+                    lens: clips[start.0].lens,
+                    sight,
+                    true_sight: true_past.then_some(true_sight),
+                    truth,
+                    dream,
+                    outcome,
+                    context,
+                }
             })
             .collect()
+    }
+}
+
+impl Sight {
+    /// Adds a frame of `plane` pixels; none before the objects are shown.
+    fn add(&mut self, found: Option<&Found>, objects: &[Description], plane: usize) {
+        let all = self.masks.len() + plane;
+        if let Some(found) = found {
+            self.masks.extend(&found.masks.ids);
+        }
+        // Cameras below the first.
+        self.masks.resize(all, 0);
+        let poses = found.map_or(&[][..], |found| &found.poses);
+        self.poses.push(objects.iter().map(|object| object.id).zip(poses.iter().copied()).collect());
     }
 }

@@ -11,7 +11,7 @@ use crate::data::gbuffer::FLOW_CHANNEL;
 use crate::data::{GBUFFER_CHANNELS, WorldSpec};
 use crate::error::{Error, Result};
 use crate::guidance::{self, Denoiser};
-use crate::heads::{ObjectHead, OutcomeHead};
+use crate::heads::{Grid, ObjectHead, OutcomeHead, PoseHead};
 use crate::noise;
 use crate::objective::Objective;
 use crate::params::Params;
@@ -30,6 +30,9 @@ pub struct VideoConfig {
     pub network: StDitConfig,
     /// It has learned to find objects (it needs instance ids to learn from, and an even patch).
     pub objects: bool,
+    /// It has learned to read the poses of those objects (it needs bodies' poses to learn from).
+    #[serde(default)]
+    pub poses: bool,
     /// What it is trained to do, and how its frames are drawn.
     #[serde(default)]
     pub objective: Objective,
@@ -54,7 +57,7 @@ impl VideoConfig {
             ..sizes.clone()
         };
         let objects = gbuffer && network.patch.is_multiple_of(2);
-        Self { spec, network, objects, objective: Objective::default(), tokenizer: None }
+        Self { spec, network, objects, poses: false, objective: Objective::default(), tokenizer: None }
     }
 }
 
@@ -66,6 +69,7 @@ pub struct VideoModel {
     spec: WorldSpec,
     network: StDit,
     objects: Option<ObjectHead>,
+    poses: Option<PoseHead>,
     outcome: OutcomeHead,
     objective: Objective,
     tokenizer: Option<(Latents, Tokenizer)>,
@@ -81,17 +85,19 @@ impl VideoModel {
     pub fn new(config: &VideoConfig, seed: u64, device: &Device) -> Result<Self> {
         let mut params = Params::new(seed, DType::F32, device);
         let network = StDit::new(&config.network, &mut params)?;
-        let (dim, patch) = (config.network.dim, config.token_side());
+        let grid = Grid { patch: config.token_side(), width: config.spec.width, height: config.spec.height };
+        let dim = config.network.dim;
         let mut root = params.root();
         let mut scope = root.at("heads");
-        let objects = if config.objects { Some(ObjectHead::new(&mut scope, dim, patch)?) } else { None };
+        let objects = if config.objects { Some(ObjectHead::new(&mut scope, dim, grid)?) } else { None };
+        let poses = if config.objects && config.poses { Some(PoseHead::new(&mut scope, dim, grid)?) } else { None };
         let outcome = OutcomeHead::new(&mut scope, dim)?;
         let objective = config.objective.clone();
         let tokenizer = match &config.tokenizer {
             Some(latents) => Some((latents.clone(), Tokenizer::new(&latents.network, seed, device)?)),
             None => None,
         };
-        Ok(Self { spec: config.spec.clone(), network, objects, outcome, objective, tokenizer, params })
+        Ok(Self { spec: config.spec.clone(), network, objects, poses, outcome, objective, tokenizer, params })
     }
 
     /// What it is a model of.
@@ -107,6 +113,11 @@ impl VideoModel {
     /// Finds objects, if it has learned to.
     pub fn objects(&self) -> Option<&ObjectHead> {
         self.objects.as_ref()
+    }
+
+    /// Reads poses of objects, if it has learned to.
+    pub fn poses(&self) -> Option<&PoseHead> {
+        self.poses.as_ref()
     }
 
     /// Gives reward and end.
@@ -127,9 +138,9 @@ impl VideoModel {
     /// What a checkpoint says of it.
     pub fn config(&self) -> VideoConfig {
         let (spec, network) = (self.spec.clone(), self.network.config().clone());
-        let (objects, objective) = (self.objects.is_some(), self.objective.clone());
+        let (objects, poses, objective) = (self.objects.is_some(), self.poses.is_some(), self.objective.clone());
         let tokenizer = self.tokenizer.as_ref().map(|(latents, _)| latents.clone());
-        VideoConfig { spec, network, objects, objective, tokenizer }
+        VideoConfig { spec, network, objects, poses, objective, tokenizer }
     }
 
     /// Takes its tokenizer's weights from the folder of a checkpoint, if it works on latents.

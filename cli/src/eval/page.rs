@@ -142,6 +142,9 @@ fn table(out: &mut String, report: &Evaluated) {
     if let Some(error) = report.true_centroid_error {
         let _ = write!(out, "<p>Centroids in true frames are found within {error:.2} pixels.</p>");
     }
+    if let Some(poses) = super::poses_line(report) {
+        let _ = write!(out, "<p>{}.</p>", escape(&poses));
+    }
 }
 
 /// What is measured besides pixels.

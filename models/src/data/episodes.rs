@@ -4,9 +4,11 @@ use std::path::Path;
 
 use worldloom_datasets::Dataset;
 use worldloom_engine::frame::Frame;
+use worldloom_engine::maths::Pose;
 use worldloom_engine::scene::Label;
 
 use super::gbuffer::{self, GPixel};
+use super::poses::{Lens, SeenPose, pose_of};
 use super::resize::shrink;
 use super::spec::{WorldSpec, parameter_column};
 use crate::error::{Error, Result};
@@ -40,6 +42,10 @@ pub struct Clip {
     pub gbuffer: Vec<GPixel>,
     /// The G-buffers hold flow.
     pub flow: bool,
+    /// The projection of the first camera, if it is known.
+    pub lens: Option<Lens>,
+    /// `[T]`: the bodies that may be seen in the first camera's picture, by instance id. Empty if they are not known.
+    pub poses: Vec<Vec<(u16, SeenPose)>>,
 }
 
 impl Clip {
@@ -84,6 +90,16 @@ impl Clip {
             if !pixels.depth_m.is_empty() && !pixels.instance.is_empty() {
                 gbuffer::pack(pixels, spec.height, spec.width, &mut self.gbuffer);
             }
+        }
+        let first = spec.cameras.first().and_then(|camera| cameras.iter().position(|name| *name == camera.name));
+        if let (Some(lens), Some(view)) = (self.lens, first.and_then(|place| frame.views.get(place)))
+            && self.poses.len() == self.frames
+            && !frame.state.bodies.is_empty()
+        {
+            let camera = pose_of(view.world_from_camera);
+            let bodies = (1..).zip(&frame.state.bodies).filter(|(_, body)| body.present);
+            let seen = bodies.filter_map(|(id, body)| Some((id, lens.see(&camera, &body.pose)?)));
+            self.poses.push(seen.collect());
         }
         self.frames += 1;
         if self.gbuffer.len() != self.frames * rows {
@@ -141,6 +157,8 @@ impl Clip {
             parameters: self.parameters.clone(),
             gbuffer: if self.gbuffer.is_empty() { Vec::new() } else { self.gbuffer[cut(plane)].to_vec() },
             flow: self.flow,
+            lens: self.lens,
+            poses: self.poses.get(first..last).map(<[_]>::to_vec).unwrap_or_default(),
         }
     }
 
@@ -177,6 +195,7 @@ impl Clip {
         if self.gbuffer.iter().all(|pixel| *pixel == GPixel::default()) {
             self.gbuffer.clear();
         }
+        self.poses.truncate((context - 1) * skip + 1);
         self.frames = frames;
     }
 
@@ -186,6 +205,7 @@ impl Clip {
             + size_of::<GPixel>() * self.gbuffer.len()
             + size_of::<f32>() * (self.action.len() + self.reward.len() + self.parameters.len())
             + self.done.len()
+            + size_of::<(u16, SeenPose)>() * self.poses.iter().map(Vec::len).sum::<usize>()
     }
 }
 
@@ -296,8 +316,11 @@ impl Episodes {
             }
         }
         if self.gbuffer {
-            clip.gbuffer = self.gbuffers(episode, frames)?;
-            clip.flow = true;
+            let labels = self.gbuffers(episode, frames)?;
+            (clip.gbuffer, clip.flow, clip.lens) = (labels.gbuffer, true, labels.lens);
+            if let (Some(lens), true) = (labels.lens, has_poses(&self.dataset)) {
+                clip.poses = self.poses(episode, &labels.cameras, lens)?;
+            }
         }
         Ok(clip)
     }
@@ -329,11 +352,12 @@ impl Episodes {
         Ok(())
     }
 
-    fn gbuffers(&self, episode: u64, frames: usize) -> Result<Vec<GPixel>> {
+    fn gbuffers(&self, episode: u64, frames: usize) -> Result<Labelled> {
         let spec = &self.spec;
         let plane = spec.height * spec.width;
         let mut all = vec![GPixel::default(); frames * plane * spec.cameras.len()];
         let mut packed = Vec::with_capacity(plane);
+        let (mut lens, mut cameras) = (None, Vec::new());
         for (index, camera) in spec.cameras.iter().enumerate() {
             let mut count = 0;
             for row in self.dataset.labels(episode, camera.label_name())? {
@@ -345,6 +369,10 @@ impl Episodes {
                 {
                     place.copy_from_slice(&packed);
                 }
+                if index == 0 {
+                    lens = Lens::new(row.intrinsics, camera.width, camera.height);
+                    cameras.push(pose_of(row.world_from_camera));
+                }
                 count += 1;
             }
             if count != frames {
@@ -352,8 +380,41 @@ impl Episodes {
                 return Err(Error::data(self.dataset.root(), problem));
             }
         }
-        Ok(all)
+        Ok(Labelled { gbuffer: all, lens, cameras })
     }
+
+    /// The bodies of each frame as the first camera sees them, which stands at `cameras`.
+    fn poses(&self, episode: u64, cameras: &[Pose], lens: Lens) -> Result<Vec<Vec<(u16, SeenPose)>>> {
+        let mut poses = vec![Vec::new(); cameras.len()];
+        for row in self.dataset.bodies(episode)? {
+            let frame = row.frame as usize;
+            let Some((camera, bodies)) = cameras.get(frame).zip(poses.get_mut(frame)) else {
+                let problem = format!("episode {episode} has {} frames and poses of frame {frame}", cameras.len());
+                return Err(Error::data(self.dataset.root(), problem));
+            };
+            if row.present
+                && let Some(seen) = lens.see(camera, &pose_of(row.world_from_body))
+            {
+                bodies.push((row.instance, seen));
+            }
+        }
+        Ok(poses)
+    }
+}
+
+/// What label pictures say of an episode.
+struct Labelled {
+    /// `[T, H, W]`.
+    gbuffer: Vec<GPixel>,
+    /// The projection of the first camera.
+    lens: Option<Lens>,
+    /// Where it stood, by frame: world from camera.
+    cameras: Vec<Pose>,
+}
+
+/// True if the poses of bodies were recorded.
+pub fn has_poses(dataset: &Dataset) -> bool {
+    dataset.manifest().is_some_and(|manifest| manifest.plan.has(Label::Poses))
 }
 
 /// True if the labels that make a G-buffer were recorded.

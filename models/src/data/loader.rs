@@ -17,8 +17,9 @@ use super::episodes::{Clip, Episodes};
 use super::gbuffer::{self, GBUFFER_CHANNELS};
 use super::motion::{JITTER, forget_shadows, write_anchors, write_flow, write_plates};
 use super::spec::WorldSpec;
+use super::watched::Watched;
 use crate::error::{Error, Result};
-use crate::heads::objects::{Objects, describe, targets, thin};
+use crate::heads::Objects;
 use crate::shortcut::Conditions;
 
 /// Batches made ahead of the one in use.
@@ -324,20 +325,12 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
     let mut plates = vec![0f32; if with_flow { batch * frames * 4 * plane } else { 0 }];
     let mut anchors = vec![0f32; if with_flow { batch * frames * ANCHOR_CHANNELS * plane } else { 0 }];
     let patch = windows.objects.filter(|_| with_gbuffer);
-    let (mut described, mut belongs) = (Vec::new(), Vec::new());
+    let with_poses = starts.iter().all(|(index, _)| !clips[*index].poses.is_empty());
+    let mut watched = patch.map(|patch| Watched::new(spec, patch, with_poses));
     for (b, (index, start)) in starts.iter().enumerate() {
         let clip = &clips[*index];
-        if let Some(patch) = patch {
-            let shown = shown(windows, step, b, *start);
-            let picture = &clip.pictures[shown * 3 * plane..(shown + 1) * 3 * plane];
-            let objects = describe(picture, &clip.gbuffer[shown * plane..(shown + 1) * plane], height, width);
-            let first = belongs.len();
-            for t in 0..frames {
-                let frame = start + t * skip;
-                targets(&clip.gbuffer[frame * plane..(frame + 1) * plane], &objects, width, patch, &mut belongs);
-            }
-            thin(&mut belongs[first..], step as usize);
-            described.push(objects);
+        if let Some(watched) = &mut watched {
+            watched.add(spec, clip, windows, step, b, *start);
         }
         let mut stream = Stream::new(windows.seed, "hidden conditions", step, b as u64);
         let mut hidden = |probability: f64| stream.unit() < probability;
@@ -401,13 +394,6 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
         parameters.push(f32::from(u8::from(known)));
     }
     let cpu = &Device::Cpu;
-    let objects = match patch {
-        Some(_) => {
-            let cells = belongs.len() / (batch * frames);
-            Some(Objects { described, target: Some(Tensor::from_vec(belongs, (batch, frames, cells), cpu)?) })
-        }
-        None => None,
-    };
     let optional = |wanted: bool, values: Vec<f32>, shape: &[usize]| -> Result<Option<Tensor>> {
         if wanted { Ok(Some(Tensor::from_vec(values, shape, cpu)?)) } else { Ok(None) }
     };
@@ -424,19 +410,10 @@ pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows:
             anchor: optional(with_flow, anchors, &[batch, frames, ANCHOR_CHANNELS, height, width])?,
         },
         flow: optional(with_flow, flow, &[batch, frames, 3, height, width])?,
-        objects,
+        objects: watched.map(|watched| watched.finish(batch, frames)).transpose()?,
         reward: Tensor::from_vec(reward, (batch, frames, 2), cpu)?,
         done: Tensor::from_vec(done, (batch, frames), cpu)?,
     })
-}
-
-/// The frame in which a window's objects are shown: its first, or in every other window one of some before it, so that
-/// they are also found by what they look like and not by where they were.
-fn shown(windows: &Windows, step: u64, window: usize, start: usize) -> usize {
-    /// Frames of the dataset.
-    const LONG_AGO: u64 = 40;
-    let mut stream = Stream::new(windows.seed, "objects shown", step, window as u64);
-    if stream.unit() < 0.5 { start } else { start.saturating_sub(stream.below(LONG_AGO + 1) as usize) }
 }
 
 /// 0…255 to [−1, 1].

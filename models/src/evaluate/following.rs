@@ -197,7 +197,10 @@ mod tests {
             truth: film.clone(),
             dream: film,
             instances: Vec::new(),
-            found: Vec::new(),
+            bodies: Vec::new(),
+            lens: None,
+            sight: crate::dream::Sight::default(),
+            true_sight: None,
             outcome: Vec::new(),
             context: 1,
         }

@@ -17,6 +17,7 @@
 
 mod features;
 mod following;
+mod objects;
 mod outcomes;
 mod scoring;
 mod sets;
@@ -25,9 +26,10 @@ mod windows;
 
 use self::following::Reader;
 pub use self::following::{Fit, Following, Swapped, TELLS};
+use self::objects::Followed;
 pub use self::outcomes::Ends;
 pub use self::scoring::Scores;
-use self::scoring::{Ruler, Sums};
+use self::scoring::Sums;
 pub use self::sets::{Distances, FEWEST_WINDOWS, SetDistances};
 use self::sets::{Sets, Source, Vectors};
 pub use self::spread::Spread;
@@ -88,8 +90,13 @@ pub struct Evaluation {
     pub free: Scores,
     /// Dreams under the G-buffers of physics; null for a model or data without them.
     pub condition: Option<Scores>,
-    /// Error of the centroids that the model finds in true frames, pixels: the ruler's own error.
+    /// Error of the centroids that the model finds in the true frames, pixels: the ruler's own error. It follows the objects through them as
+    /// through a dream.
     pub true_centroid_error: Option<f64>,
+    /// The same of the positions that it reads, metres; null without poses.
+    pub true_position_error_m: Option<f64>,
+    /// The same of the rotations, degrees.
+    pub true_rotation_error_deg: Option<f64>,
     /// Distances of sets of windows by how they move.
     pub motion: SetDistances,
     /// The same in features of the model's own network: it judges itself, so that only its modes and its training over time
@@ -150,7 +157,7 @@ struct Work<'a> {
     size: (usize, usize),
     /// Next, free, under G-buffers.
     sums: [Sums; 3],
-    truth: Ruler,
+    truth: Followed,
     motion: Sets,
     encoder: Sets,
     video: Sets,
@@ -188,7 +195,7 @@ impl<'a> Work<'a> {
             conditioned: model.network().config().gbuffer > 0 && episodes.has_gbuffer(),
             size,
             sums: [Sums::new(true, size), Sums::new(false, size), Sums::new(false, size)],
-            truth: Ruler::default(),
+            truth: Followed::default(),
             motion,
             encoder: Sets::default(),
             video,
@@ -220,8 +227,10 @@ impl<'a> Work<'a> {
                 sums.add_outcome(window, clip, start, skip);
             }
         }
-        for window in &free {
-            self.truth.add(window, self.size)?;
+        for window in &next {
+            if let Some(sight) = &window.true_sight {
+                self.truth.add(window, sight, [self.size.0, self.size.1])?;
+            }
         }
         self.add_spread(group, &free, several)?;
         let copies: Vec<Vec<u8>> = free.iter().map(|window| self.copied(window)).collect();
@@ -357,12 +366,15 @@ impl<'a> Work<'a> {
 
     fn evaluation(self, windows: usize) -> Result<Evaluation> {
         let [next, free, condition] = self.sums.map(Sums::scores);
+        let pose = self.truth.pose_error();
         Ok(Evaluation {
             windows: windows as u64,
             next: next?,
             free: free?,
             condition: if self.conditioned { Some(condition?) } else { None },
-            true_centroid_error: self.truth.error(),
+            true_centroid_error: self.truth.centroid_error(),
+            true_position_error_m: pose.map(|[position, _]| position),
+            true_rotation_error_deg: pose.map(|[_, angle]| angle),
             motion: self.motion.distances()?,
             encoder: self.encoder.distances()?,
             video: self.networks.i3d.map(|_| self.video.distances()).transpose()?,

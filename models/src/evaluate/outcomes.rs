@@ -113,7 +113,10 @@ mod tests {
             truth: Vec::new(),
             dream: Vec::new(),
             instances: Vec::new(),
-            found: Vec::new(),
+            bodies: Vec::new(),
+            lens: None,
+            sight: crate::dream::Sight::default(),
+            true_sight: None,
             outcome: (0..21).map(|t| [0.25, probability(t)]).collect(),
             context: 1,
         };

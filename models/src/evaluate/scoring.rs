@@ -3,18 +3,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::MOVES;
+use super::objects::Followed;
 use super::outcomes::{Ends, Outcomes};
-use super::{MOVES, TRAVELS};
 use crate::data::Clip;
 use crate::dream::Dreamed;
 use crate::error::Result;
-use crate::metrics::objects::{self, Masks, ObjectFrame, Visibility};
 use crate::metrics::pixels::{SquaredError, moving_squared_errors, pooled, squared_errors};
 use crate::metrics::{self, horizon, sharpness, ssim, steadiness};
 use crate::perceptual::Lpips;
-
-/// Pixels that an object needs to be visible in the truth, and to be found in a dream.
-const VISIBLE: Visibility = Visibility { truth_pixels: 12, prediction_pixels: 4 };
 
 /// Scores of all windows together. PSNR is in dB and null between equal pictures, which have none; distances are in pixels of
 /// the model. Curves have a value for each frame after the context.
@@ -45,6 +42,14 @@ pub struct Scores {
     pub copy_centroid_error: Option<f64>,
     /// Share of the moving objects in the truth that are also in the dream.
     pub permanence: Option<f64>,
+    /// Distance of moving bodies from their true positions, as the pose head reads them, metres; null without poses.
+    pub position_error_m: Option<f64>,
+    /// Angle between their rotation and the true one, degrees. What has no pattern shows none.
+    pub rotation_error_deg: Option<f64>,
+    /// Distance of bodies that stay where they were in the last frame of the context, metres.
+    pub copy_position_error_m: Option<f64>,
+    /// The same for their rotation, degrees.
+    pub copy_rotation_error_deg: Option<f64>,
     /// Mean absolute error of the normalised reward.
     pub reward_mae: Option<f64>,
     /// How well ends of episodes are told.
@@ -80,10 +85,7 @@ pub(super) struct Sums {
     flicker: Vec<f64>,
     sharpness: Vec<sharpness::Sharpness>,
     drift: Vec<f64>,
-    centroids: Vec<Vec<Option<f64>>>,
-    copied_centroids: Vec<Vec<Option<f64>>>,
-    followed: usize,
-    found: usize,
+    objects: Followed,
     outcomes: Outcomes,
     lpips: Vec<f64>,
     copied_lpips: Vec<f64>,
@@ -104,10 +106,7 @@ impl Sums {
             flicker: Vec::new(),
             sharpness: Vec::new(),
             drift: Vec::new(),
-            centroids: Vec::new(),
-            copied_centroids: Vec::new(),
-            followed: 0,
-            found: 0,
+            objects: Followed::default(),
             outcomes: Outcomes::default(),
             lpips: Vec::new(),
             copied_lpips: Vec::new(),
@@ -156,52 +155,7 @@ impl Sums {
         if curve.len() >= 3 {
             self.drift.push(horizon::drift(&curve)?.slope);
         }
-        self.add_objects(window, count)
-    }
-
-    fn add_objects(&mut self, window: &Dreamed, count: usize) -> Result<()> {
-        if window.instances.is_empty() || window.found.is_empty() {
-            return Ok(());
-        }
-        let context = window.context;
-        let plane = self.height * self.width;
-        let still = window.instances[(context - 1) * plane..context * plane].repeat(count);
-        let masks = |ids: &'_ [u16]| -> Result<Vec<ObjectFrame>> {
-            let truth = Masks::new(&window.instances, count, self.height, self.width)?;
-            Ok(objects::objects(&truth, &Masks::new(ids, count, self.height, self.width)?, VISIBLE)?.objects)
-        };
-        let (dreamed, stayed) = (masks(&window.found)?, masks(&still)?);
-        // An object that is where it was has not travelled.
-        let travelled: Vec<u16> = stayed
-            .iter()
-            .filter(|object| object.frame >= context && object.truth_pixels >= VISIBLE.truth_pixels)
-            .filter(|object| object.centroid_error.is_some_and(|error| error >= TRAVELS))
-            .map(|object| object.id)
-            .collect();
-        let follow = |frames: &[ObjectFrame]| -> Vec<(usize, Option<f64>)> {
-            frames
-                .iter()
-                .filter(|object| object.frame >= context && travelled.contains(&object.id))
-                .filter(|object| object.truth_pixels >= VISIBLE.truth_pixels)
-                .map(|object| {
-                    let found = object.prediction_pixels >= VISIBLE.prediction_pixels;
-                    (object.frame - context, object.centroid_error.filter(|_| found))
-                })
-                .collect()
-        };
-        let curve = |points: &[(usize, Option<f64>)]| -> Vec<Option<f64>> {
-            let mean = |t: usize| {
-                let errors: Vec<f64> = points.iter().filter(|point| point.0 == t).filter_map(|point| point.1).collect();
-                (!errors.is_empty()).then(|| errors.iter().sum::<f64>() / errors.len() as f64)
-            };
-            (0..count - context).map(mean).collect()
-        };
-        let (dreamed, stayed) = (follow(&dreamed), follow(&stayed));
-        self.followed += dreamed.len();
-        self.found += dreamed.iter().filter(|point| point.1.is_some()).count();
-        self.centroids.push(curve(&dreamed));
-        self.copied_centroids.push(curve(&stayed));
-        Ok(())
+        self.objects.add(window, &window.sight, [height, width])
     }
 
     /// Adds reward and end of a window that begins at frame `start` of `clip`.
@@ -228,8 +182,10 @@ impl Sums {
             }
             Ok(horizon::average(curves)?.iter().map(|point| point.mean).collect())
         };
-        let overall =
-            |curves: &[Vec<Option<f64>>]| mean(&curves.iter().flatten().flatten().copied().collect::<Vec<_>>());
+        let pair =
+            |errors: Option<[f64; 2]>| errors.map_or((None, None), |[position, angle]| (Some(position), Some(angle)));
+        let (position_error_m, rotation_error_deg) = pair(self.objects.pose_error());
+        let (copy_position_error_m, copy_rotation_error_deg) = pair(self.objects.stayed_pose_error());
         Ok(Scores {
             psnr: total(&self.all),
             psnr_moving: total(&self.moving),
@@ -240,9 +196,13 @@ impl Sums {
             flicker: mean(&self.flicker).unwrap_or(0.0),
             sharpness: sharpness::Sharpness::pooled(&self.sharpness).and_then(|sharpness| sharpness.ratio()),
             psnr_drift: mean(&self.drift),
-            centroid_error: overall(&self.centroids),
-            copy_centroid_error: overall(&self.copied_centroids),
-            permanence: (self.followed > 0).then(|| self.found as f64 / self.followed as f64),
+            centroid_error: self.objects.centroid_error(),
+            copy_centroid_error: self.objects.stayed_error(),
+            permanence: self.objects.permanence(),
+            position_error_m,
+            rotation_error_deg,
+            copy_position_error_m,
+            copy_rotation_error_deg,
             reward_mae: self.outcomes.reward_mae(),
             end: self.outcomes.ends()?,
             lpips: mean(&self.lpips),
@@ -250,40 +210,8 @@ impl Sums {
             psnr_curve: curve(&self.all),
             psnr_moving_curve: curve(&self.moving),
             copy_psnr_moving_curve: curve(&self.copied_moving),
-            centroid_curve: by_frame(&self.centroids)?,
-            copy_centroid_curve: by_frame(&self.copied_centroids)?,
+            centroid_curve: by_frame(&self.objects.centroids)?,
+            copy_centroid_curve: by_frame(&self.objects.stayed)?,
         })
-    }
-}
-
-/// The error of the centroids that the model finds in the true frames of the context.
-#[derive(Default)]
-pub(super) struct Ruler {
-    sum: f64,
-    count: usize,
-}
-
-impl Ruler {
-    pub fn add(&mut self, window: &Dreamed, (height, width): (usize, usize)) -> Result<()> {
-        let plane = height * width;
-        if window.instances.is_empty() || window.found.is_empty() {
-            return Ok(());
-        }
-        // The head needs a few frames to know what it looks at.
-        let frames = window.context.div_ceil(2)..window.context;
-        let part = |ids: &'_ [u16]| ids[frames.start * plane..frames.end * plane].to_vec();
-        let (truth, found) = (part(&window.instances), part(&window.found));
-        let masks = |ids| Masks::new(ids, frames.len(), height, width);
-        for object in objects::objects(&masks(&truth)?, &masks(&found)?, VISIBLE)?.objects {
-            if let (Some(error), true) = (object.centroid_error, object.truth_pixels >= VISIBLE.truth_pixels) {
-                self.sum += error;
-                self.count += 1;
-            }
-        }
-        Ok(())
-    }
-
-    pub fn error(&self) -> Option<f64> {
-        (self.count > 0).then(|| self.sum / self.count as f64)
     }
 }

@@ -72,7 +72,10 @@ mod tests {
             truth: vec![9, 9, 9, 9, 9, 9, 9, 9, 9, 90, 9, 9],
             dream: vec![9, 9, 9, 9, 9, 9, 9, 9, 9, last, 9, 9],
             instances: Vec::new(),
-            found: Vec::new(),
+            bodies: Vec::new(),
+            lens: None,
+            sight: crate::dream::Sight::default(),
+            true_sight: None,
             outcome: Vec::new(),
             context: 1,
         };

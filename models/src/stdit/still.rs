@@ -3,6 +3,7 @@
 
 use super::StDit;
 use super::block::Block;
+use super::detail::Detail;
 use crate::error::Result;
 use crate::layers::{Embedder, Linear};
 
@@ -26,6 +27,7 @@ impl StDit {
             last_modulation: self.last_modulation.still()?,
             out: self.out.still()?,
             motion: linear(&self.motion)?,
+            detail: self.detail.as_ref().map(Detail::still),
             dtype: self.dtype,
             device: self.device.clone(),
         })

@@ -134,7 +134,10 @@ impl HeldOut {
                 truth,
                 dream: back,
                 instances: Vec::new(),
-                found: Vec::new(),
+                bodies: Vec::new(),
+                lens: None,
+                sight: crate::dream::Sight::default(),
+                true_sight: None,
                 outcome: Vec::new(),
                 context: 0,
             };

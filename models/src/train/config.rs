@@ -62,6 +62,9 @@ pub struct TrainConfig {
     pub motion_loss: f64,
     /// Weight of the cross entropy of the objects' masks, where the dataset has instance ids. Default 0.01.
     pub object_loss: f64,
+    /// Weight of the negative log likelihood of the objects' poses, where the dataset has them; with `object_loss` at 0 they are
+    /// not learned. Default 0.005.
+    pub pose_loss: f64,
     /// Weight of the error of reward and end. Default 0.001.
     pub outcome_loss: f64,
     /// Megabytes of decoded episodes to hold. Default 1500.
@@ -123,6 +126,7 @@ impl Preset {
             hide_motion: 0.3,
             motion_loss: 5.0,
             object_loss: 0.01,
+            pose_loss: 0.005,
             outcome_loss: 0.001,
             cache_mb: 1500,
             objective: ObjectiveKind::Shortcut,
@@ -199,9 +203,12 @@ impl TrainConfig {
                 return wrong(field, value.to_string(), "it must be from 0 to 1");
             }
         }
-        for (field, value) in
-            [("motion_loss", self.motion_loss), ("object_loss", self.object_loss), ("outcome_loss", self.outcome_loss)]
-        {
+        for (field, value) in [
+            ("motion_loss", self.motion_loss),
+            ("object_loss", self.object_loss),
+            ("pose_loss", self.pose_loss),
+            ("outcome_loss", self.outcome_loss),
+        ] {
             if !(value.is_finite() && value >= 0.0) {
                 return wrong(field, value.to_string(), "it must be at least 0");
             }

@@ -232,6 +232,7 @@ mod tests {
                 .map(|i| GPixel::of_flow((hash(i) % 3) as u16, if hash(i) % 37 == 0 { [0, 0] } else { [90, 0] }))
                 .collect(),
             flow: true,
+            ..Clip::default()
         }
     }
 

@@ -19,7 +19,7 @@ use crate::video::{VideoConfig, VideoModel};
 
 impl Task for VideoModel {
     const KIND: Kind = Kind::Video;
-    const PARTS: &'static [&'static str] = &["motion_loss", "object_loss", "outcome_loss"];
+    const PARTS: &'static [&'static str] = &["motion_loss", "object_loss", "pose_loss", "outcome_loss"];
     type Config = VideoConfig;
     type Settings = TrainConfig;
     type Score = Score;
@@ -102,10 +102,16 @@ impl Task for VideoModel {
         if let (Some(objects), Some(head)) = (&batch.objects, self.objects())
             && config.object_loss > 0.0
         {
-            add(1, head.loss(&tokens, objects)?, config.object_loss)?;
+            let wanted = objects.wanted();
+            add(1, head.loss(&tokens, &batch.frames, &wanted, &objects.target)?, config.object_loss)?;
+            if let (Some(poses), Some(head)) = (&objects.poses, self.poses())
+                && config.pose_loss > 0.0
+            {
+                add(2, head.loss(&tokens, &wanted, poses)?, config.pose_loss)?;
+            }
         }
         if config.outcome_loss > 0.0 {
-            add(2, self.outcome().loss(&tokens, &batch.reward, &batch.done)?, config.outcome_loss)?;
+            add(3, self.outcome().loss(&tokens, &batch.reward, &batch.done)?, config.outcome_loss)?;
         }
         Ok(losses)
     }

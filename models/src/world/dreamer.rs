@@ -131,7 +131,7 @@ impl<M: WorldModel> Dreamer<M> {
             }
         };
         let parameters = self.parameters(played, &[])?;
-        let mut clip = Clip { parameters: parameters.clone(), ..Clip::default() };
+        let mut clip = Clip { parameters: parameters.clone(), lens: guide.lens(), ..Clip::default() };
         clip.push(spec, &guide.frame(), &names(spec))?;
         let mut scene = (**played).clone();
         scene.engine.duration = self.options.duration_secs.unwrap_or(scene.engine.duration);

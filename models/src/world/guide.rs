@@ -15,6 +15,8 @@ use worldloom_engine::state::BodyState;
 use worldloom_engine::view::View;
 use worldloom_engine::world::{Snapshot, Step, World};
 
+use crate::data::poses::Lens;
+
 /// See the module.
 pub(super) struct Guide {
     world: PhysicsWorld,
@@ -46,6 +48,12 @@ impl Guide {
     /// Where the model's cameras stand.
     pub fn views(&self) -> &[View] {
         &self.views
+    }
+
+    /// The projection of the first.
+    pub fn lens(&self) -> Option<Lens> {
+        let view = self.views.first()?;
+        Lens::new(view.intrinsics, view.width as usize, view.height as usize)
     }
 
     /// What they see, by camera of the model.
@@ -81,8 +89,14 @@ impl Guide {
 
     /// The present instant as a frame that nobody has acted in yet.
     pub fn frame(&self) -> Frame {
-        let views = self.pixels.iter().map(|pixels| CameraFrame { pixels: pixels.clone(), ..CameraFrame::default() });
-        Frame { action: self.world.catalog().action.neutral(), views: views.collect(), ..Frame::default() }
+        let view = |(pixels, view): (&GBuffer, &View)| {
+            let (at, turn) = (view.world_from_camera.translation, view.world_from_camera.rotation);
+            let world_from_camera = [at.x, at.y, at.z, turn.x, turn.y, turn.z, turn.w];
+            CameraFrame { pixels: pixels.clone(), world_from_camera }
+        };
+        let views = self.pixels.iter().zip(&self.views).map(view).collect();
+        let action = self.world.catalog().action.neutral();
+        Frame { state: self.world.state().clone(), action, views, ..Frame::default() }
     }
 
     /// Goes back to a snapshot of the physics; the flow to the instant before is not known then.

@@ -1,0 +1,169 @@
+//! How the heads ask for objects: what each of them looks like, and what is known of it before they look.
+//!
+//! A query also says where the object should be and which colour it has, each with a learned offset and precision w: a place x in
+//! the picture scores −w·‖x − p‖² beside what else it looks like, a colour c scores −w′·‖c − q‖². Written out this is linear
+//! in (x, ‖x‖², c, ‖c‖², 1), so that it becomes part of the product of features and queries.
+
+use candle_core::{D, Device, Tensor};
+use worldloom_kernels as kernels;
+
+use super::describe::{Description, LOOKS, MOST_OBJECTS, Measured};
+use super::track::{TRACK, Track};
+use crate::error::Result;
+use crate::layers::Linear;
+use crate::params::Scope;
+
+/// Numbers of a place as features know it: right, down, and the square of its distance from the middle.
+pub const PLACE: usize = 3;
+/// Numbers of a colour as features know it: red, green, blue, and the square of its length.
+pub const COLOUR: usize = 4;
+/// Hidden units.
+const HIDDEN: usize = 64;
+/// Bias of a query that stands for no object.
+const ABSENT: f32 = -30.0;
+/// An offset of 1: of a place, in [−1, 1] of the picture, and of a colour, in [−1, 1].
+const OFFSETS: [f64; 2] = [0.1, 0.3];
+/// Logarithm of w at first, and how far it may go from there. Of places, e^2.6: a standard deviation of a tenth of the
+/// picture; of colours, e^1: a fifth of their range.
+const PRECISIONS: [[f64; 2]; 2] = [[2.6, 2.5], [1.0, 2.5]];
+
+/// What is asked for, `[B·T, K, …]` with K = [`MOST_OBJECTS`].
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Description, track and, for one that is measured, what was measured.
+    pub values: Tensor,
+    /// 0 for an object, very low for none, `[B·T, K, 1]`.
+    bias: Tensor,
+    /// Where it should be, `[B·T, K, 2]`.
+    pub expected: Tensor,
+    /// Its mean colour, `[B·T, K, 3]`.
+    colour: Tensor,
+    /// Log depth and rotation in the frame before, zeros where unknown, `[B·T, K, 7]`.
+    pub before: Tensor,
+}
+
+/// An object to ask for in a frame: its description, its track and, once its mask is known, where that is.
+pub struct Wanted<'a> {
+    /// What it looks like.
+    pub object: &'a Description,
+    /// What is known of it before the frame.
+    pub track: &'a Track,
+    /// What its mask in the frame says; none if it has none.
+    pub measured: Option<Measured>,
+}
+
+/// Numbers of a query for a mask.
+pub const UNMEASURED: usize = LOOKS + TRACK;
+/// Numbers of a query for a pose, once the mask is known: as many, 1 if there is a mask, its place and size.
+pub const MEASURED: usize = UNMEASURED + 4;
+
+impl Asked {
+    /// The objects of each of `frames` (all frames of a window, then those of the next one); the queries are of `numbers`,
+    /// [`UNMEASURED`] or [`MEASURED`]. On `like`'s device and dtype.
+    ///
+    /// # Errors
+    /// A tensor operation's.
+    pub fn new(frames: &[Vec<Wanted>], numbers: usize, like: &Tensor) -> Result<Self> {
+        let rows = frames.len();
+        let of = |count: usize| vec![0f32; rows * MOST_OBJECTS * count];
+        let (mut values, mut expected, mut colour, mut before) = (of(numbers), of(2), of(3), of(TRACK - 6));
+        let mut bias = vec![ABSENT; rows * MOST_OBJECTS];
+        for (row, wanted) in frames.iter().enumerate() {
+            for (k, Wanted { object, track, measured }) in wanted.iter().take(MOST_OBJECTS).enumerate() {
+                let at = row * MOST_OBJECTS + k;
+                let out = &mut values[at * numbers..(at + 1) * numbers];
+                out[..LOOKS].copy_from_slice(&object.looks);
+                out[LOOKS..UNMEASURED].copy_from_slice(&track.numbers());
+                let mut place = track.expected();
+                if let (Some(measured), true) = (measured, numbers == MEASURED) {
+                    place = measured.place;
+                    out[UNMEASURED..].copy_from_slice(&[1.0, place[0], place[1], measured.share]);
+                }
+                bias[at] = 0.0;
+                expected[2 * at..2 * at + 2].copy_from_slice(&place);
+                colour[3 * at..3 * at + 3].copy_from_slice(&object.looks[..3]);
+                before[7 * at..7 * at + 7].copy_from_slice(&track.before());
+            }
+        }
+        let to = |values: Vec<f32>| -> Result<Tensor> {
+            let last = values.len() / (rows * MOST_OBJECTS);
+            let tensor = Tensor::from_vec(values, (rows, MOST_OBJECTS, last), &Device::Cpu)?;
+            Ok(tensor.to_dtype(like.dtype())?.to_device(like.device())?)
+        };
+        Ok(Self {
+            values: to(values)?,
+            bias: to(bias)?,
+            expected: to(expected)?,
+            colour: to(colour)?,
+            before: to(before)?,
+        })
+    }
+}
+
+/// Makes queries. See the module.
+#[derive(Clone, Debug)]
+pub struct QueryNet {
+    first: Linear,
+    second: Linear,
+    features: usize,
+    colours: bool,
+}
+
+impl QueryNet {
+    /// Of queries of `numbers`, queries of `features` numbers, a place and, if `colours`, a colour.
+    ///
+    /// # Errors
+    /// A tensor operation's.
+    pub fn new(scope: &mut Scope, numbers: usize, features: usize, colours: bool) -> Result<Self> {
+        let mut scope = scope.at("query");
+        let all = features + PLACE + if colours { COLOUR } else { 0 };
+        Ok(Self {
+            first: Linear::new(&mut scope, "first", numbers, HIDDEN)?,
+            second: Linear::new(&mut scope, "second", HIDDEN, all)?,
+            features,
+            colours,
+        })
+    }
+
+    /// `[B·T, K, F + PLACE + COLOUR + 1]`, the last being its bias: to be multiplied with (features, place, colour, 1).
+    ///
+    /// # Errors
+    /// A tensor operation's.
+    pub fn forward(&self, asked: &Asked) -> Result<Tensor> {
+        let out = self.second.forward(&kernels::silu(&self.first.forward(&asked.values)?)?)?;
+        let mut parts = vec![out.narrow(D::Minus1, 0, self.features)?];
+        let mut bias = asked.bias.clone();
+        let mut near = |middle: &Tensor, from: usize, which: usize| -> Result<()> {
+            let count = middle.dim(D::Minus1)?;
+            let middle = (middle + (out.narrow(D::Minus1, from, count)? * OFFSETS[which])?)?;
+            let [start, range] = PRECISIONS[which];
+            let precision = out.narrow(D::Minus1, from + count, 1)?.tanh()?.affine(range, start)?.exp()?;
+            parts.push(middle.broadcast_mul(&(&precision * 2.0)?)?);
+            parts.push(precision.neg()?);
+            bias = (&bias - (middle.sqr()?.sum_keepdim(D::Minus1)? * precision)?)?;
+            Ok(())
+        };
+        near(&asked.expected, self.features, 0)?;
+        if self.colours {
+            near(&asked.colour, self.features + PLACE, 1)?;
+        }
+        parts.push(bias);
+        Ok(Tensor::cat(&parts, D::Minus1)?)
+    }
+}
+
+/// Places in a picture of `height` × `width` as features know them, token by token, `[N · (patch / cell)², PLACE]`: of every `cell` ×
+/// `cell` pixels of `tokens` tokens of `patch` × `patch`. Tokens beyond the picture lie below it.
+pub fn places(tokens: usize, patch: usize, cell: usize, height: usize, width: usize) -> Vec<f32> {
+    let (across, side) = (width / patch, patch / cell);
+    let mut places = Vec::with_capacity(tokens * side * side * PLACE);
+    for token in 0..tokens {
+        for within in 0..side * side {
+            let (x, y) = (token % across * side + within % side, token / across * side + within / side);
+            let along = |at: usize, size: usize| (2.0 * (at as f32 + 0.5) * cell as f32) / size as f32 - 1.0;
+            let (x, y) = (along(x, width), along(y, height));
+            places.extend([x, y, x * x + y * y]);
+        }
+    }
+    places
+}
