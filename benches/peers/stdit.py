@@ -147,21 +147,9 @@ class StDit:
             x = self.branch(x, modulation, 2, lambda x: self.mlp(block + ".mlp", x))
         shift, scale = self.linear("last_modulation", condition).chunk(2, -1)
         x = torch.addcmul(shift.unsqueeze(2), F.layer_norm(x, (DIM,), eps=EPS), 1 + scale.unsqueeze(2))
-        motion = unpatchify(self.linear("motion", x)) * MOTION_UNIT
-        carried = warp(before, motion)
+        carried = warp(before, unpatchify(self.linear("motion", x)) * MOTION_UNIT)
         change, gate = unpatchify(self.linear("out", x)).chunk(2, 2)
-        return self.detail(carried + gate * carried + change, before, motion)
-
-    def detail(self, frames, before, motion):
-        """What three convolutions add to the pixels, looking at them without a gradient; the plate is not known."""
-        b, t, c, h, w = frames.shape
-        now = frames.detach()
-        unknown = now.new_zeros(b, t, c + 1, h, w)
-        looked = torch.cat([now, before - now, unknown, motion.detach() / MOTION_UNIT], 2).view(b * t, -1, h, w)
-        first, second, third = ((self.w[f"detail.{i}.weight"], self.w[f"detail.{i}.bias"]) for i in ("first", "second", "third"))
-        inner = F.silu(F.conv2d(F.silu(F.conv2d(looked, *first, padding=1)), *second, padding=1))
-        added = F.conv2d(inner, *third, padding=1)
-        return frames + added.view(b, t, c, h, w)
+        return carried + gate * carried + change
 
 
 def loss_of(model, batch, noise, past_noise, tau, tau_before, weight):

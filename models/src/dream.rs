@@ -210,7 +210,11 @@ impl Seen {
             let (clip, frame) = (&clips[*index], start + (context - 1) * spec.frame_skip);
             let ids = clip.gbuffer.get(frame * plane..(frame + 1) * plane)?;
             let objects = describe(&clip.pictures[frame * 3 * plane..(frame + 1) * 3 * plane], ids, height, width);
-            let posed = |object: Description| (object, pose(clip, Some(frame), object.id));
+            let posed = |mut object: Description| {
+                let pose = pose(clip, Some(frame), object.id);
+                object.log_depth = pose.map(|pose| pose.log_depth);
+                (object, pose)
+            };
             Some(objects.into_iter().map(posed).collect())
         };
         let described = model.objects().and_then(|_| starts.iter().map(show).collect::<Option<Vec<_>>>());

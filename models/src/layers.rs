@@ -73,44 +73,6 @@ impl Linear {
     }
 }
 
-/// Convolution with a square kernel of odd side: pictures keep their size.
-#[derive(Clone, Debug)]
-pub struct Conv {
-    /// `[out, in, side, side]`.
-    weight: Tensor,
-    /// `[out]`.
-    bias: Tensor,
-}
-
-impl Conv {
-    /// Weights of variance 1 / (inputs · side²), bias zero, for `[inputs, outputs]` channels.
-    pub fn new(scope: &mut Scope, name: &str, channels: [usize; 2], side: usize) -> Result<Self> {
-        Self::with(scope, name, channels, side, Init::fan_in(channels[0] * side * side))
-    }
-
-    /// All zero: gives nothing until it has learned to.
-    pub fn zero(scope: &mut Scope, name: &str, channels: [usize; 2], side: usize) -> Result<Self> {
-        Self::with(scope, name, channels, side, Init::Zeros)
-    }
-
-    fn with(scope: &mut Scope, name: &str, [inputs, outputs]: [usize; 2], side: usize, init: Init) -> Result<Self> {
-        let mut scope = scope.at(name);
-        let weight = scope.matrix("weight", (outputs, inputs, side, side), init)?;
-        Ok(Self { weight, bias: scope.vector("bias", outputs, Init::Zeros)? })
-    }
-
-    /// `[B, in, H, W]` → `[B, out, H, W]`.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let padding = self.weight.dim(3)? / 2;
-        Ok(kernels::conv2d(x, &self.weight, Some(&self.bias), 1, padding, 1)?)
-    }
-
-    /// The layer as it is now, without gradients.
-    pub fn still(&self) -> Self {
-        Self { weight: self.weight.detach(), bias: self.bias.detach() }
-    }
-}
-
 /// SwiGLU: W₂ (silu(a) ⊙ b) with \[a, b\] = W₁ x (Shazeer 2020, eq. 6).
 #[derive(Clone, Debug)]
 pub struct GatedMlp {

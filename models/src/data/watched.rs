@@ -11,7 +11,7 @@ use super::poses::{POSE, SeenPose};
 use super::spec::WorldSpec;
 use crate::error::Result;
 use crate::heads::describe::{Description, MOST_OBJECTS, Measured, describe, measured};
-use crate::heads::objects::{Grid, Objects, targets, thin};
+use crate::heads::objects::{Grid, Objects, targets};
 use crate::heads::track::Track;
 
 /// Frames of the model in which an object's way is looked for before each.
@@ -53,7 +53,6 @@ impl Watched {
         let shown = shown(&mut stream, start);
         let objects =
             describe(&clip.pictures[shown * 3 * plane..(shown + 1) * 3 * plane], pixels(shown), height, width);
-        let first = self.belongs.len();
         // Where everything is in the frames of the window and in some before it.
         let last = start + (frames - 1) * skip;
         let seen: BTreeMap<usize, Vec<(u16, Measured)>> = (0..frames + HISTORY)
@@ -67,7 +66,6 @@ impl Watched {
         let (mut tracks, mut masks) = (Vec::with_capacity(frames), Vec::with_capacity(frames));
         for t in 0..frames {
             let frame = start + t * skip;
-            targets(pixels(frame), &objects, self.grid, &mut self.belongs);
             let track = |object: &Description| {
                 if frame == shown {
                     return Track::of(object, pose(clip, Some(frame), object.id));
@@ -77,14 +75,16 @@ impl Watched {
                     (1..=HISTORY).map(|steps| measured(before(steps), object.id).map(|seen| seen.place)).collect();
                 Track::along(&way, pose(clip, before(1), object.id)).unwrap_or_else(|| Track::lost(object))
             };
-            tracks.push(objects.iter().map(|object| track(object).disturbed(object, &mut stream)).collect());
+            let known: Vec<Track> = objects.iter().map(|object| track(object).disturbed(object, &mut stream)).collect();
+            let expected: Vec<[f32; 2]> = known.iter().map(Track::expected).collect();
+            targets(pixels(frame), &objects, &expected, self.grid, step as usize, &mut self.belongs);
+            tracks.push(known);
             let mask = |object: &Description| off(measured(Some(frame), object.id), &mut stream);
             masks.push(objects.iter().map(mask).collect());
             if self.with_poses {
                 self.add_poses(clip, frame, &objects);
             }
         }
-        thin(&mut self.belongs[first..], step as usize);
         self.tracks.push(tracks);
         self.measured.push(masks);
         self.described.push(objects);

@@ -19,7 +19,22 @@ pub struct Description {
     pub looks: [f32; LOOKS],
     /// Mean place of its pixels, in [−1, 1] from left to right and from top to bottom.
     pub place: [f32; 2],
+    /// Logarithm of its depth in metres there, if it is known.
+    pub log_depth: Option<f32>,
 }
+
+impl Description {
+    /// The log depth at which it would be seen as large as `measured`: a share falls with the square of the depth.
+    pub fn log_depth_of(&self, measured: &Measured) -> Option<f32> {
+        let shrunk = SHARE_RANGE * (self.looks[SHARE] - measured.share);
+        self.log_depth.map(|log_depth| log_depth + 0.5 * shrunk)
+    }
+}
+
+/// The share among a description's numbers.
+const SHARE: usize = 6;
+/// Logarithms of shares are divided by this.
+const SHARE_RANGE: f32 = 4.0;
 
 /// Describes the objects in the first `height` rows of a picture `[3, H, W]` with the ids `[H, W]`, the largest first. Sky (0) is
 /// none.
@@ -60,7 +75,7 @@ pub fn measured(ids: &[GPixel], height: usize, width: usize) -> Vec<(u16, Measur
 /// Of `count` pixels whose columns and rows add up to `sum`.
 pub(super) fn measure(count: usize, sum: [usize; 2], height: usize, width: usize) -> Measured {
     let along = |sum: usize, size: usize| (2.0 * (sum as f64 / count as f64 + 0.5) / size as f64 - 1.0) as f32;
-    let share = (count as f64 / (height * width) as f64).ln() / 4.0 + 1.0;
+    let share = (count as f64 / (height * width) as f64).ln() / f64::from(SHARE_RANGE) + 1.0;
     Measured { place: [along(sum[0], width), along(sum[1], height)], share: share as f32 }
 }
 
@@ -99,7 +114,7 @@ impl Sums {
         };
         let (wide, tall) = (size(self.x, width), size(self.y, height));
         let looks = [mean[0], mean[1], mean[2], spread[0], spread[1], spread[2], f64::from(share), wide, tall];
-        Description { id, looks: looks.map(|v| v as f32), place }
+        Description { id, looks: looks.map(|v| v as f32), place, log_depth: None }
     }
 }
 
@@ -127,5 +142,10 @@ mod tests {
         // Of the upper half only.
         assert_eq!(measured(&ids, 4, 8)[1].1.place, [-0.5, 0.0]);
         assert_eq!(describe(&picture, &ids, 4, 8)[0].looks[8], 1.0);
+        // Seen half as wide and high, it is twice as far away.
+        let known = Description { log_depth: Some(0.0), ..red };
+        let small = measure(8, [0, 0], 8, 8);
+        assert!((known.log_depth_of(&small).unwrap() - 2f32.ln()).abs() < 1e-5);
+        assert_eq!(red.log_depth_of(&small), None);
     }
 }

@@ -76,37 +76,67 @@ pub struct ObjectHead {
     grid: Grid,
 }
 
-/// Leaves most pixels of large objects out of the targets of a window, so that the small ones count: of an object that has more
-/// than a 16th of all, every 8th is kept, from `offset` on.
-pub fn thin(targets: &mut [u32], offset: usize) {
-    const KEPT: usize = 8;
-    const LARGE: usize = 16;
+/// Targets of a frame's pixels, token by token, for the objects described. Pixels below the first camera's picture do not
+/// count, and of large objects (more than a 64th of the picture) and of everything else only those about small ones or about one of the
+/// places `expected` of them, by index, and every 16th of the others, from `offset` on: else the small ones would hardly count.
+pub fn targets(
+    ids: &[GPixel],
+    described: &[Description],
+    expected: &[[f32; 2]],
+    grid: Grid,
+    offset: usize,
+    out: &mut Vec<u32>,
+) {
+    const KEPT: usize = 16;
+    const LARGE: usize = 64;
+    let Grid { patch, width, height } = grid;
+    let rest = MOST_OBJECTS as u32;
+    let of =
+        |pixel: &GPixel| described.iter().position(|object| object.id == pixel.instance).map_or(rest, |k| k as u32);
+    let mut all: Vec<u32> = ids[..height * width].iter().map(of).collect();
     let mut counts = [0usize; MOST_OBJECTS + 1];
-    for &target in targets.iter().filter(|target| **target != IGNORED) {
+    for &target in &all {
         counts[target as usize] += 1;
     }
-    let large = counts.map(|count| count * LARGE > targets.len());
-    for (i, target) in targets.iter_mut().enumerate().filter(|(_, target)| **target != IGNORED) {
-        if large[*target as usize] && !(i + offset).is_multiple_of(KEPT) {
+    let mut large = counts.map(|count| count * LARGE > all.len());
+    large[MOST_OBJECTS] = true;
+    let about = about(&all, &large, expected, [height, width]);
+    for (i, (target, about)) in all.iter_mut().zip(about).enumerate() {
+        if large[*target as usize] && !about && !(i + offset).is_multiple_of(KEPT) {
             *target = IGNORED;
+        }
+    }
+    for row in (0..ids.len() / width).step_by(patch) {
+        for column in (0..width).step_by(patch) {
+            for y in row..row + patch {
+                let pixels = all.get(y * width + column..y * width + column + patch);
+                out.extend(pixels.unwrap_or(&vec![IGNORED; patch]));
+            }
         }
     }
 }
 
-/// Targets of a frame's pixels, token by token, for the objects described. Pixels below the first camera's picture do not
-/// count.
-pub fn targets(ids: &[GPixel], described: &[Description], grid: Grid, out: &mut Vec<u32>) {
-    let Grid { patch, width, height } = grid;
-    for row in (0..ids.len() / width).step_by(patch) {
-        for column in (0..width).step_by(patch) {
-            for y in row..row + patch {
-                for pixel in &ids[y * width + column..y * width + column + patch] {
-                    let found = described.iter().position(|object| object.id == pixel.instance);
-                    out.push(if y < height { found.unwrap_or(MOST_OBJECTS) as u32 } else { IGNORED });
-                }
-            }
+/// The pixels within [`ABOUT`] of one of a small object, or of a place that one is expected at.
+fn about(targets: &[u32], large: &[bool], expected: &[[f32; 2]], [height, width]: [usize; 2]) -> Vec<bool> {
+    /// Pixels right, left, up or down.
+    const ABOUT: usize = 3;
+    let mut near = vec![false; targets.len()];
+    let mut mark = |x: usize, y: usize| {
+        for row in y.saturating_sub(ABOUT)..(y + ABOUT + 1).min(height) {
+            let columns = x.saturating_sub(ABOUT)..(x + ABOUT + 1).min(width);
+            near[row * width + columns.start..row * width + columns.end].fill(true);
+        }
+    };
+    for (i, _) in targets.iter().enumerate().filter(|(_, target)| !large[**target as usize]) {
+        mark(i % width, i / width);
+    }
+    for (_, [x, y]) in expected.iter().enumerate().filter(|(k, _)| !large[*k]) {
+        let at = |along: f32, size: usize| ((along + 1.0) / 2.0 * size as f32) as usize;
+        if x.abs() < 1.0 && y.abs() < 1.0 {
+            mark(at(*x, width), at(*y, height));
         }
     }
+    near
 }
 
 impl ObjectHead {

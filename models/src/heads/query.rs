@@ -38,7 +38,8 @@ pub struct Asked {
     pub expected: Tensor,
     /// Its mean colour, `[B·T, K, 3]`.
     colour: Tensor,
-    /// Log depth and rotation in the frame before, zeros where unknown, `[B·T, K, 7]`.
+    /// Log depth, by what its size and the frame before say of it, and rotation in the frame before; zeros where unknown,
+    /// `[B·T, K, 7]`.
     pub before: Tensor,
 }
 
@@ -54,8 +55,9 @@ pub struct Wanted<'a> {
 
 /// Numbers of a query for a mask.
 pub const UNMEASURED: usize = LOOKS + TRACK;
-/// Numbers of a query for a pose, once the mask is known: as many, 1 if there is a mask, its place and size.
-pub const MEASURED: usize = UNMEASURED + 4;
+/// Numbers of a query for a pose, once the mask is known: as many, 1 if there is a mask, its place and size, and 1 and the log depth that
+/// its size tells, if it does.
+pub const MEASURED: usize = UNMEASURED + 6;
 
 impl Asked {
     /// The objects of each of `frames` (all frames of a window, then those of the next one); the queries are of `numbers`,
@@ -77,12 +79,19 @@ impl Asked {
                 let mut place = track.expected();
                 if let (Some(measured), true) = (measured, numbers == MEASURED) {
                     place = measured.place;
-                    out[UNMEASURED..].copy_from_slice(&[1.0, place[0], place[1], measured.share]);
+                    out[UNMEASURED..UNMEASURED + 4].copy_from_slice(&[1.0, place[0], place[1], measured.share]);
+                }
+                let mut known = track.before();
+                if let (Some(depth), true) = (measured.and_then(|seen| object.log_depth_of(&seen)), numbers == MEASURED)
+                {
+                    out[UNMEASURED + 4..].copy_from_slice(&[1.0, depth]);
+                    // Half of each: what the frame before got wrong fades.
+                    known[0] = if track.knows_pose() { 0.5 * (known[0] + depth) } else { depth };
                 }
                 bias[at] = 0.0;
                 expected[2 * at..2 * at + 2].copy_from_slice(&place);
                 colour[3 * at..3 * at + 3].copy_from_slice(&object.looks[..3]);
-                before[7 * at..7 * at + 7].copy_from_slice(&track.before());
+                before[7 * at..7 * at + 7].copy_from_slice(&known);
             }
         }
         let to = |values: Vec<f32>| -> Result<Tensor> {

@@ -3,7 +3,7 @@ use worldloom_kernels as kernels;
 use worldloom_kernels::query_loss::IGNORED;
 
 use super::describe::{MOST_OBJECTS, describe, measured};
-use super::objects::{targets, thin};
+use super::objects::targets;
 use super::*;
 use crate::data::GPixel;
 use crate::data::poses::{POSE, SeenPose};
@@ -37,13 +37,16 @@ fn pose(place: [f32; 2], depth: f32) -> SeenPose {
 /// The scene's objects in one frame: descriptions, tracks, targets, poses.
 fn objects() -> Objects {
     let (picture, ids) = scene();
-    let described = vec![describe(&picture, &ids, 8, 8)];
+    let mut described = vec![describe(&picture, &ids, 8, 8)];
+    described[0][1].log_depth = Some(0.3);
     let tracks = vec![vec![described[0].iter().map(|object| Track::of(object, Some(pose([0.1, 0.2], 2.0)))).collect()]];
     let masks = measured(&ids, 8, 8);
     let mask = |object: &Description| masks.iter().find(|(id, _)| *id == object.id).map(|(_, mask)| *mask);
     let measured = vec![vec![described[0].iter().map(mask).collect()]];
-    let mut target = Vec::new();
-    targets(&ids, &described[0], GRID, &mut target);
+    // All pixels, token by token.
+    let place = |i: usize| (i / 32 * 4 + i % 16 / 4) * 8 + i / 16 % 2 * 4 + i % 4;
+    let of = |i: usize| described[0].iter().position(|object| object.id == ids[place(i)].instance);
+    let target: Vec<u32> = (0..64).map(|i| of(i).unwrap_or(MOST_OBJECTS) as u32).collect();
     let target = Tensor::from_vec(target, (1, 1, 64), &Device::Cpu).unwrap();
     let mut poses = vec![0f32; MOST_OBJECTS * (POSE + 1)];
     for (k, pose) in [pose([-0.5, 0.1], 1.5), pose([0.6, -0.6], 3.0)].into_iter().enumerate() {
@@ -65,23 +68,45 @@ fn targets_are_pixels_token_by_token_and_other_cameras_do_not_count() {
     let (picture, ids) = scene();
     let described = describe(&picture, &ids, 8, 8);
     let mut out = Vec::new();
-    targets(&ids, &described, GRID, &mut out);
-    assert_eq!(out.len(), 64);
-    assert_eq!(out[..16], [0; 16], "the first token is all red");
+    // Of what is large every pixel that is counted: the offset takes another one every time.
+    let mut all = vec![IGNORED; 64];
+    for offset in 0..16 {
+        out.clear();
+        targets(&ids, &described, &[], GRID, offset, &mut out);
+        for (all, one) in all.iter_mut().zip(&out).filter(|(_, one)| **one != IGNORED) {
+            *all = *one;
+        }
+    }
+    assert_eq!(all[..16], [0; 16], "the first token is all red");
     // Second token: columns 4 to 7 of four rows, the first three of which are blue from column 5 on.
     let rest = MOST_OBJECTS as u32;
-    assert_eq!(out[16..32], [[rest, 1, 1, 1].repeat(3), vec![rest; 4]].concat());
+    assert_eq!(all[16..32], [[rest, 1, 1, 1].repeat(3), vec![rest; 4]].concat());
     out.clear();
-    targets(&ids, &described, Grid { height: 4, ..GRID }, &mut out);
-    assert_eq!((out[..16].to_vec(), out[32..].to_vec()), (vec![0; 16], vec![IGNORED; 32]));
+    targets(&ids, &described, &[], Grid { height: 4, ..GRID }, 0, &mut out);
+    assert_eq!((out.len(), out[32..].to_vec()), (64, vec![IGNORED; 32]));
 }
 
 #[test]
-fn large_objects_are_thinned_and_small_ones_kept() {
-    let mut cells: Vec<u32> = (0..64).map(|i| if i % 32 == 5 { 1 } else { 0 }).collect();
-    thin(&mut cells, 3);
-    assert_eq!(cells.iter().filter(|cell| **cell == 1).count(), 2);
-    assert_eq!(cells.iter().filter(|cell| **cell == 0).count(), 6, "{cells:?}");
+fn of_large_objects_those_pixels_count_that_are_about_small_ones() {
+    // A small object, 2, in the upper left corner of a large one.
+    let ids: Vec<GPixel> =
+        (0..256).map(|i| GPixel::of_instance(if i % 16 < 2 && i / 16 < 2 { 2 } else { 1 })).collect();
+    let of = |id: u16| Description { id, looks: [0.0; 9], place: [0.0; 2], log_depth: None };
+    let grid = Grid { patch: 16, width: 16, height: 16 };
+    let count = |expected: [f32; 2], offset: usize| {
+        let mut out = Vec::new();
+        targets(&ids, &[of(1), of(2)], &[[0.0; 2], expected], grid, offset, &mut out);
+        (out.clone(), [0, 1].map(|k| out.iter().filter(|target| **target == k).count()))
+    };
+    let (out, [large, small]) = count([2.0, 2.0], 3);
+    // Five by five pixels but for the four of the object, and every 16th of the others.
+    assert_eq!(small, 4);
+    assert_eq!(out[4 * 16 + 4], 0);
+    assert_eq!(out[5 * 16 + 5], IGNORED);
+    assert!((21 + 10..=21 + 16).contains(&large), "{large}");
+    let (out, [more, _]) = count([0.5, 0.5], 3);
+    assert_eq!((out[12 * 16 + 12], out[15 * 16 + 15]), (0, 0), "where it is expected counts, too");
+    assert!(more > large + 40, "{more}");
 }
 
 /// Compares the gradient of `loss` with finite differences along a direction for each parameter.
@@ -174,7 +199,7 @@ fn two_of_a_kind_are_told_apart_by_where_they_were() {
     }
     let tokens = Tensor::ones((1, 1, 4, 4), DType::F32, &Device::Cpu).unwrap();
     let grey = Tensor::zeros((1, 1, 3, 8, 8), DType::F32, &Device::Cpu).unwrap();
-    let of = |id: u16, place: [f32; 2]| Description { id, looks: [0.0; 9], place };
+    let of = |id: u16, place: [f32; 2]| Description { id, looks: [0.0; 9], place, log_depth: None };
     let described = vec![of(1, [-0.7, 0.0]), of(2, [0.7, 0.0])];
     let mut watch = Watch::new(vec![described.into_iter().map(|object| (object, None)).collect()]);
     let poses = PoseHead::new(&mut params.root(), 4, GRID).unwrap();

@@ -77,6 +77,11 @@ impl Track {
         numbers
     }
 
+    /// True if its pose in the frame before is known.
+    pub fn knows_pose(&self) -> bool {
+        self.pose.is_some()
+    }
+
     /// Its depth and rotation in the frame before, zeros without.
     pub fn before(&self) -> [f32; 7] {
         let mut before = [0.0; 7];
@@ -160,7 +165,7 @@ mod tests {
 
     #[test]
     fn training_tracks_are_a_little_off_or_lost_and_depend_on_the_seed_alone() {
-        let object = Description { id: 3, looks: [0.0; 9], place: [0.9, 0.9] };
+        let object = Description { id: 3, looks: [0.0; 9], place: [0.9, 0.9], log_depth: None };
         let (mut lost, mut off) = (0, 0.0f64);
         let all = |seed: u64| -> Vec<Track> {
             let mut stream = Stream::new(seed, "tracks", 0, 0);

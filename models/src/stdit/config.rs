@@ -42,8 +42,6 @@ pub struct StDitConfig {
     /// It learned from the true motion of the frames before, so that a rollout may go on by the motion that it saw itself. Without,
     /// a rollout is told as little as training was. Default false.
     pub motion_given: bool,
-    /// Channels of the convolutions that add detail to the pixels; 0 for none, which is faster and blurs what moves. Default 24.
-    pub detail: usize,
     /// Step sizes of the shortcut sampler: 2^(levels − 1) steps down to one. Default 4: 8, 4, 2 or 1 steps.
     pub levels: usize,
 }
@@ -73,7 +71,6 @@ impl Default for StDitConfig {
             gbuffer_motion: None,
             motion: true,
             motion_given: false,
-            detail: 24,
             levels: 4,
         }
     }
@@ -132,7 +129,6 @@ impl StDitConfig {
             ("hidden", self.hidden),
             ("depth", self.depth),
             ("patch", self.patch),
-            ("detail", self.detail),
         ] {
             if value > 1 << 14 {
                 return wrong(field, value, "it must be at most 16384".to_owned());

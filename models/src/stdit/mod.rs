@@ -14,8 +14,7 @@
 //! | level | index of a sampler's step size d = 2^(level) · 2^−(levels − 1) |
 //!
 //! Data path: `[B, T, C, H, W]` → patches of a frame beside those of the two before, which show what moves → tokens plus a
-//! learned place → blocks under the frame's condition → per pixel a motion u, a gate g and a change Δ, and at last detail
-//! (`stdit/detail.rs`):
+//! learned place → blocks under the frame's condition → per pixel a motion u, a gate g and a change Δ:
 //!
 //! x̂₁(t) = (1 + g) ⊙ (m ⊙ warp(x_τ(t − 1), u) + o) + Δ
 //!
@@ -35,7 +34,6 @@
 mod block;
 mod cache;
 mod config;
-mod detail;
 mod patches;
 mod rotary;
 mod saved;
@@ -52,7 +50,6 @@ use crate::error::{Error, Result};
 use crate::layers::{Embedder, Linear};
 use crate::params::{Init, Params, Scope};
 use block::{Block, EPS, modulation};
-use detail::Detail;
 
 /// Channels from the horizontal motion of a G-buffer to the one that says where it was seen.
 const SEEN_AFTER: usize = 2;
@@ -141,7 +138,6 @@ pub struct StDit {
     out: Linear,
     /// Token → u of its pixels.
     motion: Option<Linear>,
-    detail: Option<Detail>,
     dtype: DType,
     device: Device,
 }
@@ -180,7 +176,6 @@ impl StDit {
             last_modulation: Linear::zero(scope, "last_modulation", dim, 2 * dim)?,
             out: Linear::zero(scope, "out", dim, 2 * numbers)?,
             motion: if config.motion { Some(Linear::zero(scope, "motion", dim, 2 * patch * patch)?) } else { None },
-            detail: if config.detail > 0 { Some(Detail::new(scope, config)?) } else { None },
             dtype,
             device,
         })
@@ -254,10 +249,7 @@ impl StDit {
             motion = Some(all);
         }
         // Δ, then g.
-        let mut frames = kernels::carry_patches(&carried, &self.out.forward(&tokens)?, patch)?;
-        if let Some(detail) = &self.detail {
-            frames = detail.add(&frames, motion.as_ref(), inputs, past)?;
-        }
+        let frames = kernels::carry_patches(&carried, &self.out.forward(&tokens)?, patch)?;
         Ok(Prediction { frames, carried, motion, tokens })
     }
 

@@ -3,7 +3,6 @@
 
 use super::StDit;
 use super::block::Block;
-use super::detail::Detail;
 use crate::error::Result;
 use crate::layers::{Embedder, Linear};
 
@@ -27,7 +26,6 @@ impl StDit {
             last_modulation: self.last_modulation.still()?,
             out: self.out.still()?,
             motion: linear(&self.motion)?,
-            detail: self.detail.as_ref().map(Detail::still),
             dtype: self.dtype,
             device: self.device.clone(),
         })

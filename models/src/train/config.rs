@@ -60,7 +60,7 @@ pub struct TrainConfig {
     /// Weight of the error of the predicted motion beside that of the pixels, where the dataset knows the true motion.
     /// Default 5.
     pub motion_loss: f64,
-    /// Weight of the cross entropy of the objects' masks, where the dataset has instance ids. Default 0.01.
+    /// Weight of the cross entropy of the objects' masks, where the dataset has instance ids. Default 0.02.
     pub object_loss: f64,
     /// Weight of the negative log likelihood of the objects' poses, where the dataset has them; with `object_loss` at 0 they are
     /// not learned. Default 0.005.
@@ -125,7 +125,7 @@ impl Preset {
             hide_gbuffer: 0.5,
             hide_motion: 0.3,
             motion_loss: 5.0,
-            object_loss: 0.01,
+            object_loss: 0.02,
             pose_loss: 0.005,
             outcome_loss: 0.001,
             cache_mb: 1500,
