@@ -21,7 +21,6 @@ use worldloom_engine::scene::{ParamValue, Scene};
 use worldloom_engine::spec::{Channel, VectorSpec};
 use worldloom_engine::state::Catalog;
 use worldloom_engine::stream::Stream;
-use worldloom_models::data::episodes::has_gbuffer;
 use worldloom_models::data::poses::Lens;
 use worldloom_models::data::{Clip, Episodes, WorldSpec};
 use worldloom_models::dream::{DreamOptions, Dreamed, dream};
@@ -37,6 +36,7 @@ use crate::model_args::{DreamArgs, DreamMode};
 use crate::place::Place;
 use crate::source::Source;
 use crate::terminal::{self, human_secs, three_figures};
+use crate::told;
 
 /// Output of `dream --json`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -99,7 +99,7 @@ pub fn run(args: &DreamArgs) -> Outcome {
     if conditioned && model.network().config().gbuffer == 0 {
         return Err(Failure::bad_input(
             format!("{} has not learned to be told the G-buffer", weights.shown()),
-            "dream with --mode free, or train on a dataset with labels",
+            "dream with --mode free, or train on a dataset of simulated episodes, without `--set gbuffer=false`",
         ));
     }
     if conditioned && args.actions.is_some() && args.data.is_some() {
@@ -233,8 +233,12 @@ fn recorded(
     }
     let scene = recorded_scene(&dataset, episode)?;
     // True frames come with their motion where the model knows what to do with it.
-    let labelled = conditioned || (has_gbuffer(&dataset) && motion);
-    let episodes = Episodes::new(dataset, spec.clone(), labelled)?;
+    let source = match (conditioned, motion) {
+        (true, _) => Some(told::needed(&dataset, "dream with --mode free")?),
+        (false, true) => told::if_any(&dataset, "the motion of the true frames is not told")?,
+        (false, false) => None,
+    };
+    let episodes = Episodes::new(dataset, spec.clone(), source);
     let mut clip = episodes.clip(episode)?;
     if let Some(actions) = actions {
         clip.act(&spec, context, actions);
@@ -249,14 +253,8 @@ pub fn recorded_scene(dataset: &Dataset, episode: u64) -> Outcome<Option<Scene>>
     if dataset.manifest().is_none() {
         return Ok(None);
     }
-    for record in dataset.records()? {
-        let record = record?;
-        if record.episode_index == Some(episode) {
-            let scene = serde_json::from_str(&record.scene_json);
-            return scene.map(Some).map_err(|error| Failure::failed(format!("the recorded scene: {error}"), ""));
-        }
-    }
-    Ok(None)
+    let scene = serde_json::from_str(&dataset.record_of(episode)?.scene_json);
+    scene.map(Some).map_err(|error| Failure::failed(format!("the recorded scene: {error}"), ""))
 }
 
 /// From a scenario that physics plays under its own drivers, or under `actions` after the context.

@@ -10,7 +10,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use worldloom_datasets::Dataset;
 use worldloom_models::data::Episodes;
-use worldloom_models::data::episodes::has_gbuffer;
 use worldloom_models::evaluate::{self, EvalOptions, Evaluation, Following, Networks, Scores, SetDistances, Spread};
 use worldloom_models::{Checkpoint, compute, train};
 
@@ -19,6 +18,7 @@ use crate::failure::{Failure, Outcome};
 use crate::model_args::EvalArgs;
 use crate::place::Place;
 use crate::terminal::{self, Progress};
+use crate::told;
 
 use self::rulers::{Inverse, Rulers};
 
@@ -125,8 +125,8 @@ pub fn run(args: &EvalArgs) -> Outcome {
     }
     let map: BTreeMap<String, String> = args.sampling.camera_map.iter().cloned().collect();
     let spec = model.spec().fit(&dataset, &map)?;
-    let labelled = has_gbuffer(&dataset);
-    let episodes_of = Episodes::new(dataset, spec, labelled)?;
+    let source = told::if_any(&dataset, "objects and conditioned dreams are not measured")?;
+    let episodes_of = Episodes::new(dataset, spec, source);
     let options = EvalOptions {
         episodes: episodes.clone(),
         context: args.context.unwrap_or(plan.config.window as u64) as usize,

@@ -30,6 +30,7 @@ mod schema;
 mod scratch;
 mod source;
 mod terminal;
+mod told;
 mod train;
 mod usage;
 mod validate;

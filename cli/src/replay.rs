@@ -4,7 +4,6 @@
 //! does simulating that scene give the recorded states, does drawing them give the recorded pixels.
 //! Another version of Worldloom may rightly answer no: then nothing is proved, and nothing is wrong.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -144,7 +143,7 @@ impl Recording {
         let scene: Scene = serde_json::from_str(&record.scene_json).map_err(|error| {
             Failure::failed(format!("the recorded scene of episode {number} cannot be read: {error}"), "")
         })?;
-        let assets = bundled_assets(&dataset, manifest)?;
+        let assets = Arc::new(dataset.assets()?);
         Ok(Self {
             folder: folder.display().to_string(),
             manifest: manifest.clone(),
@@ -244,15 +243,6 @@ impl Recording {
 
 /// Key of our own version in the manifest.
 const VERSION_KEY: &str = "worldloom";
-
-/// The files that the dataset bundles, checked against their digests.
-fn bundled_assets(dataset: &Dataset, manifest: &Manifest) -> Outcome<Arc<Assets>> {
-    let mut files = BTreeMap::new();
-    for reference in manifest.assets.keys() {
-        files.insert(reference.clone(), dataset.asset(reference)?);
-    }
-    Ok(Arc::new(Assets::bundled(files)))
-}
 
 fn summary(replayed: &Replayed) -> String {
     let line = |what: &str, comparison: &Comparison| {

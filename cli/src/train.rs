@@ -22,6 +22,7 @@ use crate::interrupt::Interrupt;
 use crate::model_args::{PresetArg, TrainArgs, TrainKind};
 use crate::place::Place;
 use crate::terminal::{self, Steps, human_secs, three_figures};
+use crate::told;
 use crate::usage::peak_memory_bytes;
 
 /// Output of `train --json`.
@@ -214,6 +215,9 @@ fn length(args: &TrainArgs) -> Length {
     }
 }
 
+/// What to do about data without G-buffers.
+const NO_GBUFFER: &str = "generate it with `--labels all`, or leave the G-buffer out with `--set gbuffer=false`";
+
 /// True if the user set `field`.
 fn asked(args: &TrainArgs, field: &str) -> bool {
     args.set.iter().any(|setting| setting.split_once('=').is_some_and(|(path, _)| path.trim() == field))
@@ -256,15 +260,17 @@ fn begin_video(args: &TrainArgs, data: &Place, dataset: Dataset) -> Outcome<Begu
         ));
     }
     // What the data cannot give is not asked for, unless the user did.
-    if config.gbuffer && !asked(args, "gbuffer") && !worldloom_models::data::episodes::has_gbuffer(&dataset) {
-        config.gbuffer = false;
-        terminal::note("the dataset has no depth, normals, instances and flow: the model will dream free only");
-    }
+    let source = match (config.gbuffer, asked(args, "gbuffer")) {
+        (false, _) => None,
+        (true, true) => Some(told::needed(&dataset, NO_GBUFFER)?),
+        (true, false) => told::if_any(&dataset, "the model will dream free only")?,
+    };
+    config.gbuffer = source.is_some();
     let options = config.spec_options();
     let options = SpecOptions { multiple: options.multiple * side, ..options };
     let spec = spec_of(data, &dataset, &options)?;
     let objective = config.objective.with(&config.edm);
-    let poses = config.gbuffer && worldloom_models::data::episodes::has_poses(&dataset);
+    let poses = source.as_ref().is_some_and(|source| source.has_poses(&dataset));
     let mut model = VideoConfig { objective, poses, ..VideoConfig::new(spec, &config.model, config.gbuffer) };
     if let Some(tokenizer) = &tokenizer {
         // Read whole, so that a damaged one is found now.
@@ -274,7 +280,7 @@ fn begin_video(args: &TrainArgs, data: &Place, dataset: Dataset) -> Outcome<Begu
     model.network.check().map_err(Failure::from)?;
     let plan = plan_of(args, data, &dataset, &config)?;
     // What is wrong with the data is found while there is no folder that could be left behind.
-    let episodes = Episodes::new(dataset, model.spec.clone(), config.gbuffer)?;
+    let episodes = Episodes::new(dataset, model.spec.clone(), source);
     train::check_windows::<VideoModel>(&model, &episodes, &plan)?;
     let bring = |folder: &Path| match &tokenizer {
         Some(tokenizer) => tokenizer.copy_model(folder),
@@ -290,7 +296,7 @@ fn begin_tokenizer(args: &TrainArgs, data: &Place, dataset: Dataset) -> Outcome<
     let model = TokenizerModel::new(spec, &config.model);
     model.network.check().map_err(Failure::from)?;
     let plan = plan_of(args, data, &dataset, &config)?;
-    let episodes = Episodes::new(dataset, model.spec.clone(), false)?;
+    let episodes = Episodes::new(dataset, model.spec.clone(), None);
     train::check_windows::<Tokenizer>(&model, &episodes, &plan)?;
     Ok((CheckpointOf::create(&args.out, model, plan)?, Arc::new(episodes)))
 }
@@ -331,7 +337,8 @@ impl Kind for VideoModel {
     }
 
     fn episodes(model: &VideoConfig, dataset: Dataset) -> Outcome<Episodes> {
-        Ok(Episodes::new(dataset, model.spec.clone(), model.network.gbuffer > 0)?)
+        let source = (model.network.gbuffer > 0).then(|| told::needed(&dataset, NO_GBUFFER)).transpose()?;
+        Ok(Episodes::new(dataset, model.spec.clone(), source))
     }
 }
 
@@ -348,7 +355,7 @@ impl Kind for Tokenizer {
     }
 
     fn episodes(model: &TokenizerModel, dataset: Dataset) -> Outcome<Episodes> {
-        Ok(Episodes::new(dataset, model.spec.clone(), false)?)
+        Ok(Episodes::new(dataset, model.spec.clone(), None))
     }
 }
 

@@ -60,6 +60,11 @@ pub fn flow_code(displacement: [f32; 2], occluded: bool, sky: bool) -> [u16; 3] 
     [code(dx), code(dy), 1 + u16::from(occluded)]
 }
 
+/// Three codes to a displacement, and true where the point is seen in the other frame (not hidden, outside or unknown).
+pub fn flow_vector([u, v, status]: [u16; 3]) -> ([f32; 2], bool) {
+    ([u, v].map(|code| (f32::from(code) - FLOW_ZERO) / FLOW_SCALE), status == 1)
+}
+
 /// Turns label pictures to PNG bytes, reusing its buffer.
 #[derive(Default)]
 pub(crate) struct LabelEncoder {
@@ -147,9 +152,9 @@ pub(crate) fn decode_flow(bytes: &[u8]) -> Result<(u32, u32, FlowField), String>
     let decoded = image::decode_as(bytes, Layout::Rgb16)?;
     let mut field = FlowField::default();
     for b in decoded.samples.chunks_exact(6) {
-        let part = |i: usize| (f32::from(u16::from_be_bytes([b[i], b[i + 1]])) - FLOW_ZERO) / FLOW_SCALE;
-        field.displacement.push([part(0), part(2)]);
-        field.occluded.push(b[5] != 1);
+        let (displacement, seen) = flow_vector([0, 2, 4].map(|i| u16::from_be_bytes([b[i], b[i + 1]])));
+        field.displacement.push(displacement);
+        field.occluded.push(!seen);
     }
     Ok((decoded.width, decoded.height, field))
 }

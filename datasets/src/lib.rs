@@ -9,7 +9,7 @@
 //! - [`plan`]: what a run is going to write. [`writer`]: the run; [`episode`]: one episode of it; [`mod@merge`]: shards.
 //! - [`labels`]: label pictures as PNG, and back. [`record`]: what is known of an episode besides frames.
 //! - [`manifest`]: where a dataset comes from. [`checksums`]: whether its files are as they were written.
-//! - [`reader`]: reading it back, and other LeRobot v3 datasets.
+//! - [`reader`]: reading it back, and other LeRobot v3 datasets; `states`: where the bodies were.
 //!
 //! **Invariant:** the bytes of a dataset are a function of its plan and its episodes, whatever the
 //! number of workers, shards or interruptions. **Invariant:** a kill at any instant leaves a folder
@@ -50,6 +50,7 @@ pub mod record;
 mod records;
 mod schema;
 mod source;
+mod states;
 mod statistics;
 mod stats;
 mod tablefile;

@@ -138,7 +138,7 @@ impl Dataset {
     /// The record of an episode of ours by its number in the run.
     pub fn record(&self, number: u64) -> Result<EpisodeRecord> {
         let count = self.ours()?.episodes;
-        match records::find(&self.root, number)? {
+        match records::find(&self.root, "number", number)? {
             Some(stored) => Ok(stored.record),
             None if number >= count => Err(Error::OutOfRange { what: "episode", index: number, count }),
             None => {
@@ -259,13 +259,13 @@ impl Dataset {
         Ok(self.places.get_or_init(|| places))
     }
 
-    fn entry(&self, episode: u64) -> Result<&EpisodeEntry> {
+    pub(crate) fn entry(&self, episode: u64) -> Result<&EpisodeEntry> {
         let count = self.episodes.len() as u64;
         let missing = Error::OutOfRange { what: "episode", index: episode, count };
         usize::try_from(episode).ok().and_then(|i| self.episodes.get(i)).ok_or(missing)
     }
 
-    fn ours(&self) -> Result<&Manifest> {
+    pub(crate) fn ours(&self) -> Result<&Manifest> {
         self.manifest.as_ref().ok_or_else(|| Error::Unsupported {
             feature: "reading labels and records of a dataset that worldloom did not write".to_owned(),
             hint: "it has no worldloom.json".to_owned(),
@@ -324,6 +324,11 @@ impl Iterator for Frames {
 }
 
 impl Frames {
+    /// Frames of the episode.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
     fn read(&mut self) -> Result<FrameRow> {
         if self.ready.is_empty() {
             let batch = self

@@ -243,9 +243,9 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// The row of an episode by its number in the run. Only the column of numbers is read on the way to
-/// it: scenes are by far the largest part.
-pub(crate) fn find(root: &Path, number: u64) -> Result<Option<Stored>> {
+/// The row of an episode by its `number` in the run, or by its `episode_index`, as `column` says. Only that column is read on
+/// the way to it: scenes are by far the largest part.
+pub(crate) fn find(root: &Path, column: &str, wanted: u64) -> Result<Option<Stored>> {
     for file in 0.. {
         let path = root.join(RECORDS).join(numbered(file, "parquet"));
         if !path.exists() {
@@ -254,10 +254,12 @@ pub(crate) fn find(root: &Path, number: u64) -> Result<Option<Stored>> {
         let damaged = |source: arrow::error::ArrowError| Error::corrupt(&path, source.to_string());
         let rows = parquet_builder(&path)?.metadata().file_metadata().num_rows().max(0) as u64;
         let mut first = 0;
-        for batch in rows_of(&path, 0, rows, 8192, |column| column == "number")? {
+        for batch in rows_of(&path, 0, rows, 8192, |name| name == column)? {
             let batch = batch.map_err(damaged)?;
-            let numbers: &Int64Array = Columns { batch: &batch, path: &path }.get("number")?;
-            if let Some(at) = numbers.values().iter().position(|value| u64::try_from(*value) == Ok(number)) {
+            let numbers: &Int64Array = Columns { batch: &batch, path: &path }.get(column)?;
+            // An episode without frames has no index.
+            let is_it = |value: Option<i64>| value.is_some_and(|value| u64::try_from(value) == Ok(wanted));
+            if let Some(at) = numbers.iter().position(is_it) {
                 let mut row = rows_of(&path, first + at as u64, 1, 1, |_| true)?;
                 let batch = row.next().ok_or_else(|| Error::corrupt(&path, "ends early"))?.map_err(damaged)?;
                 return Columns { batch: &batch, path: &path }.row(0).map(Some);

@@ -21,6 +21,7 @@ mod program;
 mod rig;
 mod rollouts;
 mod stage;
+mod states;
 mod synthetic;
 mod tidy;
 mod tokenizer;

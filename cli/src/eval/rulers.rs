@@ -51,7 +51,7 @@ impl Rulers {
             return without(missing("--inverse-steps is 0"));
         }
         // Labels are of no use to it, and large.
-        let episodes = Episodes::new(Dataset::open(data.path())?, spec.clone(), false)?;
+        let episodes = Episodes::new(Dataset::open(data.path())?, spec.clone(), None);
         let options = FitOptions { steps: args.inverse_steps as usize };
         let progress = Progress::new(0, "steps of the inverse model");
         let learned = compute::run(args.compute.threads as usize, || {

@@ -10,7 +10,6 @@ use worldloom_engine::physics::PhysicsWorld;
 use worldloom_engine::scene::Scene;
 use worldloom_engine::spec::{ActionSpec, CameraSpec};
 use worldloom_engine::world::World;
-use worldloom_models::data::episodes::has_gbuffer;
 use worldloom_models::data::{Episodes, WorldSpec};
 use worldloom_models::hub::Address;
 use worldloom_models::world::{DreamWorld, DreamWorldOptions, Mode, Sampling, scene_of};
@@ -24,6 +23,7 @@ use crate::failure::{Failure, Outcome};
 use crate::model_args::DreamMode;
 use crate::place::Place;
 use crate::source::Source;
+use crate::told;
 
 /// A person decides when to stop: an episode may last a day.
 const LONGEST_SECS: f64 = 86_400.0;
@@ -262,8 +262,9 @@ fn recorded(model: Arc<VideoModel>, place: &Place, episode: u64, options: DreamW
     let spec = model.spec().fit(&dataset, &options.camera_map)?;
     let scene = scene_of(&spec, recorded_scene(&dataset, episode)?, &format!("episode {episode}"));
     // True frames come with their motion where the model knows what to do with it.
-    let labelled = has_gbuffer(&dataset) && model.network().config().motion_given;
-    let clip = Episodes::new(dataset, spec, labelled)?.clip(episode)?;
+    let motion = model.network().config().motion_given;
+    let source = if motion { told::if_any(&dataset, "the motion of the true frames is not told")? } else { None };
+    let clip = Episodes::new(dataset, spec, source).clip(episode)?;
     Ok(DreamWorld::from_recording(model, clip, scene, options)?)
 }
 

@@ -7,7 +7,7 @@ use crate::expr::near;
 use crate::maths::Pose;
 use crate::problems::Problems;
 use crate::scene::{Camera, Lens, Scene};
-use crate::state::{Catalog, State};
+use crate::state::{BodyState, Catalog};
 use crate::view::{View, looking_at};
 
 /// A camera of the scene with its names resolved.
@@ -68,9 +68,9 @@ impl Rig {
         })
     }
 
-    /// Where the camera stands in a state.
-    pub fn view(&self, state: &State) -> View {
-        let place = |anchor: &Anchor| state.bodies[anchor.body].pose * anchor.local;
+    /// Where the camera stands among bodies at these poses.
+    pub fn view(&self, bodies: &[BodyState]) -> View {
+        let place = |anchor: &Anchor| bodies[anchor.body].pose * anchor.local;
         let mut pose = self.mount.as_ref().map_or(self.local, |mount| place(mount) * self.local);
         if let Some(track) = &self.track
             && let [eye, target] = [pose.translation, place(track).translation].map(|at| at.to_array().map(f64::from))

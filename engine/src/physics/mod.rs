@@ -3,6 +3,7 @@
 //! A reset builds rapier's sets from a scene (`build`, `joints`, `robots`); a control step lets
 //! the events happen (`effects`), hands the action to servos and forces (`actions`, `servo`), takes
 //! `physics_rate / control_rate` physics steps (`step`) and reads the state back (`contacts`).
+//! [`SceneRenderer`] draws bodies wherever they are, here or in a record.
 //!
 //! **Integration.** rapier's semi-implicit Euler with soft-constraint substeps (`solver_iterations` of
 //! them in each physics step), in f32: positions have an error of first order in the step. Free bodies
@@ -43,6 +44,7 @@ mod build;
 pub mod camera;
 mod contacts;
 mod controllers;
+mod drawing;
 mod effects;
 pub mod geometry;
 mod hooks;
@@ -59,6 +61,7 @@ mod watch;
 mod world;
 
 pub use batch::WorldBatch;
+pub use drawing::{SceneRenderer, Shot};
 pub use settle::settle;
 pub use watch::{BodyInertia, Link, Substep, Wrench};
 pub use world::PhysicsWorld;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::build::{Built, build_all};
 use super::camera::Rig;
+use super::drawing::{SceneRenderer, Shot};
 use super::effects;
 use super::sight::Eyes;
 use super::step::Scratch;
@@ -36,7 +37,6 @@ pub(super) struct Live {
     pub scene: Arc<Scene>,
     pub built: Built,
     pub rules: Rules,
-    pub rigs: Vec<Rig>,
     pub events: EventRunner,
     pub faults: FaultBank,
     pub eyes: Eyes,
@@ -80,7 +80,22 @@ impl PhysicsWorld {
 
     /// What a renderer draws of the scene; empty before a reset.
     pub fn visuals(&self) -> &[Visual] {
-        self.live.as_ref().map_or(&[], |live| &live.built.visuals)
+        self.live.as_ref().map_or(&[], |live| live.eyes.renderer.visuals())
+    }
+
+    /// What `cameras` (by their index in the scene) see now, sensor faults included; with `channels.flow` also the motion
+    /// to the shot `before`, which may be of another time.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] for a world that was never reset, a camera that is not there, and a shot of other cameras or bodies
+    /// before.
+    pub fn shoot(&mut self, cameras: &[usize], channels: Channels, before: Option<&Shot>) -> Result<Shot> {
+        let live = self.live_mut("shoot")?;
+        let mut shot = live.eyes.renderer.draw(&live.state.bodies, cameras, channels, before)?;
+        for (camera, pixels) in cameras.iter().zip(&mut shot.pixels) {
+            live.spoil(*camera, channels, pixels);
+        }
+        Ok(shot)
     }
 }
 
@@ -140,23 +155,22 @@ impl World for PhysicsWorld {
 
     fn view(&self, camera: usize) -> View {
         let live = self.live();
-        live.rigs[camera].view(&live.state)
+        live.eyes.renderer.rigs()[camera].view(&live.state.bodies)
     }
 
     fn render(&mut self, camera: usize, channels: Channels, out: &mut GBuffer) -> Result<()> {
         let live = self.live_mut("render")?;
-        let Some(rig) = live.rigs.get(camera) else {
+        let rigs = live.eyes.renderer.rigs();
+        let Some(rig) = rigs.get(camera) else {
             return Err(Error::Misuse {
                 operation: "render",
-                expected: format!("a camera index below {}", live.rigs.len()),
+                expected: format!("a camera index below {}", rigs.len()),
                 found: camera.to_string(),
             });
         };
-        let view = rig.view(&live.state);
-        live.eyes.draw(&live.scene, &live.built.visuals, &live.state.bodies, &view, channels, out);
-        if channels.colour && !live.faults.spares_camera(camera) {
-            live.faults.picture(camera, live.state.step, &mut out.colour);
-        }
+        let view = rig.view(&live.state.bodies);
+        live.eyes.renderer.draw_view(&view, &live.state.bodies, channels, out);
+        live.spoil(camera, channels, out);
         Ok(())
     }
 
@@ -201,6 +215,8 @@ impl Live {
         let scratch = Scratch::default();
         let mut state = State::default();
         built.sim.read(&scratch, &mut state);
+        let visuals = std::mem::take(&mut built.visuals);
+        let eyes = Eyes::new(SceneRenderer::of(scene, &built.catalog, visuals, rigs));
         let dims: Vec<usize> = rules.observation.iter().map(Program::dim).collect();
         let mut live = Self {
             scene: scene.clone(),
@@ -208,8 +224,7 @@ impl Live {
             faults: FaultBank::new(scene, &dims),
             built,
             rules,
-            rigs,
-            eyes: Eyes::default(),
+            eyes,
             scratch,
             state,
             observation: Vec::new(),
@@ -218,6 +233,13 @@ impl Live {
         };
         live.observe();
         Ok(live)
+    }
+
+    /// What a camera's faults make of its picture.
+    fn spoil(&mut self, camera: usize, channels: Channels, pixels: &mut GBuffer) {
+        if channels.colour && !self.faults.spares_camera(camera) {
+            self.faults.picture(camera, self.state.step, &mut pixels.colour);
+        }
     }
 
     fn step(&mut self, action: &[f32], mut watch: Option<Watch<'_>>) -> Result<Step> {
@@ -272,7 +294,7 @@ impl Live {
 
     /// Carries out the events of this instant; true if one of them ends the episode.
     fn happen(&mut self) -> Result<bool> {
-        let mut look = self.eyes.look(&self.scene, &self.built.visuals, &self.rigs, &self.state);
+        let mut look = self.eyes.look(&self.state);
         let mut ended = false;
         for effect in self.events.tick(&self.state, &self.built.catalog, &mut look) {
             match effects::carry_out(&mut self.built, effect)? {
@@ -295,7 +317,7 @@ impl Live {
     /// Refills the observation from the state.
     fn observe(&mut self) {
         self.observation.clear();
-        let mut look = self.eyes.look(&self.scene, &self.built.visuals, &self.rigs, &self.state);
+        let mut look = self.eyes.look(&self.state);
         for program in &self.rules.observation {
             program.extend(&self.state, &self.built.catalog, &mut look, &mut self.observation);
         }
@@ -304,7 +326,7 @@ impl Live {
 
     /// Evaluates the scene's verdicts on the state.
     fn judge(&mut self) -> Step {
-        let mut look = self.eyes.look(&self.scene, &self.built.visuals, &self.rigs, &self.state);
+        let mut look = self.eyes.look(&self.state);
         let (state, catalog) = (&self.state, &self.built.catalog);
         let reward = self.rules.reward.as_ref().map_or(0.0, |program| program.number(state, catalog, &mut look));
         let success = self.rules.success.as_ref().is_some_and(|program| program.holds(state, catalog, &mut look));

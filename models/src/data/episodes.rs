@@ -4,11 +4,10 @@ use std::path::Path;
 
 use worldloom_datasets::Dataset;
 use worldloom_engine::frame::Frame;
-use worldloom_engine::maths::Pose;
-use worldloom_engine::scene::Label;
 
 use super::gbuffer::{self, GPixel};
 use super::poses::{Lens, SeenPose, pose_of};
+use super::redraw::GBufferSource;
 use super::resize::shrink;
 use super::spec::{WorldSpec, parameter_column};
 use crate::error::{Error, Result};
@@ -18,7 +17,7 @@ use crate::error::{Error, Result};
 pub struct Episodes {
     dataset: Dataset,
     spec: WorldSpec,
-    gbuffer: bool,
+    gbuffer: Option<GBufferSource>,
 }
 
 /// An episode in memory.
@@ -210,19 +209,9 @@ impl Clip {
 }
 
 impl Episodes {
-    /// Opens a dataset for a model of `spec` (see [`WorldSpec::fit`]). `gbuffer`: read its labels too.
-    ///
-    /// # Errors
-    /// [`Error::Data`] if the labels are wanted and the dataset has none.
-    pub fn new(dataset: Dataset, spec: WorldSpec, gbuffer: bool) -> Result<Self> {
-        if gbuffer && !has_gbuffer(&dataset) {
-            return Err(Error::data(
-                dataset.root(),
-                "it holds no depth, normals, instances and flow to condition on; generate it with `--labels all`, \
-                 or leave the G-buffer out with `--set gbuffer=false`",
-            ));
-        }
-        Ok(Self { dataset, spec, gbuffer })
+    /// Opens a dataset for a model of `spec` (see [`WorldSpec::fit`]), with G-buffers from a source of the dataset, or without.
+    pub fn new(dataset: Dataset, spec: WorldSpec, gbuffer: Option<GBufferSource>) -> Self {
+        Self { dataset, spec, gbuffer }
     }
 
     /// What the model is a model of, with this dataset's cameras.
@@ -257,13 +246,18 @@ impl Episodes {
 
     /// True if clips have G-buffers.
     pub fn has_gbuffer(&self) -> bool {
-        self.gbuffer
+        self.gbuffer.is_some()
+    }
+
+    /// Where they come from.
+    pub fn gbuffer_source(&self) -> Option<&GBufferSource> {
+        self.gbuffer.as_ref()
     }
 
     /// Bytes that an episode's clip will take.
     pub fn clip_bytes(&self, episode: u64) -> usize {
         let pixels = self.spec.picture_height() * self.spec.width;
-        let frame = 3 * pixels + if self.gbuffer { size_of::<GPixel>() * pixels } else { 0 };
+        let frame = 3 * pixels + if self.has_gbuffer() { size_of::<GPixel>() * pixels } else { 0 };
         self.frames(episode) * (frame + size_of::<f32>() * (self.spec.action.len() + 1) + 1)
     }
 
@@ -315,12 +309,13 @@ impl Episodes {
                 }
             }
         }
-        if self.gbuffer {
-            let labels = self.gbuffers(episode, frames)?;
-            (clip.gbuffer, clip.flow, clip.lens) = (labels.gbuffer, true, labels.lens);
-            if let (Some(lens), true) = (labels.lens, has_poses(&self.dataset)) {
-                clip.poses = self.poses(episode, &labels.cameras, lens)?;
+        if let Some(source) = &self.gbuffer {
+            let told = source.read(&self.dataset, spec, episode)?;
+            let found = told.gbuffer.len() / rows;
+            if found != frames {
+                return Err(problem(found.min(frames), format!("there are G-buffers of {found} frames, not {frames}")));
             }
+            (clip.gbuffer, clip.flow, clip.lens, clip.poses) = (told.gbuffer, true, told.lens, told.poses);
         }
         Ok(clip)
     }
@@ -351,74 +346,4 @@ impl Episodes {
         }
         Ok(())
     }
-
-    fn gbuffers(&self, episode: u64, frames: usize) -> Result<Labelled> {
-        let spec = &self.spec;
-        let plane = spec.height * spec.width;
-        let mut all = vec![GPixel::default(); frames * plane * spec.cameras.len()];
-        let mut packed = Vec::with_capacity(plane);
-        let (mut lens, mut cameras) = (None, Vec::new());
-        for (index, camera) in spec.cameras.iter().enumerate() {
-            let mut count = 0;
-            for row in self.dataset.labels(episode, camera.label_name())? {
-                let row = row?;
-                packed.clear();
-                let start = (count * spec.cameras.len() + index) * plane;
-                if gbuffer::pack(&row.pixels, spec.height, spec.width, &mut packed).is_some()
-                    && let Some(place) = all.get_mut(start..start + plane)
-                {
-                    place.copy_from_slice(&packed);
-                }
-                if index == 0 {
-                    lens = Lens::new(row.intrinsics, camera.width, camera.height);
-                    cameras.push(pose_of(row.world_from_camera));
-                }
-                count += 1;
-            }
-            if count != frames {
-                let problem = format!("episode {episode} has {frames} frames and labels of {count} of {}", camera.name);
-                return Err(Error::data(self.dataset.root(), problem));
-            }
-        }
-        Ok(Labelled { gbuffer: all, lens, cameras })
-    }
-
-    /// The bodies of each frame as the first camera sees them, which stands at `cameras`.
-    fn poses(&self, episode: u64, cameras: &[Pose], lens: Lens) -> Result<Vec<Vec<(u16, SeenPose)>>> {
-        let mut poses = vec![Vec::new(); cameras.len()];
-        for row in self.dataset.bodies(episode)? {
-            let frame = row.frame as usize;
-            let Some((camera, bodies)) = cameras.get(frame).zip(poses.get_mut(frame)) else {
-                let problem = format!("episode {episode} has {} frames and poses of frame {frame}", cameras.len());
-                return Err(Error::data(self.dataset.root(), problem));
-            };
-            if row.present
-                && let Some(seen) = lens.see(camera, &pose_of(row.world_from_body))
-            {
-                bodies.push((row.instance, seen));
-            }
-        }
-        Ok(poses)
-    }
-}
-
-/// What label pictures say of an episode.
-struct Labelled {
-    /// `[T, H, W]`.
-    gbuffer: Vec<GPixel>,
-    /// The projection of the first camera.
-    lens: Option<Lens>,
-    /// Where it stood, by frame: world from camera.
-    cameras: Vec<Pose>,
-}
-
-/// True if the poses of bodies were recorded.
-pub fn has_poses(dataset: &Dataset) -> bool {
-    dataset.manifest().is_some_and(|manifest| manifest.plan.has(Label::Poses))
-}
-
-/// True if the labels that make a G-buffer were recorded.
-pub fn has_gbuffer(dataset: &Dataset) -> bool {
-    let wanted = [Label::Depth, Label::Normals, Label::Instances, Label::Flow];
-    dataset.manifest().is_some_and(|manifest| wanted.iter().all(|label| manifest.plan.has(*label)))
 }

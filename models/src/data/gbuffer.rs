@@ -62,8 +62,8 @@ impl GPixel {
     }
 }
 
-/// Takes a recorded or rendered G-buffer to `[height, width]`, each pixel from the one under its centre. Channels that
-/// are not there stay unknown. `None` if the G-buffer is empty.
+/// Takes a recorded or rendered G-buffer to `[height, width]`, each pixel from the one under its centre, as the recorder
+/// would have stored it. Channels that are not there stay unknown. `None` if the G-buffer is empty.
 pub fn pack(pixels: &GBuffer, height: usize, width: usize, out: &mut Vec<GPixel>) -> Option<()> {
     let (h, w) = (pixels.height as usize, pixels.width as usize);
     if h == 0 || w == 0 {
@@ -86,11 +86,13 @@ pub fn pack(pixels: &GBuffer, height: usize, width: usize, out: &mut Vec<GPixel>
                 pixel.normal = labels::normal_code(pixels.normal[place]);
             }
             if has(backward.displacement.len()) && has(backward.occluded.len()) {
-                let flow = backward.displacement[place];
-                let code = |axis: usize| (flow[axis] * scale[axis] * labels::FLOW_SCALE).round();
-                // A cast saturates; what is not finite is not seen.
-                pixel.flow = [code(0) as i16, code(1) as i16];
-                pixel.seen = !backward.occluded[place] && flow.iter().all(|d| d.is_finite());
+                let sky = has(pixels.depth_m.len()) && pixels.depth_m[place] == f32::INFINITY;
+                let code = labels::flow_code(backward.displacement[place], backward.occluded[place], sky);
+                let (flow, seen) = labels::flow_vector(code);
+                let small = |axis: usize| (flow[axis] * scale[axis] * labels::FLOW_SCALE).round();
+                // A cast saturates.
+                pixel.flow = [small(0) as i16, small(1) as i16];
+                pixel.seen = seen;
             }
             out.push(pixel);
         }
@@ -169,6 +171,37 @@ mod tests {
         assert!(out[FLOW_CHANNEL * 4..(SEEN_CHANNEL + 1) * 4].iter().all(|v| *v == 0.0), "the flow is of another rate");
         assert_eq!(packed[0].flow(), Some([1.0, -2.0]));
         assert_eq!(packed[3].flow(), None, "what is not a number is not seen");
+    }
+
+    #[test]
+    fn a_live_gbuffer_packs_to_what_the_recorder_stores_of_it() {
+        // Flow off the steps of its code, of sky that turns with the camera, and beyond what is recorded.
+        let mut live = two_by_two();
+        live.flow_backward = FlowField {
+            displacement: vec![[-0.3 / 64.0, 1.5 / 64.0 + 1e-4], [3.0, 1.0], [511.5, 0.0], [-0.5 / 64.0, 2.0]],
+            occluded: vec![false; 4],
+        };
+        live.depth_m[3] = 0.000_2;
+        live.normal[3] = [0.6, -0.3, 0.741_62];
+        let mut stored = live.clone();
+        for i in 0..4 {
+            let sky = live.depth_m[i] == f32::INFINITY;
+            let code = labels::flow_code(live.flow_backward.displacement[i], live.flow_backward.occluded[i], sky);
+            let (displacement, seen) = labels::flow_vector(code);
+            (stored.flow_backward.displacement[i], stored.flow_backward.occluded[i]) = (displacement, !seen);
+            stored.depth_m[i] = labels::depth_metres(labels::depth_code(live.depth_m[i]));
+            stored.normal[i] = labels::normal_vector(labels::normal_code(live.normal[i]));
+        }
+        for (height, width) in [(2, 2), (3, 5), (1, 1)] {
+            let (mut of_live, mut of_stored) = (Vec::new(), Vec::new());
+            pack(&live, height, width, &mut of_live).unwrap();
+            pack(&stored, height, width, &mut of_stored).unwrap();
+            assert_eq!(of_live, of_stored, "{height}×{width}");
+        }
+        let mut packed = Vec::new();
+        pack(&live, 2, 2, &mut packed).unwrap();
+        assert_eq!(packed[0].flow(), Some([0.0, 2.0 / 64.0]));
+        assert_eq!((packed[1].flow(), packed[2].flow()), (None, None), "sky, and too far");
     }
 
     #[test]

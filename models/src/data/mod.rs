@@ -7,8 +7,8 @@
 //!
 //! [`spec`] fixes cameras, rates and normalisation once; it lies in every checkpoint, and `fit` compares it with other data. [`episodes`] decodes an
 //! episode into a [`Clip`]; [`loader`] keeps a working set of clips in memory and cuts batches from it on a thread of
-//! its own. [`gbuffer`] is the one encoding of the simulator's G-buffer, recorded or rendered anew; [`anchor`]
-//! follows what moves in it back to a true frame. [`poses`] are those of bodies as a camera sees them.
+//! its own. [`gbuffer`] is the one encoding of the simulator's G-buffer, recorded or rendered anew as [`redraw`] says;
+//! [`anchor`] follows what moves in it back to a true frame. [`poses`] are those of bodies as a camera sees them.
 //!
 //! **Invariant:** batch `s` is a function of the dataset, the plan and `s` alone, so that a resumed run reads on
 //! where the interrupted one stopped.
@@ -20,6 +20,7 @@ pub mod gbuffer;
 pub mod loader;
 pub(crate) mod motion;
 pub mod poses;
+pub mod redraw;
 mod resize;
 pub mod spec;
 pub(crate) mod watched;
@@ -27,5 +28,6 @@ pub(crate) mod watched;
 pub use episodes::{Clip, Episodes};
 pub use gbuffer::{GBUFFER_CHANNELS, GPixel};
 pub use loader::{Batch, Loader, Windows};
+pub use redraw::GBufferSource;
 pub use resize::{nearest, shrink};
 pub use spec::{Camera, Channel, SpecOptions, WorldSpec};

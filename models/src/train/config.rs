@@ -45,7 +45,7 @@ pub struct TrainConfig {
     pub validate_every: u64,
     /// The run is saved every so many steps. Default 100.
     pub save_every: u64,
-    /// Tell the model the G-buffer of the frame to come, where the dataset has one. Default true.
+    /// Tell the model the G-buffer of the frame to come, where the dataset has labels, poses or actions that give one. Default true.
     pub gbuffer: bool,
     /// Tell the model the scenario's sampled parameters. Default false.
     pub parameters: bool,

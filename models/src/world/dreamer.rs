@@ -79,7 +79,7 @@ impl<M: WorldModel> Dreamer<M> {
         }
         if options.mode == Mode::Condition && !model.takes_gbuffer() {
             let problem =
-                "the model has not learned to be told the G-buffer: dream free, or train it on a dataset with labels";
+                "the model has not learned to be told the G-buffer: dream free, or train it on simulated episodes";
             return Err(Error::Dream { what: "a conditioned dream", problem: problem.to_owned() });
         }
         let digest = model.digest()?;

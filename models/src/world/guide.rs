@@ -8,10 +8,8 @@ use worldloom_engine::assets::Assets;
 use worldloom_engine::events::Fired;
 use worldloom_engine::frame::{CameraFrame, Frame};
 use worldloom_engine::gbuffer::{Channels, GBuffer};
-use worldloom_engine::physics::PhysicsWorld;
-use worldloom_engine::render::{FlowInput, flow};
+use worldloom_engine::physics::{PhysicsWorld, Shot};
 use worldloom_engine::scene::Scene;
-use worldloom_engine::state::BodyState;
 use worldloom_engine::view::View;
 use worldloom_engine::world::{Snapshot, Step, World};
 
@@ -22,10 +20,8 @@ pub(super) struct Guide {
     world: PhysicsWorld,
     /// The model's cameras, by their index in the scene.
     cameras: Vec<usize>,
-    /// By camera of the model: now.
-    views: Vec<View>,
-    pixels: Vec<GBuffer>,
-    bodies: Vec<BodyState>,
+    /// What they see now.
+    shot: Shot,
     happened: Vec<Fired>,
 }
 
@@ -34,10 +30,8 @@ impl Guide {
     pub fn new(assets: Arc<Assets>, scene: &Arc<Scene>, cameras: Vec<usize>) -> Result<Self> {
         let mut world = PhysicsWorld::new(assets);
         world.reset(scene)?;
-        let (views, pixels, bodies) = (Vec::new(), Vec::new(), Vec::new());
-        let mut guide = Self { world, cameras, views, pixels, bodies, happened: Vec::new() };
-        guide.look()?;
-        Ok(guide)
+        let shot = world.shoot(&cameras, Channels::ALL, None)?;
+        Ok(Self { world, cameras, shot, happened: Vec::new() })
     }
 
     /// The physics itself.
@@ -47,18 +41,18 @@ impl Guide {
 
     /// Where the model's cameras stand.
     pub fn views(&self) -> &[View] {
-        &self.views
+        &self.shot.views
     }
 
     /// The projection of the first.
     pub fn lens(&self) -> Option<Lens> {
-        let view = self.views.first()?;
+        let view = self.shot.views.first()?;
         Lens::new(view.intrinsics, view.width as usize, view.height as usize)
     }
 
     /// What they see, by camera of the model.
     pub fn pixels(&self) -> &[GBuffer] {
-        &self.pixels
+        &self.shot.pixels
     }
 
     /// Events of the last step of the model.
@@ -79,7 +73,7 @@ impl Guide {
         for _ in 0..skip {
             let step = self.world.step(action)?;
             self.happened.extend_from_slice(self.world.happened());
-            self.look()?;
+            self.shot = self.world.shoot(&self.cameras, Channels::ALL, Some(&self.shot))?;
             each(self, step)?;
             let (reward, terminated) = (whole.reward + step.reward, whole.terminated || step.terminated);
             whole = Step { reward, terminated, ..step };
@@ -94,7 +88,7 @@ impl Guide {
             let world_from_camera = [at.x, at.y, at.z, turn.x, turn.y, turn.z, turn.w];
             CameraFrame { pixels: pixels.clone(), world_from_camera }
         };
-        let views = self.pixels.iter().zip(&self.views).map(view).collect();
+        let views = self.shot.pixels.iter().zip(&self.shot.views).map(view).collect();
         let action = self.world.catalog().action.neutral();
         Frame { state: self.world.state().clone(), action, views, ..Frame::default() }
     }
@@ -103,27 +97,7 @@ impl Guide {
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
         self.world.restore(snapshot)?;
         self.happened.clear();
-        self.pixels.clear();
-        self.look()
-    }
-
-    /// Draws every camera, with the flow to where it stood before.
-    fn look(&mut self) -> Result<()> {
-        let mut views = Vec::with_capacity(self.cameras.len());
-        let mut pixels = Vec::with_capacity(self.cameras.len());
-        for (index, camera) in self.cameras.iter().enumerate() {
-            let view = self.world.view(*camera);
-            let mut now = GBuffer::default();
-            self.world.render(*camera, Channels::ALL, &mut now)?;
-            if let (Some(before), Some(seen)) = (self.views.get(index), self.pixels.get(index)) {
-                let backward = FlowInput { from: &view, to: before, from_pixels: &now, to_pixels: seen };
-                now.flow_backward = flow(&backward, &self.world.state().bodies, &self.bodies);
-            }
-            views.push(view);
-            pixels.push(now);
-        }
-        (self.views, self.pixels) = (views, pixels);
-        self.bodies.clone_from(&self.world.state().bodies);
+        self.shot = self.world.shoot(&self.cameras, Channels::ALL, None)?;
         Ok(())
     }
 }
