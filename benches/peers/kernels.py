@@ -5,7 +5,8 @@ Runs kernels/benches/ops.rs and the same operations on the same shapes in PyTorc
 prints medians of wall time with the ratio (below 1: ours is faster). Needs an idle machine: PyTorch's threads spin
 while they wait, so that on a busy one both its times say nothing; there, compare CPU times with `--threads 1`.
 Our program keeps freed memory and candle off the other cores (`worldloom_kernels::memory`, `candle_threads`); PyTorch
-runs as installed. Both make the gradient of the output, ones, in each backward pass: candle's always does.
+runs as installed. Both are given the gradient of the output, made before: a backward pass begins with what the next
+operation's has given, and ends with a gradient of each input.
 
     python benches/peers/kernels.py --program PATH [--threads 2] [--json FILE] [NAME…]
 
@@ -105,10 +106,12 @@ def frames(which, *shape):
     return torch.randn(shape)
 
 
-def carry(out):
+def carry_patches(out, p=8):
     import torch
 
-    change, gain = out.chunk(2, -1)
+    b, t, n, c = out.shape[0], out.shape[1], int(out.shape[2] ** 0.5), out.shape[3] // (2 * p * p)
+    squares = out.view(b, t, n, n, 2, c, p, p).permute(4, 0, 1, 5, 2, 6, 3, 7)
+    change, gain = squares.reshape(2, b, t, c, n * p, n * p)
     return torch.addcmul(change, frames("a", *change.shape), 1 + gain)
 
 
@@ -156,7 +159,7 @@ def operations():
         "branch_time": branch(attention("time", True)),
         "patchify": patchify,
         "blend": lambda a, b: torch.lerp(a, b, weights(a.shape[0]) * 0.25),
-        "carry": carry,
+        "carry_patches": carry_patches,
         "warp": warp,
         "weighted_mse": lambda a, b: ((a - b).square() * weights(a.shape[0])).mean(),
         "mse": F.mse_loss,
@@ -189,13 +192,13 @@ def measure_torch(op, shapes):
     run = operations()[op]
     with torch.no_grad():
         forward = measure(lambda: run(*inputs))
+        grad = torch.randn_like(run(*inputs))
     tracked = [x.requires_grad_() for x in inputs]
 
     def both():
         for x in tracked:
             x.grad = None
-        out = run(*tracked)
-        out.backward(torch.ones_like(out))
+        run(*tracked).backward(grad)
 
     both = measure(both)
     return {"op": op, "forward_ms": forward[0], "both_ms": both[0], "forward_cpu_ms": forward[1], "both_cpu_ms": both[1]}

@@ -4,7 +4,7 @@
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
 
-use crate::by_dtype;
+use crate::{by_dtype, tape};
 #[cfg(feature = "cuda")]
 use crate::cuda::ops;
 use crate::error::{argument_error, shape_error};
@@ -25,7 +25,7 @@ pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     if ids.dtype() != DType::U32 {
         return Err(argument_error(OP, format!("ids are {:?}, expected U32", ids.dtype())));
     }
-    table.apply_op2(&ids.contiguous()?, Rows)
+    tape::apply2(table, &ids.contiguous()?, Rows)
 }
 
 struct Rows;

@@ -18,7 +18,7 @@ use crate::error::{argument_error, shape_error};
 use crate::lanes::{Lanes, Step, dispatch};
 use crate::plumbing::{same_dtype, storage, tensor, values, wants_gradient, with_values};
 use crate::real::Real;
-use crate::{by_dtype, each_vector, par};
+use crate::{by_dtype, each_vector, par, tape};
 
 /// The sum along `dim`, which is left out of the shape.
 ///
@@ -28,7 +28,7 @@ pub fn sum(x: &Tensor, dim: usize) -> Result<Tensor> {
     if dim >= x.rank() {
         return Err(shape_error("sum", "x", format!("more than {dim} dimensions"), x.shape()));
     }
-    x.apply_op1(Sum { dim })
+    tape::apply1(x, Sum { dim })
 }
 
 /// The mean along `dim`, which is left out of the shape. The mean of nothing is NaN.
@@ -45,7 +45,7 @@ pub fn mean(x: &Tensor, dim: usize) -> Result<Tensor> {
 /// # Errors
 /// Dtypes other than F32 and F64.
 pub fn sum_all(x: &Tensor) -> Result<Tensor> {
-    x.apply_op1(SumAll)
+    tape::apply1(x, SumAll)
 }
 
 /// The mean of all values, a tensor without dimensions. The mean of nothing is NaN.
@@ -67,7 +67,7 @@ pub fn mse(predicted: &Tensor, target: &Tensor) -> Result<Tensor> {
     same_dtype("mse", predicted.dtype(), "target", target.dtype())?;
     // One row of all values, whatever the shape.
     let one = Tensor::ones(1, predicted.dtype(), predicted.device())?;
-    predicted.apply_op3(target, &one, SquaredError { width: predicted.elem_count() })
+    tape::apply3(predicted, target, &one, SquaredError { width: predicted.elem_count() })
 }
 
 /// The mean over all values of weight·(predicted − target)², a tensor without dimensions: `weight` `[B, .., R]` is shared by what
@@ -91,7 +91,7 @@ pub fn weighted_mse(predicted: &Tensor, target: &Tensor, weight: &Tensor) -> Res
         let what = "the weight asks for a gradient, which this loss does not give; `detach` it if none is meant";
         return Err(argument_error(OP, what));
     }
-    predicted.apply_op3(target, weight, SquaredError { width })
+    tape::apply3(predicted, target, weight, SquaredError { width })
 }
 
 /// Column sums of rows of `width` values.
@@ -219,6 +219,24 @@ fn total<T: Real>(x: &[T]) -> f64 {
     partials.into_iter().sum()
 }
 
+/// Rows of `inner` values, each `length` times: `[outer, inner]` → `[outer, length, inner]`.
+fn spread<T: Real>(grad: &[T], length: usize, inner: usize) -> Vec<T> {
+    let copy = |first: usize, out: &mut [MaybeUninit<T>]| {
+        if inner == 1 {
+            for (value, part) in by_row(first..first + out.len(), length) {
+                out[part.start - first..part.end - first].fill(MaybeUninit::new(grad[value]));
+            }
+            return;
+        }
+        for (row, out) in (first..).zip(out.chunks_exact_mut(inner)) {
+            let start = row / length * inner;
+            out.write_copy_of_slice(&grad[start..start + inner]);
+        }
+    };
+    // SAFETY: a block is written whole: in runs of one value, or rows.
+    unsafe { par::fill(grad.len() * length, if inner == 1 { 1 } else { inner }, copy) }
+}
+
 /// The op behind [`sum`].
 struct Sum {
     dim: usize,
@@ -280,7 +298,16 @@ impl CustomOp1 for Sum {
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        grad.unsqueeze(self.dim)?.broadcast_as(x.shape()).map(Some)
+        let gradient = grad.unsqueeze(self.dim)?.broadcast_as(x.shape())?;
+        if !x.device().is_cpu() {
+            return Ok(Some(gradient));
+        }
+        let inner: usize = x.dims()[self.dim + 1..].iter().product();
+        let length = x.dims()[self.dim];
+        by_dtype!(self.name(), x.dtype(), T => {
+            let spread = with_values::<T, _>(self.name(), grad, |grad| spread(grad, length, inner))?;
+            tensor(spread, x.shape(), x).map(Some)
+        })
     }
 }
 
@@ -305,7 +332,13 @@ impl CustomOp1 for SumAll {
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        grad.broadcast_as(x.shape()).map(Some)
+        if !x.device().is_cpu() {
+            return grad.broadcast_as(x.shape()).map(Some);
+        }
+        by_dtype!(self.name(), x.dtype(), T => {
+            let spread = with_values::<T, _>(self.name(), grad, |grad| spread(grad, x.elem_count(), 1))?;
+            tensor(spread, x.shape(), x).map(Some)
+        })
     }
 }
 
@@ -368,6 +401,73 @@ impl<T: Real> WithSimd for Scaled<'_, T> {
     }
 }
 
+/// factor·(predicted − target), and its negative.
+struct ScaledBoth<'a, T> {
+    predicted: &'a [T],
+    target: &'a [T],
+    factor: T,
+    out: [&'a mut [MaybeUninit<T>]; 2],
+}
+
+impl<T: Real> WithSimd for ScaledBoth<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { predicted, target, factor, out: [d_predicted, d_target] } = self;
+        let factor = Lanes::<T, S>::splat(simd, factor);
+        each_vector!(T, simd, predicted.len(), |at, step| {
+            let scaled = (step.load(predicted, at) - step.load(target, at)) * factor;
+            step.store(scaled, d_predicted, at);
+            step.store(-scaled, d_target, at);
+        });
+    }
+}
+
+impl SquaredError {
+    /// ∂predicted, ∂target or both, where the gradient of the mean is `grad`.
+    fn gradients<T: Real>(
+        &self,
+        [predicted, target, weight]: [&[T]; 3],
+        grad: T,
+        wanted: [bool; 2],
+    ) -> [Option<Vec<T>>; 2] {
+        let (count, width) = (predicted.len(), self.width);
+        let scale = |sign: f64| grad * T::real(sign * 2.0 / count as f64);
+        // The target's gradient is the negative of the prediction's.
+        let one = |scale: T| {
+            let scaled = |first: usize, out: &mut [MaybeUninit<T>]| {
+                for (row, part) in by_row(first..first + out.len(), width) {
+                    let out = &mut out[part.start - first..part.end - first];
+                    let (predicted, target) = (&predicted[part.clone()], &target[part]);
+                    dispatch(Scaled { predicted, target, factor: scale * weight[row], out });
+                }
+            };
+            // SAFETY: the parts of the rows cover a block.
+            Some(unsafe { par::fill(count, 1, scaled) })
+        };
+        match wanted {
+            [false, false] => [None, None],
+            [true, false] => [one(scale(1.0)), None],
+            [false, true] => [None, one(scale(-1.0))],
+            [true, true] => {
+                let (mut d_predicted, mut d_target) = (Buffer::new(count), Buffer::new(count));
+                let scale = scale(1.0);
+                par::rows2(d_predicted.slots(), 1, d_target.slots(), 1, |first, d_predicted, d_target| {
+                    for (row, part) in by_row(first..first + d_predicted.len(), width) {
+                        let own = part.start - first..part.end - first;
+                        let out = [&mut d_predicted[own.clone()], &mut d_target[own]];
+                        let (predicted, target) = (&predicted[part.clone()], &target[part]);
+                        dispatch(ScaledBoth { predicted, target, factor: scale * weight[row], out });
+                    }
+                });
+                // SAFETY: the parts of the rows cover every block of both.
+                unsafe { [Some(d_predicted.into_vec()), Some(d_target.into_vec())] }
+            }
+        }
+    }
+}
+
 impl CustomOp3 for SquaredError {
     fn name(&self) -> &'static str {
         "weighted_mse"
@@ -423,39 +523,20 @@ impl CustomOp3 for SquaredError {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let op = self.name();
-        let width = self.width;
         #[cfg(feature = "cuda")]
         if predicted.device().is_cuda() {
-            return ops::squared_error_gradients(width, predicted, target, weight, grad);
+            return ops::squared_error_gradients(self.width, predicted, target, weight, grad);
         }
         by_dtype!(op, predicted.dtype(), T => {
             let weight = with_values::<T, _>(op, weight, <[T]>::to_vec)?;
             let grad = with_values::<T, _>(op, grad, |grad| grad[0])?;
-            // The target's gradient is the negative of the prediction's.
-            let wanted = wants_gradient(predicted);
-            let gradient = with_values::<T, _>(op, predicted, |predicted| {
-                with_values::<T, _>(op, target, |target| {
-                    let scale = grad * T::real(if wanted { 2.0 } else { -2.0 } / predicted.len() as f64);
-                    let scaled = |first: usize, out: &mut [MaybeUninit<T>]| {
-                        for (row, part) in by_row(first..first + out.len(), width) {
-                            let out = &mut out[part.start - first..part.end - first];
-                            let (predicted, target) = (&predicted[part.clone()], &target[part]);
-                            dispatch(Scaled { predicted, target, factor: scale * weight[row], out });
-                        }
-                    };
-                    // SAFETY: the parts of the rows cover a block.
-                    unsafe { par::fill(predicted.len(), 1, scaled) }
-                })
+            let wanted = [predicted, target].map(wants_gradient);
+            let found = with_values::<T, _>(op, predicted, |predicted| {
+                with_values::<T, _>(op, target, |target| self.gradients([predicted, target, &weight], grad, wanted))
             })??;
-            let gradient = tensor(gradient, predicted.shape(), predicted)?;
-            Ok(match (wanted, wants_gradient(target)) {
-                (false, _) => (None, Some(gradient), None),
-                (true, false) => (Some(gradient), None, None),
-                (true, true) => {
-                    let negative = gradient.neg()?;
-                    (Some(gradient), Some(negative), None)
-                }
-            })
+            let [d_predicted, d_target] = found
+                .map(|gradient| gradient.map(|gradient| tensor(gradient, predicted.shape(), predicted)).transpose());
+            Ok((d_predicted?, d_target?, None))
         })
     }
 }
