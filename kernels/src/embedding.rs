@@ -1,10 +1,12 @@
 //! Rows of a table by index, and the gradient scattered back to them.
 
+use std::mem::MaybeUninit;
+
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
 
-use crate::{by_dtype, tape};
+use crate::{by_dtype, par, tape};
 #[cfg(feature = "cuda")]
 use crate::cuda::ops;
 use crate::error::{argument_error, shape_error};
@@ -31,15 +33,17 @@ pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
 struct Rows;
 
 fn rows_of<T: Real>(table: &[T], (rows, width): (usize, usize), ids: &[u32]) -> Result<Vec<T>> {
-    let mut out = Vec::with_capacity(ids.len() * width);
-    for &id in ids {
-        let start = id as usize * width;
-        if id as usize >= rows {
-            return Err(argument_error(OP, format!("id {id} is not below the table's {rows} rows")));
-        }
-        out.extend_from_slice(&table[start..start + width]);
+    if let Some(id) = ids.iter().find(|id| **id as usize >= rows) {
+        return Err(argument_error(OP, format!("id {id} is not below the table's {rows} rows")));
     }
-    Ok(out)
+    let copy = |first: usize, out: &mut [MaybeUninit<T>]| {
+        for (&id, out) in ids[first..].iter().zip(out.chunks_exact_mut(width)) {
+            let start = id as usize * width;
+            out.write_copy_of_slice(&table[start..start + width]);
+        }
+    };
+    // SAFETY: a block is whole rows, each written whole.
+    Ok(unsafe { par::fill(ids.len() * width, width, copy) })
 }
 
 fn ids_of(ids: &Tensor) -> Result<Vec<u32>> {
