@@ -6,12 +6,12 @@ use std::mem::MaybeUninit;
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
 
-use crate::{by_dtype, par, tape};
 #[cfg(feature = "cuda")]
 use crate::cuda::ops;
 use crate::error::{argument_error, shape_error};
 use crate::plumbing::{storage, tensor, values, with_values};
 use crate::real::Real;
+use crate::{by_dtype, par, tape};
 
 const OP: &str = "embedding";
 
@@ -33,7 +33,7 @@ pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
 struct Rows;
 
 fn rows_of<T: Real>(table: &[T], (rows, width): (usize, usize), ids: &[u32]) -> Result<Vec<T>> {
-    if let Some(id) = ids.iter().find(|id| **id as usize >= rows) {
+    if let Some(id) = ids.iter().max().filter(|id| **id as usize >= rows) {
         return Err(argument_error(OP, format!("id {id} is not below the table's {rows} rows")));
     }
     let copy = |first: usize, out: &mut [MaybeUninit<T>]| {

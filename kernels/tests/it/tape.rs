@@ -84,7 +84,9 @@ fn passes_of_several_threads_do_not_meet() {
     let expected = all_bits(&of(&backward(&loss).unwrap(), &vars));
     std::thread::scope(|scope| {
         let passes: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| (0..20).map(|_| all_bits(&of(&backward(&loss).unwrap(), &vars))).collect::<Vec<_>>()))
+            .map(|_| {
+                scope.spawn(|| (0..20).map(|_| all_bits(&of(&backward(&loss).unwrap(), &vars))).collect::<Vec<_>>())
+            })
             .collect();
         for pass in passes {
             assert!(pass.join().unwrap().iter().all(|found| *found == expected), "a pass got another's gradients");
@@ -110,7 +112,8 @@ fn any_number_of_threads_gives_the_same_bits() {
 fn a_given_gradient_is_that_of_its_inner_product() {
     let vars = vars(DType::F64);
     let [x, _, _, gate] = vars.as_slice() else { panic!("four variables") };
-    let outs = [gated_residual(x, &silu(x).unwrap(), gate).unwrap(), (x.as_tensor() * 2.0).unwrap(), x.as_tensor().clone()];
+    let outs =
+        [gated_residual(x, &silu(x).unwrap(), gate).unwrap(), (x.as_tensor() * 2.0).unwrap(), x.as_tensor().clone()];
     for out in outs {
         let grad = noise(9, out.dims());
         let expected = (&out * &grad).unwrap().sum_all().unwrap().backward().unwrap();

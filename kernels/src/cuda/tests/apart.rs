@@ -73,7 +73,8 @@ fn patches_apart_are_the_patches() {
 #[test]
 fn a_recall_apart_is_the_recall() {
     let (batch, tokens, dim, heads) = (2, 5, 8, 2);
-    let weights = [(1, vec![24, 8]), (2, vec![24]), (3, vec![8, 8]), (4, vec![8])].map(|(seed, dims)| sample(seed, &dims));
+    let weights =
+        [(1, vec![24, 8]), (2, vec![24]), (3, vec![8, 8]), (4, vec![8])].map(|(seed, dims)| sample(seed, &dims));
     let [w1, b1, w2, b2] = &weights;
     let (qkv, out) = (Layer { weight: w1, bias: b1 }, Layer { weight: w2, bias: b2 });
     let (x, modulation) = (sample(5, &[batch, 1, tokens, dim]), sample(6, &[batch, 1, 3 * dim]));
