@@ -53,6 +53,7 @@ pub mod query_loss;
 pub mod real;
 pub mod reduce;
 mod scratch;
+pub mod squared_error;
 pub mod tape;
 pub mod warp;
 
@@ -72,6 +73,7 @@ pub use optim::{AdamW, AdamWConfig, AdamWState, StepReport};
 pub use overlay::overlay;
 pub use patches::{carry_patches, patchify, unpatchify};
 pub use query_loss::query_loss;
-pub use reduce::{mean, mean_all, mse, sum, sum_all, weighted_mse};
+pub use reduce::{mean, mean_all, sum, sum_all};
+pub use squared_error::{mse, weighted_mse};
 pub use tape::{backward, backward_from};
 pub use warp::warp;

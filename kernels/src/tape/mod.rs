@@ -11,7 +11,7 @@
 //! candle's tensor ── gate ──▶ token ── operation ──▶ token ── operation ──▶ token ── result ──▶ candle's operations
 //! ```
 //!
-//! Each token has a [`Slot`] for the true gradient. A consumer puts its part there; the operation behind the token takes it
+//! Each token has a slot for the true gradient. A consumer puts its part there; the operation behind the token takes it
 //! out when candle comes to it, which is after all consumers. The result itself is a tensor as any other: what candle's own
 //! operations send back to it goes to the slot as well. [`backward`] also takes the gradients of variables out of the
 //! slots; candle's own [`Tensor::backward`] works on the same graph and adds those to its zeros.
@@ -22,24 +22,19 @@
 //! A backward pass of candle's own that ended in an error may leave gradients in the slots of its graph: build it again, or use
 //! [`backward`], which knows its own.
 
-use std::cell::{Cell, RefCell};
+mod operation;
+mod slot;
+
 use std::collections::HashMap;
-use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::ThreadId;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock};
 
 use candle_core::backprop::GradStore;
-use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor, TensorId, bail,
-};
-use pulp::{Simd, WithSimd};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, TensorId, bail};
 
 use crate::error::shape_error;
-use crate::lanes::{Step, dispatch};
-use crate::plumbing::{same_dtype, tensor, wants_gradient, with_values};
-use crate::real::Real;
-use crate::{each_vector, par};
+use crate::plumbing::{same_dtype, wants_gradient};
+use operation::{One, Operation, Three, Two};
+use slot::{Collecting, Slot, added, collect, lock};
 
 /// The gradients of a loss, a tensor without dimensions or one whose gradient is one everywhere: what
 /// [`Tensor::backward`] gives, without its tensors of zeros between operations of this crate.
@@ -132,85 +127,6 @@ fn apply<const N: usize>(arguments: [&Tensor; N], op: impl Operation<N>) -> Resu
     Ok(out)
 }
 
-/// An operation of N tensors on the CPU.
-trait Operation<const N: usize>: Send + Sync + 'static {
-    fn name(&self) -> &'static str;
-    fn forward(&self, arguments: &[Tensor; N]) -> Result<(CpuStorage, Shape)>;
-    /// The result alone, of arguments that ask for no gradient.
-    fn untracked(&self, arguments: &[Tensor; N]) -> Result<Tensor>;
-    fn gradients(&self, arguments: &[Tensor; N], out: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; N]>;
-}
-
-fn cpu(storage: &Storage) -> Result<&CpuStorage> {
-    match storage {
-        Storage::Cpu(storage) => Ok(storage),
-        _ => bail!("expected tensors on one device, found some on the CPU and some elsewhere"),
-    }
-}
-
-struct One<C>(C);
-
-impl<C: CustomOp1 + Send + Sync + 'static> Operation<1> for One<C> {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn forward(&self, [x]: &[Tensor; 1]) -> Result<(CpuStorage, Shape)> {
-        let (x, xl) = x.storage_and_layout();
-        self.0.cpu_fwd(cpu(&x)?, xl)
-    }
-
-    fn untracked(&self, [x]: &[Tensor; 1]) -> Result<Tensor> {
-        x.apply_op1_no_bwd(&self.0)
-    }
-
-    fn gradients(&self, [x]: &[Tensor; 1], out: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 1]> {
-        Ok([self.0.bwd(x, out, grad)?])
-    }
-}
-
-struct Two<C>(C);
-
-impl<C: CustomOp2 + Send + Sync + 'static> Operation<2> for Two<C> {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn forward(&self, [x, y]: &[Tensor; 2]) -> Result<(CpuStorage, Shape)> {
-        let ((x, xl), (y, yl)) = (x.storage_and_layout(), y.storage_and_layout());
-        self.0.cpu_fwd(cpu(&x)?, xl, cpu(&y)?, yl)
-    }
-
-    fn untracked(&self, [x, y]: &[Tensor; 2]) -> Result<Tensor> {
-        x.apply_op2_no_bwd(y, &self.0)
-    }
-
-    fn gradients(&self, [x, y]: &[Tensor; 2], out: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 2]> {
-        Ok(self.0.bwd(x, y, out, grad)?.into())
-    }
-}
-
-struct Three<C>(C);
-
-impl<C: CustomOp3 + Send + Sync + 'static> Operation<3> for Three<C> {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn forward(&self, [x, y, z]: &[Tensor; 3]) -> Result<(CpuStorage, Shape)> {
-        let ((x, xl), (y, yl), (z, zl)) = (x.storage_and_layout(), y.storage_and_layout(), z.storage_and_layout());
-        self.0.cpu_fwd(cpu(&x)?, xl, cpu(&y)?, yl, cpu(&z)?, zl)
-    }
-
-    fn untracked(&self, [x, y, z]: &[Tensor; 3]) -> Result<Tensor> {
-        x.apply_op3_no_bwd(y, z, &self.0)
-    }
-
-    fn gradients(&self, [x, y, z]: &[Tensor; 3], out: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 3]> {
-        Ok(self.0.bwd(x, y, z, out, grad)?.into())
-    }
-}
-
 /// Where the gradient of a tensor goes.
 #[derive(Clone)]
 struct Source {
@@ -237,82 +153,6 @@ impl Source {
 fn sources_of_results() -> MutexGuard<'static, HashMap<TensorId, Source>> {
     static ALL: LazyLock<Mutex<HashMap<TensorId, Source>>> = LazyLock::new(Mutex::default);
     lock(&ALL)
-}
-
-/// Nothing here is left half done by a panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The gradient of a tensor, from its first consumer to the operation that made it: one for each backward pass that is under way.
-#[derive(Default)]
-struct Slot(Mutex<Vec<(Pass, Tensor)>>);
-
-impl Slot {
-    fn take(&self) -> Option<Tensor> {
-        let pass = Pass::current();
-        let mut all = lock(&self.0);
-        // What a pass of this thread left that failed is not ours.
-        all.retain(|(other, _)| other.thread != pass.thread || *other == pass);
-        let at = all.iter().position(|(other, _)| *other == pass)?;
-        Some(all.swap_remove(at).1)
-    }
-
-    fn put(&self, grad: &Tensor) -> Result<()> {
-        // Added outside of the lock: a thread that waits for others may run another pass meanwhile.
-        let sum = match self.take() {
-            Some(sum) => added(&sum, grad)?,
-            None => grad.detach(),
-        };
-        lock(&self.0).push((Pass::current(), sum));
-        Ok(())
-    }
-}
-
-thread_local! {
-    static NUMBER: Cell<u64> = const { Cell::new(0) };
-    /// Variables with their gradients, while a [`backward`] of this thread is under way.
-    static LEAVES: RefCell<Option<Vec<(Tensor, Tensor)>>> = const { RefCell::new(None) };
-}
-
-/// A backward pass: all on one thread.
-#[derive(Clone, Copy, PartialEq)]
-struct Pass {
-    thread: ThreadId,
-    /// 0 for candle's own.
-    number: u64,
-}
-
-impl Pass {
-    fn current() -> Self {
-        Self { thread: std::thread::current().id(), number: NUMBER.get() }
-    }
-}
-
-/// A pass that takes the gradients of variables.
-struct Collecting {
-    number: u64,
-    leaves: Option<Vec<(Tensor, Tensor)>>,
-}
-
-impl Collecting {
-    fn begin() -> Self {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        let leaves = LEAVES.replace(Some(Vec::new()));
-        Self { number: NUMBER.replace(LAST.fetch_add(1, Ordering::Relaxed) + 1), leaves }
-    }
-
-    fn leaves(self) -> Vec<(Tensor, Tensor)> {
-        LEAVES.take().unwrap_or_default()
-    }
-}
-
-/// Goes back to the pass that this one began in.
-impl Drop for Collecting {
-    fn drop(&mut self) {
-        NUMBER.set(self.number);
-        LEAVES.set(self.leaves.take());
-    }
 }
 
 /// An operation as it was applied.
@@ -472,13 +312,7 @@ impl CustomOp1 for Gate {
         if !x.is_variable() {
             return Ok(Some(grad));
         }
-        Ok(LEAVES.with_borrow_mut(|leaves| match leaves {
-            Some(leaves) => {
-                leaves.push((x.clone(), grad));
-                None
-            }
-            None => Some(grad),
-        }))
+        Ok(collect(x, grad))
     }
 }
 
@@ -499,48 +333,9 @@ impl CustomOp1 for Given {
     }
 }
 
-struct Sum<'a, T> {
-    a: &'a [T],
-    b: &'a [T],
-    out: &'a mut [MaybeUninit<T>],
-}
-
-impl<T: Real> WithSimd for Sum<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { a, b, out } = self;
-        each_vector!(T, simd, out.len(), |at, step| {
-            step.store(step.load(a, at) + step.load(b, at), out, at);
-        });
-    }
-}
-
-fn added(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    fn sum<T: Real>(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        let sum = with_values::<T, _>("backward", a, |a| {
-            with_values::<T, _>("backward", b, |b| {
-                let add = |first: usize, out: &mut [MaybeUninit<T>]| {
-                    let own = first..first + out.len();
-                    dispatch(Sum { a: &a[own.clone()], b: &b[own], out });
-                };
-                // SAFETY: a block is written whole.
-                unsafe { par::fill(a.len(), 1, add) }
-            })
-        })??;
-        tensor(sum, a.shape(), a)
-    }
-    match (a.dtype(), a.device().is_cpu() && a.dims() == b.dims() && a.dtype() == b.dtype()) {
-        (DType::F32, true) => sum::<f32>(a, b),
-        (DType::F64, true) => sum::<f64>(a, b),
-        _ => a.detach() + b.detach(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use candle_core::{Device, Var};
 
@@ -592,6 +387,5 @@ mod tests {
         let again: Vec<f32> = backward(&loss).unwrap().get(&var).unwrap().to_vec1().unwrap();
         let expected: Vec<f32> = loss.backward().unwrap().get(&var).unwrap().to_vec1().unwrap();
         assert_eq!(again, expected);
-        assert!(LEAVES.with_borrow(Option::is_none) && NUMBER.get() == 0);
     }
 }
