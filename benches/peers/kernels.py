@@ -2,10 +2,12 @@
 """Our operations beside PyTorch eager's, forward alone and with the backward pass, on the same threads.
 
 Runs kernels/benches/ops.rs and the same operations on the same shapes in PyTorch, three rounds by turns, and
-prints medians of wall time with the ratio (below 1: ours is faster). Needs an idle machine: PyTorch's threads spin
-while they wait, so that on a busy one both its times say nothing; there, compare CPU times with `--threads 1`.
+prints medians over the rounds of wall time with the ratio (below 1: ours is faster); the time of a round is the one that a tenth
+of its repetitions stay below, since other programs on the machine only ever add. Needs an idle machine: PyTorch's threads
+spin while they wait, so that on a busy one both its times say nothing; there, compare CPU times with `--threads 1`.
 Our program keeps freed memory and candle off the other cores (`worldloom_kernels::memory`, `candle_threads`); PyTorch
-runs as installed. Both make the gradient of the output, ones, in each backward pass: candle's always does.
+runs as installed. Both are given the gradient of the output, made before: a backward pass begins with what the next
+operation's has given, and ends with a gradient of each input.
 
     python benches/peers/kernels.py --program PATH [--threads 2] [--json FILE] [NAME…]
 
@@ -29,7 +31,7 @@ KEYS = ("forward_ms", "both_ms", "forward_cpu_ms", "both_cpu_ms")
 
 
 def measure(run):
-    """Median of wall time and mean of CPU time over all threads, ms."""
+    """Wall time that a tenth of the repetitions stay below, and mean of CPU time over all threads, ms."""
     run()
     times = []
     start, cpu = time.perf_counter(), time.process_time()
@@ -38,7 +40,7 @@ def measure(run):
         run()
         times.append((time.perf_counter() - before) * 1e3)
     cpu_ms = (time.process_time() - cpu) * 1e3 / len(times)
-    return statistics.median(times), cpu_ms
+    return sorted(times)[len(times) // 10], cpu_ms
 
 
 def attention(axis, causal, heads=4, window=None):
@@ -105,10 +107,12 @@ def frames(which, *shape):
     return torch.randn(shape)
 
 
-def carry(out):
+def carry_patches(out, p=8):
     import torch
 
-    change, gain = out.chunk(2, -1)
+    b, t, n, c = out.shape[0], out.shape[1], int(out.shape[2] ** 0.5), out.shape[3] // (2 * p * p)
+    squares = out.view(b, t, n, n, 2, c, p, p).permute(4, 0, 1, 5, 2, 6, 3, 7)
+    change, gain = squares.reshape(2, b, t, c, n * p, n * p)
     return torch.addcmul(change, frames("a", *change.shape), 1 + gain)
 
 
@@ -156,7 +160,7 @@ def operations():
         "branch_time": branch(attention("time", True)),
         "patchify": patchify,
         "blend": lambda a, b: torch.lerp(a, b, weights(a.shape[0]) * 0.25),
-        "carry": carry,
+        "carry_patches": carry_patches,
         "warp": warp,
         "weighted_mse": lambda a, b: ((a - b).square() * weights(a.shape[0])).mean(),
         "mse": F.mse_loss,
@@ -189,13 +193,13 @@ def measure_torch(op, shapes):
     run = operations()[op]
     with torch.no_grad():
         forward = measure(lambda: run(*inputs))
+        grad = torch.randn_like(run(*inputs))
     tracked = [x.requires_grad_() for x in inputs]
 
     def both():
         for x in tracked:
             x.grad = None
-        out = run(*tracked)
-        out.backward(torch.ones_like(out))
+        run(*tracked).backward(grad)
 
     both = measure(both)
     return {"op": op, "forward_ms": forward[0], "both_ms": both[0], "forward_cpu_ms": forward[1], "both_cpu_ms": both[1]}
@@ -266,7 +270,7 @@ def main():
     times = {f"{row['op']}, {key}": value for row in rows for key, value in row.items() if key.endswith("_ms")}
     common.record(options.json, "Operations: Worldloom against PyTorch", settings, ["torch"], times | ratios)
     heads = "".join(f"{head:>10}{'torch':>10}{'ratio':>7}" for head in ("forward", "both", "fwd CPU", "both CPU"))
-    print(f"{'operation':22}{heads}   ms: medians of wall time, means of CPU time")
+    print(f"{'operation':22}{heads}   ms: wall time, means of CPU time")
     for row in rows:
         line = f"{row['op']:22}"
         for key in KEYS:

@@ -24,7 +24,7 @@ use crate::groups::Groups;
 use crate::lanes::{Lanes, Step, dispatch};
 use crate::plumbing::{same_dtype, storage, tensor, values, with_values};
 use crate::real::Real;
-use crate::{by_dtype, each_vector, par};
+use crate::{by_dtype, each_vector, par, tape};
 
 /// A function of one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +44,7 @@ pub enum Activation {
 /// # Errors
 /// Dtypes other than F32 and F64.
 pub fn silu(x: &Tensor) -> Result<Tensor> {
-    x.apply_op1(Elementwise { op: "silu", activation: Activation::Silu })
+    tape::apply1(x, Elementwise { op: "silu", activation: Activation::Silu })
 }
 
 /// x·Φ(x) with the normal distribution function Φ, elementwise.
@@ -52,7 +52,7 @@ pub fn silu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// As [`silu`].
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
-    x.apply_op1(Elementwise { op: "gelu", activation: Activation::Gelu })
+    tape::apply1(x, Elementwise { op: "gelu", activation: Activation::Gelu })
 }
 
 /// The approximation of [`gelu`] by tanh, within 5e-4 of it, elementwise.
@@ -60,7 +60,7 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// As [`silu`].
 pub fn gelu_tanh(x: &Tensor) -> Result<Tensor> {
-    x.apply_op1(Elementwise { op: "gelu_tanh", activation: Activation::GeluTanh })
+    tape::apply1(x, Elementwise { op: "gelu_tanh", activation: Activation::GeluTanh })
 }
 
 /// `[.., 2·H]` → `[.., H]`: silu of the first half times the second.
@@ -69,7 +69,7 @@ pub fn gelu_tanh(x: &Tensor) -> Result<Tensor> {
 /// A last dimension that is odd or missing; dtypes as [`silu`].
 pub fn swiglu(x: &Tensor) -> Result<Tensor> {
     match x.dims().last() {
-        Some(width) if width % 2 == 0 => x.apply_op1(SwiGlu),
+        Some(width) if width % 2 == 0 => tape::apply1(x, SwiGlu),
         _ => Err(shape_error("swiglu", "x", "[.., 2·H]", x.shape())),
     }
 }
@@ -85,7 +85,7 @@ pub fn bias_activation(x: &Tensor, bias: &Tensor, activation: Activation) -> Res
         return Err(shape_error(OP, "bias", format!("[{}]", groups.width), bias.shape()));
     }
     same_dtype(OP, x.dtype(), "bias", bias.dtype())?;
-    x.apply_op2(bias, Biased { activation, groups })
+    tape::apply2(x, bias, Biased { activation, groups })
 }
 
 impl Activation {

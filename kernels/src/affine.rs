@@ -8,6 +8,7 @@ use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 
 use crate::error::argument_error;
+use crate::tape;
 
 /// A tensor as candle passes it to an operation.
 pub(crate) type Argument<'a> = (&'a CpuStorage, &'a Layout);
@@ -52,9 +53,9 @@ pub(crate) trait Affine: Send + Sync + 'static {
 /// Applies the operation to tensors that it has checked.
 pub(crate) fn apply(op: impl Affine, x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {
     match (weight, bias) {
-        (None, None) => x.apply_op1(Applied(op)),
-        (Some(weight), None) => x.apply_op2(weight, Applied(op)),
-        (Some(weight), Some(bias)) => x.apply_op3(weight, bias, Applied(op)),
+        (None, None) => tape::apply1(x, Applied(op)),
+        (Some(weight), None) => tape::apply2(x, weight, Applied(op)),
+        (Some(weight), Some(bias)) => tape::apply3(x, weight, bias, Applied(op)),
         (None, Some(_)) => Err(argument_error(op.name(), "a bias without a weight; give a weight of ones")),
     }
 }

@@ -14,11 +14,12 @@ use std::mem::MaybeUninit;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use pulp::{Simd, WithSimd};
 
+use crate::buffer::Buffer;
 use crate::error::{argument_error, shape_error};
 use crate::lanes::{Lanes, Step, dispatch};
 use crate::plumbing::{same_dtype, storage, tensor, values, wants_gradient, with_values};
 use crate::real::Real;
-use crate::{by_dtype, each_vector, par};
+use crate::{by_dtype, each_vector, par, tape};
 
 const OP: &str = "blend";
 
@@ -41,10 +42,16 @@ pub fn blend(a: &Tensor, b: &Tensor, share: &Tensor) -> Result<Tensor> {
     }
     let width = dims[share.rank()..].iter().product();
     if a.device().is_cuda() {
-        let wide: Vec<usize> = share.dims().iter().copied().chain(dims[share.rank()..].iter().map(|_| 1)).collect();
-        return a + (b - a)?.broadcast_mul(&share.reshape(wide)?)?;
+        return apart(a, b, share);
     }
-    a.apply_op3(b, share, Blend { width })
+    tape::apply3(a, b, share, Blend { width })
+}
+
+/// The same of candle's operations.
+pub(crate) fn apart(a: &Tensor, b: &Tensor, share: &Tensor) -> Result<Tensor> {
+    let rest = a.dims()[share.rank()..].iter().map(|_| 1);
+    let wide: Vec<usize> = share.dims().iter().copied().chain(rest).collect();
+    a + (b - a)?.broadcast_mul(&share.reshape(wide)?)?
 }
 
 /// The op behind [`blend`].
@@ -96,6 +103,28 @@ impl<T: Real> WithSimd for Scaled<'_, T> {
     }
 }
 
+/// (1 − t)·x and t·x.
+struct Shared<'a, T> {
+    x: &'a [T],
+    share: T,
+    out: [&'a mut [MaybeUninit<T>]; 2],
+}
+
+impl<T: Real> WithSimd for Shared<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { x, share, out: [da, db] } = self;
+        let (left, share) = (Lanes::<T, S>::splat(simd, T::ONE - share), Lanes::<T, S>::splat(simd, share));
+        each_vector!(T, simd, x.len(), |at, step| {
+            let x = step.load(x, at);
+            step.store(x * left, da, at);
+            step.store(x * share, db, at);
+        });
+    }
+}
+
 impl Blend {
     /// `f(row, values of the row)` for each row of `len` values.
     fn rows<T: Real>(self, len: usize, f: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync) -> Vec<T> {
@@ -113,6 +142,19 @@ impl Blend {
             let x = &grad[row * self.width..(row + 1) * self.width];
             dispatch(Scaled { x, factor: factor(row), out });
         })
+    }
+
+    /// ∂a and ∂b in one pass.
+    fn both<T: Real>(self, grad: &[T], share: &[T]) -> [Vec<T>; 2] {
+        let width = self.width.max(1);
+        let (mut da, mut db) = (Buffer::new(grad.len()), Buffer::new(grad.len()));
+        par::rows2(da.slots(), width, db.slots(), width, |first, da, db| {
+            for (row, (da, db)) in (first..).zip(da.chunks_exact_mut(width).zip(db.chunks_exact_mut(width))) {
+                dispatch(Shared { x: &grad[row * width..(row + 1) * width], share: share[row], out: [da, db] });
+            }
+        });
+        // SAFETY: the blocks cover every row, and each is written whole.
+        unsafe { [da.into_vec(), db.into_vec()] }
     }
 }
 
@@ -153,9 +195,17 @@ impl CustomOp3 for Blend {
         by_dtype!(OP, a.dtype(), T => {
             let share = with_values::<T, _>(OP, share, <[T]>::to_vec)?;
             with_values::<T, _>(OP, grad, |grad| {
-                let da = wants_gradient(a).then(|| tensor(self.scaled(grad, |row| T::ONE - share[row]), a.shape(), a));
-                let db = wants_gradient(b).then(|| tensor(self.scaled(grad, |row| share[row]), b.shape(), b));
-                Ok((da.transpose()?, db.transpose()?, None))
+                let (da, db) = match (wants_gradient(a), wants_gradient(b)) {
+                    (true, true) => {
+                        let [da, db] = self.both(grad, &share);
+                        (Some(da), Some(db))
+                    }
+                    (true, false) => (Some(self.scaled(grad, |row| T::ONE - share[row])), None),
+                    (false, true) => (None, Some(self.scaled(grad, |row| share[row]))),
+                    (false, false) => (None, None),
+                };
+                let of = |values: Option<Vec<T>>| values.map(|values| tensor(values, a.shape(), a)).transpose();
+                Ok((of(da)?, of(db)?, None))
             })?
         })
     }

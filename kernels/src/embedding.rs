@@ -1,15 +1,17 @@
 //! Rows of a table by index, and the gradient scattered back to them.
 
+use std::mem::MaybeUninit;
+
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
 
-use crate::by_dtype;
 #[cfg(feature = "cuda")]
 use crate::cuda::ops;
 use crate::error::{argument_error, shape_error};
 use crate::plumbing::{storage, tensor, values, with_values};
 use crate::real::Real;
+use crate::{by_dtype, par, tape};
 
 const OP: &str = "embedding";
 
@@ -25,21 +27,23 @@ pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     if ids.dtype() != DType::U32 {
         return Err(argument_error(OP, format!("ids are {:?}, expected U32", ids.dtype())));
     }
-    table.apply_op2(&ids.contiguous()?, Rows)
+    tape::apply2(table, &ids.contiguous()?, Rows)
 }
 
 struct Rows;
 
 fn rows_of<T: Real>(table: &[T], (rows, width): (usize, usize), ids: &[u32]) -> Result<Vec<T>> {
-    let mut out = Vec::with_capacity(ids.len() * width);
-    for &id in ids {
-        let start = id as usize * width;
-        if id as usize >= rows {
-            return Err(argument_error(OP, format!("id {id} is not below the table's {rows} rows")));
-        }
-        out.extend_from_slice(&table[start..start + width]);
+    if let Some(id) = ids.iter().max().filter(|id| **id as usize >= rows) {
+        return Err(argument_error(OP, format!("id {id} is not below the table's {rows} rows")));
     }
-    Ok(out)
+    let copy = |first: usize, out: &mut [MaybeUninit<T>]| {
+        for (&id, out) in ids[first..].iter().zip(out.chunks_exact_mut(width)) {
+            let start = id as usize * width;
+            out.write_copy_of_slice(&table[start..start + width]);
+        }
+    };
+    // SAFETY: a block is whole rows, each written whole.
+    Ok(unsafe { par::fill(ids.len() * width, width, copy) })
 }
 
 fn ids_of(ids: &Tensor) -> Result<Vec<u32>> {

@@ -225,6 +225,32 @@ fn pair_sum<T: Real, S: Simd>(simd: S, x: &[T], mean: Lanes<T, S>, square: bool)
     (a + b).sum()
 }
 
+/// Σ g·x̂ and Σ g.
+#[inline(always)]
+fn pair_products<T: Real, S: Simd>(
+    simd: S,
+    [x, grad]: [&[T]; 2],
+    [mean, inverse]: [Lanes<T, S>; 2],
+) -> (Lanes<T, S>, Lanes<T, S>) {
+    let half = x.len() / (2 * Lanes::<T, S>::COUNT) * Lanes::<T, S>::COUNT;
+    let mut along = [Lanes::<T, S>::zero(simd); 2];
+    let mut sum = [Lanes::<T, S>::zero(simd); 2];
+    for at in (0..half).step_by(Lanes::<T, S>::COUNT) {
+        for (i, start) in [at, half + at].into_iter().enumerate() {
+            let g = Lanes::load(simd, grad, start);
+            along[i] = ((Lanes::load(simd, x, start) - mean) * inverse).mul_add(g, along[i]);
+            sum[i] = sum[i] + g;
+        }
+    }
+    let (x, grad) = (&x[2 * half..], &grad[2 * half..]);
+    each_vector!(T, simd, x.len(), |at, step| {
+        let g = step.load(grad, at);
+        along[0] = step.keep((step.load(x, at) - mean) * inverse).mul_add(g, along[0]);
+        sum[0] = sum[0] + g;
+    });
+    (along[0] + along[1], sum[0] + sum[1])
+}
+
 struct Forward<'a, T> {
     group: Group,
     x: &'a [T],
@@ -284,20 +310,21 @@ impl<T: Real> WithSimd for Backward<'_, T> {
             let (x, grad, out) = (&self.x[own.clone()], &self.grad[own.clone()], &mut self.out[own]);
             let (weight, bias) = (Lanes::splat(simd, self.weight[channel]), Lanes::splat(simd, self.bias[channel]));
             let (mut sum_along, mut sum) = (Lanes::<T, S>::zero(simd), Lanes::<T, S>::zero(simd));
-            each_vector!(T, simd, space, |at, step| {
-                let normal = (step.load(x, at) - mean) * inverse;
-                let mut g = step.load(grad, at);
-                if silu {
+            if silu {
+                each_vector!(T, simd, space, |at, step| {
+                    let normal = (step.load(x, at) - mean) * inverse;
                     // silu' = s·(1 + y·(1 − s)); kept in the output for the second pass.
                     let y = normal.mul_add(weight, bias);
                     let s = y.sigmoid();
-                    g = g * s * y.mul_add(one - s, one);
+                    let g = step.load(grad, at) * s * y.mul_add(one - s, one);
                     step.store(g, out, at);
-                }
-                let g = step.keep(g);
-                sum_along = step.keep(normal).mul_add(g, sum_along);
-                sum = sum + g;
-            });
+                    let g = step.keep(g);
+                    sum_along = step.keep(normal).mul_add(g, sum_along);
+                    sum = sum + g;
+                });
+            } else {
+                (sum_along, sum) = pair_products(simd, [x, grad], [mean, inverse]);
+            }
             (along[channel], plain[channel]) = (sum_along.sum(), sum.sum());
             inner_along += self.weight[channel] * along[channel];
             inner += self.weight[channel] * plain[channel];

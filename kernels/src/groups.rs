@@ -7,9 +7,8 @@
 use std::mem::MaybeUninit;
 
 use candle_core::{Result, Tensor};
-use rayon::prelude::*;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Shared};
 use crate::error::shape_error;
 use crate::par;
 use crate::real::Real;
@@ -75,31 +74,20 @@ impl Groups {
             // SAFETY: there is no slot.
             return (unsafe { out.into_vec() }, totals);
         }
-        let run = |group: usize, index: usize, out: &mut [MaybeUninit<T>]| {
+        let blocks = rows.div_ceil(block);
+        let shared = Shared::new(out.slots());
+        let partials = par::blocks(self.groups * blocks, 1, self.groups * rows * width, |one| {
+            let (group, index) = (one.start / blocks, one.start % blocks);
+            let own = index * block..rows.min((index + 1) * block);
+            let first = group * rows + own.start;
             let mut partial = vec![T::ZERO; sums * width];
-            f(group, group * rows + index * block, out, &mut partial);
+            // SAFETY: these rows are this block's alone.
+            f(group, first, unsafe { shared.slice(first * width, own.len() * width) }, &mut partial);
             partial
-        };
-        let partials: Vec<Vec<T>> = if par::worth_threads(self.groups * rows * width) {
-            let groups = out.slots().par_chunks_mut(rows * width).enumerate();
-            groups
-                .flat_map(|(group, out)| {
-                    out.par_chunks_mut(block * width).enumerate().map(move |(index, out)| (group, index, out))
-                })
-                .map(|(group, index, out)| run(group, index, out))
-                .collect()
-        } else {
-            let groups = out.slots().chunks_mut(rows * width).enumerate();
-            groups
-                .flat_map(|(group, out)| {
-                    out.chunks_mut(block * width).enumerate().map(move |(index, out)| (group, index, out))
-                })
-                .map(|(group, index, out)| run(group, index, out))
-                .collect()
-        };
+        });
         if sums > 0 {
             for (i, partial) in partials.iter().enumerate() {
-                let group = i / rows.div_ceil(block);
+                let group = i / blocks;
                 for (sum, partial) in partial.chunks_exact(width).enumerate() {
                     let start = (sum * self.groups + group) * width;
                     for (total, &part) in totals[start..start + width].iter_mut().zip(partial) {
@@ -108,7 +96,7 @@ impl Groups {
                 }
             }
         }
-        // SAFETY: the chunks cover every slot, and `f` writes whole rows.
+        // SAFETY: the blocks cover every slot, and `f` writes whole rows.
         (unsafe { out.into_vec() }, totals)
     }
 }

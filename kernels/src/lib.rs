@@ -11,6 +11,7 @@
 //!   the number of threads, output memory without zeroing, candle's storage as slices.
 //! - [`branch`]: what a transformer block is made of, from norm to gated residual, as one operation that works in the cache.
 //! - with the feature `cuda`: most of the operations on NVIDIA's GPUs in f32 and bf16; see `kernels/CUDA.md`.
+//! - [`tape`]: backward passes without the tensors of zeros that candle adds to.
 //! - [`memory`]: keeping freed memory between training steps.
 //! - [`candle_threads`]: keeping candle's own threads out of the way of these.
 //!
@@ -30,7 +31,6 @@ pub mod blend;
 pub mod branch;
 pub mod buffer;
 pub mod candle_threads;
-pub mod carry;
 pub mod conv;
 #[cfg(any(test, feature = "cuda"))]
 mod cuda;
@@ -53,13 +53,14 @@ pub mod query_loss;
 pub mod real;
 pub mod reduce;
 mod scratch;
+pub mod squared_error;
+pub mod tape;
 pub mod warp;
 
 pub use activation::{Activation, bias_activation, gelu, gelu_tanh, silu, swiglu};
 pub use advect::advect;
 pub use attention::{Axis, Mask, Rope, attention, attention_packed};
 pub use blend::blend;
-pub use carry::carry;
 pub use conv::conv2d;
 #[cfg(feature = "cuda")]
 pub use cuda::CudaAdamW;
@@ -72,5 +73,7 @@ pub use optim::{AdamW, AdamWConfig, AdamWState, StepReport};
 pub use overlay::overlay;
 pub use patches::{carry_patches, patchify, unpatchify};
 pub use query_loss::query_loss;
-pub use reduce::{mean, mean_all, mse, sum, sum_all, weighted_mse};
+pub use reduce::{mean, mean_all, sum, sum_all};
+pub use squared_error::{mse, weighted_mse};
+pub use tape::{backward, backward_from};
 pub use warp::warp;

@@ -28,7 +28,7 @@ use crate::groups::Groups;
 use crate::lanes::{Lanes, Step, dispatch};
 use crate::plumbing::{same_dtype, storage, tensor, values, with_values};
 use crate::real::Real;
-use crate::{by_dtype, each_vector};
+use crate::{by_dtype, each_vector, tape};
 
 /// Layer norm over the last dimension: `x` `[.., D]`, `weight` and `bias` `[D]`.
 ///
@@ -81,7 +81,7 @@ pub fn gated_residual(x: &Tensor, branch: &Tensor, gate: &Tensor) -> Result<Tens
     }
     same_dtype(OP, x.dtype(), "branch", branch.dtype())?;
     same_dtype(OP, x.dtype(), "gate", gate.dtype())?;
-    x.apply_op3(branch, gate, Residual { groups })
+    tape::apply3(x, branch, gate, Residual { groups })
 }
 
 fn weighted(norm: Norm, x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {

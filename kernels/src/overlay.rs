@@ -17,7 +17,7 @@ use crate::error::shape_error;
 use crate::lanes::{Step, dispatch};
 use crate::plumbing::{same_dtype, storage, tensor, values, wants_gradient, with_values};
 use crate::real::Real;
-use crate::{by_dtype, each_vector, par};
+use crate::{by_dtype, each_vector, par, tape};
 
 const OP: &str = "overlay";
 
@@ -33,9 +33,14 @@ pub fn overlay(x: &Tensor, left: &Tensor, colour: &Tensor) -> Result<Tensor> {
         same_dtype(OP, x.dtype(), what, other.dtype())?;
     }
     if x.device().is_cuda() || wants_gradient(left) || wants_gradient(colour) {
-        return (x * left)? + colour;
+        return apart(x, left, colour);
     }
-    x.apply_op3(left, colour, Overlay)
+    tape::apply3(x, left, colour, Overlay)
+}
+
+/// The same of candle's operations.
+pub(crate) fn apart(x: &Tensor, left: &Tensor, colour: &Tensor) -> Result<Tensor> {
+    (x * left)? + colour
 }
 
 /// The op behind [`overlay`].

@@ -5,20 +5,22 @@
 //! | pictures | rows of pixels, channel by channel | `[B, T, C, H, W]` |
 //! | tokens | squares of p × p pixels, row by row, each channel by channel | `[B, T, N, C·p²]`, N = H·W / p² |
 //!
-//! Both ways are the same numbers in another order, times a factor; the gradient of one is the other. [`carry_patches`] is
-//! [`carry`] of a change and a gain that lie as tokens, in one pass.
+//! Both ways are the same numbers in another order, times a factor; the gradient of one is the other.
+//!
+//! [`carry_patches`] carries a frame forward: a network's last layer gives a change Δ and a gain g for each number of the
+//! frame before, x̂ = (1 + g) ⊙ before + Δ, so that a layer that starts at zero gives the frame before. Its gradients, with h
+//! that of x̂: ∂Δ = h, ∂g = h ⊙ before, ∂before = h ⊙ (1 + g). Δ and g lie as tokens, and all of it is one pass.
 
 use std::mem::MaybeUninit;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 use pulp::{Simd, WithSimd};
 
-use crate::carry::carry;
 use crate::error::{argument_error, shape_error};
 use crate::lanes::dispatch;
 use crate::plumbing::{same_dtype, storage, tensor, values, wants_gradient, with_values};
 use crate::real::Real;
-use crate::{by_dtype, par};
+use crate::{by_dtype, par, tape};
 
 /// `[B, T, C, H, W]` → `[B, T, N, C·p²]`.
 ///
@@ -31,11 +33,9 @@ pub fn patchify(pictures: &Tensor, patch: usize) -> Result<Tensor> {
     };
     let squares = Squares::new(OP, c, [h, w], patch)?;
     if pictures.device().is_cuda() {
-        let (rows, columns) = (h / patch, w / patch);
-        let squares = pictures.reshape(&[b * t, c, rows, patch, columns, patch])?.permute([0, 2, 4, 1, 3, 5])?;
-        return squares.reshape((b, t, rows * columns, c * patch * patch));
+        return patchify_apart(pictures, squares, [b, t]);
     }
-    pictures.apply_op1(Reorder { op: OP, squares, factor: 1.0, to_tokens: true })
+    tape::apply1(pictures, Reorder { op: OP, squares, factor: 1.0, to_tokens: true })
 }
 
 /// `factor` times the inverse of [`patchify`], for pictures of `height` × `width`: `[B, T, N, C·p²]` → `[B, T, C, H, W]`.
@@ -51,18 +51,16 @@ pub fn unpatchify(tokens: &Tensor, patch: usize, [height, width]: [usize; 2], fa
     let squares = Squares::new(OP, c, [height, width], patch)?;
     squares.check(OP, "tokens", tokens, [b, t], c)?;
     if tokens.device().is_cuda() {
-        let (rows, columns) = (height / patch, width / patch);
-        let squares = tokens.reshape(&[b * t, rows, columns, c, patch, patch])?.permute([0, 3, 1, 4, 2, 5])?;
-        return squares.reshape((b, t, c, height, width))? * factor;
+        return unpatchify_apart(tokens, squares, [b, t], factor);
     }
-    tokens.apply_op1(Reorder { op: OP, squares, factor, to_tokens: false })
+    tape::apply1(tokens, Reorder { op: OP, squares, factor, to_tokens: false })
 }
 
-/// (1 + g) ⊙ before + Δ, see [`carry`]: `before` `[B, T, C, H, W]`, Δ and g the first and the second half of each token of
-/// `out` `[B, T, N, 2·C·p²]`.
+/// (1 + g) ⊙ before + Δ: `before` `[B, T, C, H, W]`, Δ and g the first and the second half of each token of
+/// `out` `[B, T, N, 2·C·p²]`. See the [module](self).
 ///
 /// # Errors
-/// As [`unpatchify`] and [`carry`].
+/// As [`unpatchify`], and dtypes that do not agree.
 pub fn carry_patches(before: &Tensor, out: &Tensor, patch: usize) -> Result<Tensor> {
     const OP: &str = "carry_patches";
     let &[b, t, c, h, w] = before.dims() else {
@@ -71,16 +69,45 @@ pub fn carry_patches(before: &Tensor, out: &Tensor, patch: usize) -> Result<Tens
     let squares = Squares::new(OP, c, [h, w], patch)?;
     squares.check(OP, "out", out, [b, t], 2 * c)?;
     same_dtype(OP, before.dtype(), "out", out.dtype())?;
+    #[cfg(feature = "cuda")]
     if before.device().is_cuda() {
-        let out = unpatchify(out, patch, [h, w], 1.0)?.reshape((b * t, 2 * c * h * w))?;
-        return carry(&before.reshape((b * t, c * h * w))?, &out)?.reshape(before.shape());
+        return carry_apart(before, out, patch, crate::cuda::pictures::carry);
     }
-    before.apply_op2(out, CarryPatches { squares })
+    tape::apply2(before, out, CarryPatches { squares })
+}
+
+/// [`patchify`] of candle's operations.
+pub(crate) fn patchify_apart(pictures: &Tensor, squares: Squares, [b, t]: [usize; 2]) -> Result<Tensor> {
+    let Squares { channels, height, width, patch } = squares;
+    let (rows, columns) = (height / patch, width / patch);
+    let squares = pictures.reshape(&[b * t, channels, rows, patch, columns, patch])?.permute([0, 2, 4, 1, 3, 5])?;
+    squares.reshape((b, t, rows * columns, channels * patch * patch))
+}
+
+/// [`unpatchify`] of candle's operations.
+pub(crate) fn unpatchify_apart(tokens: &Tensor, squares: Squares, [b, t]: [usize; 2], factor: f64) -> Result<Tensor> {
+    let Squares { channels, height, width, patch } = squares;
+    let (rows, columns) = (height / patch, width / patch);
+    let squares = tokens.reshape(&[b * t, rows, columns, channels, patch, patch])?.permute([0, 3, 1, 4, 2, 5])?;
+    squares.reshape((b, t, channels, height, width))? * factor
+}
+
+/// [`carry_patches`] of separate operations: `carry` gives (1 + g) ⊙ before + Δ for rows before `[R, n]` and \[Δ, g\] `[R, 2·n]`.
+#[cfg(any(test, feature = "cuda"))]
+pub(crate) fn carry_apart(
+    before: &Tensor,
+    out: &Tensor,
+    patch: usize,
+    carry: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let (b, t, c, h, w) = before.dims5()?;
+    let out = unpatchify(out, patch, [h, w], 1.0)?.reshape((b * t, 2 * c * h * w))?;
+    carry(&before.reshape((b * t, c * h * w))?, &out)?.reshape(before.shape())
 }
 
 /// The order of the numbers of a frame.
 #[derive(Clone, Copy, Debug)]
-struct Squares {
+pub(crate) struct Squares {
     channels: usize,
     height: usize,
     width: usize,
@@ -88,7 +115,7 @@ struct Squares {
 }
 
 impl Squares {
-    fn new(op: &'static str, channels: usize, [height, width]: [usize; 2], patch: usize) -> Result<Self> {
+    pub(crate) fn new(op: &'static str, channels: usize, [height, width]: [usize; 2], patch: usize) -> Result<Self> {
         if patch == 0 || height % patch != 0 || width % patch != 0 {
             let what = format!("{height} × {width} pixels are not whole squares of a side of {patch}");
             return Err(argument_error(op, what));

@@ -26,7 +26,7 @@ use crate::cuda::pictures;
 use crate::error::{argument_error, shape_error};
 use crate::plumbing::{same_dtype, storage, tensor, values, with_values};
 use crate::real::Real;
-use crate::{by_dtype, par};
+use crate::{by_dtype, par, tape};
 
 const OP: &str = "query_loss";
 
@@ -58,7 +58,7 @@ pub fn query_loss(features: &Tensor, queries: &Tensor, target: &Tensor) -> Resul
     if target.dtype() != DType::U32 {
         return Err(argument_error(OP, format!("target is {:?}, expected U32", target.dtype())));
     }
-    features.apply_op3(queries, &target.contiguous()?, QueryLoss { batch, rows, width, count })
+    tape::apply3(features, queries, &target.contiguous()?, QueryLoss { batch, rows, width, count })
 }
 
 /// The op behind [`query_loss`].

@@ -1,11 +1,11 @@
-//! Sums, means and squared errors.
+//! Sums and means.
 //!
 //! Values are added in blocks whose sizes depend on the shape alone, and blocks in order, so that any number
 //! of threads gives the same bits. Totals over a whole tensor are added up in f64.
 
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
@@ -14,11 +14,11 @@ use std::ops::Range;
 use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
 use crate::cuda::ops;
-use crate::error::{argument_error, shape_error};
+use crate::error::shape_error;
 use crate::lanes::{Lanes, Step, dispatch};
-use crate::plumbing::{same_dtype, storage, tensor, values, wants_gradient, with_values};
+use crate::plumbing::{storage, tensor, values, with_values};
 use crate::real::Real;
-use crate::{by_dtype, each_vector, par};
+use crate::{by_dtype, each_vector, par, tape};
 
 /// The sum along `dim`, which is left out of the shape.
 ///
@@ -28,7 +28,7 @@ pub fn sum(x: &Tensor, dim: usize) -> Result<Tensor> {
     if dim >= x.rank() {
         return Err(shape_error("sum", "x", format!("more than {dim} dimensions"), x.shape()));
     }
-    x.apply_op1(Sum { dim })
+    tape::apply1(x, Sum { dim })
 }
 
 /// The mean along `dim`, which is left out of the shape. The mean of nothing is NaN.
@@ -45,7 +45,7 @@ pub fn mean(x: &Tensor, dim: usize) -> Result<Tensor> {
 /// # Errors
 /// Dtypes other than F32 and F64.
 pub fn sum_all(x: &Tensor) -> Result<Tensor> {
-    x.apply_op1(SumAll)
+    tape::apply1(x, SumAll)
 }
 
 /// The mean of all values, a tensor without dimensions. The mean of nothing is NaN.
@@ -54,44 +54,6 @@ pub fn sum_all(x: &Tensor) -> Result<Tensor> {
 /// As [`sum_all`].
 pub fn mean_all(x: &Tensor) -> Result<Tensor> {
     sum_all(x)? * (1.0 / x.elem_count() as f64)
-}
-
-/// The mean squared difference of two tensors of one shape, a tensor without dimensions.
-///
-/// # Errors
-/// As [`weighted_mse`].
-pub fn mse(predicted: &Tensor, target: &Tensor) -> Result<Tensor> {
-    if predicted.dims() != target.dims() {
-        return Err(shape_error("mse", "target", format!("{:?}, as predicted", predicted.dims()), target.shape()));
-    }
-    same_dtype("mse", predicted.dtype(), "target", target.dtype())?;
-    // One row of all values, whatever the shape.
-    let one = Tensor::ones(1, predicted.dtype(), predicted.device())?;
-    predicted.apply_op3(target, &one, SquaredError { width: predicted.elem_count() })
-}
-
-/// The mean over all values of weight·(predicted − target)², a tensor without dimensions: `weight` `[B, .., R]` is shared by what
-/// lies in `predicted` and `target` `[B, .., R, ..]` under it.
-///
-/// # Errors
-/// A weight that asks for a gradient, for it has none here; shapes or dtypes that do not agree; dtypes other than F32 and F64.
-pub fn weighted_mse(predicted: &Tensor, target: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    const OP: &str = "weighted_mse";
-    let dims = predicted.dims();
-    if target.dims() != dims {
-        return Err(shape_error(OP, "target", format!("{dims:?}, as predicted"), target.shape()));
-    }
-    if !dims.starts_with(weight.dims()) {
-        return Err(shape_error(OP, "weight", format!("the first dimensions of {dims:?}"), weight.shape()));
-    }
-    let width = dims[weight.rank()..].iter().product();
-    same_dtype(OP, predicted.dtype(), "target", target.dtype())?;
-    same_dtype(OP, predicted.dtype(), "weight", weight.dtype())?;
-    if wants_gradient(weight) {
-        let what = "the weight asks for a gradient, which this loss does not give; `detach` it if none is meant";
-        return Err(argument_error(OP, what));
-    }
-    predicted.apply_op3(target, weight, SquaredError { width })
 }
 
 /// Column sums of rows of `width` values.
@@ -219,6 +181,24 @@ fn total<T: Real>(x: &[T]) -> f64 {
     partials.into_iter().sum()
 }
 
+/// Rows of `inner` values, each `length` times: `[outer, inner]` → `[outer, length, inner]`.
+fn spread<T: Real>(grad: &[T], length: usize, inner: usize) -> Vec<T> {
+    let copy = |first: usize, out: &mut [MaybeUninit<T>]| {
+        if inner == 1 {
+            for (value, part) in by_row(first..first + out.len(), length) {
+                out[part.start - first..part.end - first].fill(MaybeUninit::new(grad[value]));
+            }
+            return;
+        }
+        for (row, out) in (first..).zip(out.chunks_exact_mut(inner)) {
+            let start = row / length * inner;
+            out.write_copy_of_slice(&grad[start..start + inner]);
+        }
+    };
+    // SAFETY: a block is written whole: in runs of one value, or rows.
+    unsafe { par::fill(grad.len() * length, if inner == 1 { 1 } else { inner }, copy) }
+}
+
 /// The op behind [`sum`].
 struct Sum {
     dim: usize,
@@ -280,7 +260,16 @@ impl CustomOp1 for Sum {
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        grad.unsqueeze(self.dim)?.broadcast_as(x.shape()).map(Some)
+        let gradient = grad.unsqueeze(self.dim)?.broadcast_as(x.shape())?;
+        if !x.device().is_cpu() {
+            return Ok(Some(gradient));
+        }
+        let inner: usize = x.dims()[self.dim + 1..].iter().product();
+        let length = x.dims()[self.dim];
+        by_dtype!(self.name(), x.dtype(), T => {
+            let spread = with_values::<T, _>(self.name(), grad, |grad| spread(grad, length, inner))?;
+            tensor(spread, x.shape(), x).map(Some)
+        })
     }
 }
 
@@ -305,17 +294,18 @@ impl CustomOp1 for SumAll {
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        grad.broadcast_as(x.shape()).map(Some)
+        if !x.device().is_cpu() {
+            return grad.broadcast_as(x.shape()).map(Some);
+        }
+        by_dtype!(self.name(), x.dtype(), T => {
+            let spread = with_values::<T, _>(self.name(), grad, |grad| spread(grad, x.elem_count(), 1))?;
+            tensor(spread, x.shape(), x).map(Some)
+        })
     }
 }
 
-/// The op behind [`weighted_mse`].
-struct SquaredError {
-    width: usize,
-}
-
 /// The rows that a range of values lies in, each with its part of the range.
-fn by_row(range: Range<usize>, width: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+pub(crate) fn by_row(range: Range<usize>, width: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
     let mut start = range.start;
     std::iter::from_fn(move || {
         if start >= range.end {
@@ -326,136 +316,4 @@ fn by_row(range: Range<usize>, width: usize) -> impl Iterator<Item = (usize, Ran
         start = part.end;
         Some((row, part))
     })
-}
-
-struct Squares<'a, T> {
-    predicted: &'a [T],
-    target: &'a [T],
-}
-
-impl<T: Real> WithSimd for Squares<'_, T> {
-    type Output = T;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> T {
-        let mut sum = Lanes::<T, S>::zero(simd);
-        each_vector!(T, simd, self.predicted.len(), |at, step| {
-            let difference = step.load(self.predicted, at) - step.load(self.target, at);
-            sum = difference.mul_add(difference, sum);
-        });
-        sum.sum()
-    }
-}
-
-/// factor·(predicted − target).
-struct Scaled<'a, T> {
-    predicted: &'a [T],
-    target: &'a [T],
-    factor: T,
-    out: &'a mut [MaybeUninit<T>],
-}
-
-impl<T: Real> WithSimd for Scaled<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { predicted, target, factor, out } = self;
-        let factor = Lanes::<T, S>::splat(simd, factor);
-        each_vector!(T, simd, predicted.len(), |at, step| {
-            step.store((step.load(predicted, at) - step.load(target, at)) * factor, out, at);
-        });
-    }
-}
-
-impl CustomOp3 for SquaredError {
-    fn name(&self) -> &'static str {
-        "weighted_mse"
-    }
-
-    fn cpu_fwd(
-        &self,
-        predicted: &CpuStorage,
-        pl: &Layout,
-        target: &CpuStorage,
-        tl: &Layout,
-        weight: &CpuStorage,
-        wl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        use candle_core::backend::BackendStorage;
-        by_dtype!(self.name(), predicted.dtype(), T => {
-            let (predicted, target, weight) =
-                (values::<T>(predicted, pl)?, values::<T>(target, tl)?, values::<T>(weight, wl)?);
-            let width = self.width;
-            // Blocks of values and not of rows, since `mse` is one long row.
-            let partials = par::blocks(predicted.len(), par::BLOCK_VALUES, predicted.len(), |range| {
-                by_row(range, width)
-                    .map(|(row, part)| {
-                        let (predicted, target) = (&predicted[part.clone()], &target[part]);
-                        weight[row].to_f64() * dispatch(Squares { predicted, target }).to_f64()
-                    })
-                    .sum::<f64>()
-            });
-            let mean = partials.into_iter().sum::<f64>() / predicted.len() as f64;
-            Ok((storage(vec![T::real(mean)]), Shape::from(())))
-        })
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        predicted: &CudaStorage,
-        pl: &Layout,
-        target: &CudaStorage,
-        tl: &Layout,
-        weight: &CudaStorage,
-        wl: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        ops::squared_error(self.width, [(predicted, pl), (target, tl), (weight, wl)])
-    }
-
-    fn bwd(
-        &self,
-        predicted: &Tensor,
-        target: &Tensor,
-        weight: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let op = self.name();
-        let width = self.width;
-        #[cfg(feature = "cuda")]
-        if predicted.device().is_cuda() {
-            return ops::squared_error_gradients(width, predicted, target, weight, grad);
-        }
-        by_dtype!(op, predicted.dtype(), T => {
-            let weight = with_values::<T, _>(op, weight, <[T]>::to_vec)?;
-            let grad = with_values::<T, _>(op, grad, |grad| grad[0])?;
-            // The target's gradient is the negative of the prediction's.
-            let wanted = wants_gradient(predicted);
-            let gradient = with_values::<T, _>(op, predicted, |predicted| {
-                with_values::<T, _>(op, target, |target| {
-                    let scale = grad * T::real(if wanted { 2.0 } else { -2.0 } / predicted.len() as f64);
-                    let scaled = |first: usize, out: &mut [MaybeUninit<T>]| {
-                        for (row, part) in by_row(first..first + out.len(), width) {
-                            let out = &mut out[part.start - first..part.end - first];
-                            let (predicted, target) = (&predicted[part.clone()], &target[part]);
-                            dispatch(Scaled { predicted, target, factor: scale * weight[row], out });
-                        }
-                    };
-                    // SAFETY: the parts of the rows cover a block.
-                    unsafe { par::fill(predicted.len(), 1, scaled) }
-                })
-            })??;
-            let gradient = tensor(gradient, predicted.shape(), predicted)?;
-            Ok(match (wanted, wants_gradient(target)) {
-                (false, _) => (None, Some(gradient), None),
-                (true, false) => (Some(gradient), None, None),
-                (true, true) => {
-                    let negative = gradient.neg()?;
-                    (Some(gradient), Some(negative), None)
-                }
-            })
-        })
-    }
 }

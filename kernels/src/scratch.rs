@@ -28,14 +28,18 @@ impl<R: Real> Scratch<R> {
 
     /// The pieces, of the lengths given to [`Scratch::new`].
     pub(crate) fn split<const N: usize>(&mut self, lengths: [usize; N]) -> [&mut [R]; N] {
-        let line = LINE_BYTES / size_of::<R>();
-        let mut rest = &mut self.memory[self.start..];
-        lengths.map(|length| {
-            let (piece, tail) = std::mem::take(&mut rest).split_at_mut(length.next_multiple_of(line));
-            rest = tail;
-            &mut piece[..length]
-        })
+        pieces(&mut self.memory[self.start..], lengths)
     }
+}
+
+/// Pieces of memory that starts on a cache line, of these lengths and each on a cache line.
+fn pieces<R, const N: usize>(mut rest: &mut [R], lengths: [usize; N]) -> [&mut [R]; N] {
+    let line = LINE_BYTES / size_of::<R>();
+    lengths.map(|length| {
+        let (piece, tail) = std::mem::take(&mut rest).split_at_mut(length.next_multiple_of(line));
+        rest = tail;
+        &mut piece[..length]
+    })
 }
 
 /// Calls `work` with memory that this thread keeps from call to call: pieces of these lengths, each on a cache line, that
@@ -53,13 +57,7 @@ pub(crate) fn borrow<R: Real, const N: usize, T>(lengths: [usize; N], work: impl
         memory = vec![0.0; needed];
     }
     let start = memory.as_ptr().align_offset(LINE_BYTES).min(LINE_BYTES / size_of::<f64>());
-    let mut rest: &mut [R] = bytemuck::cast_slice_mut(&mut memory[start..]);
-    let pieces = lengths.map(|length| {
-        let (piece, tail) = std::mem::take(&mut rest).split_at_mut(length.next_multiple_of(line));
-        rest = tail;
-        &mut piece[..length]
-    });
-    let result = work(pieces);
+    let result = work(pieces(bytemuck::cast_slice_mut(&mut memory[start..]), lengths));
     KEPT.set(memory);
     result
 }

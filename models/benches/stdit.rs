@@ -85,7 +85,7 @@ fn time() -> Result<()> {
     let train = measure(STEPS, || {
         let loss = shortcut::loss(&model, &shortcut, &clean, &conditions, &shortcut::pixels, 7, step)?;
         step += 1;
-        optimiser.step(&loss.pixels.backward()?, 1e-4)?;
+        optimiser.step(&worldloom_kernels::backward(&loss.pixels)?, 1e-4)?;
         Ok(())
     })?;
     let one = Conditions {

@@ -32,6 +32,7 @@ pub use mask::Mask;
 #[cfg(any(test, feature = "cuda"))]
 pub(crate) use view::View;
 
+use crate::tape;
 use ops::{Packed, Separate};
 
 /// The axis of `[B, T, N, C]` along which tokens attend to one another.
@@ -69,7 +70,7 @@ pub fn attention_packed(qkv: &Tensor, heads: usize, axis: Axis, mask: Mask, rope
         bail!("{OP}: expected qkv [B, T, N, 3·heads·head_dim], found {:?}", qkv.dims());
     };
     let rope = check_packed(OP, (frames, tokens, channels), qkv.dtype(), heads, axis, mask, rope)?;
-    qkv.apply_op1(Packed { heads, axis, mask, rope, log_sum_exp: OnceLock::new() })
+    tape::apply1(qkv, Packed { heads, axis, mask, rope, log_sum_exp: OnceLock::new() })
 }
 
 /// Turns one head's elements by the angles of one position.
@@ -137,5 +138,5 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: Mask, query_offset: u
         bail!("{OP}: expected one dtype, found q {:?}, k {:?}, v {:?}", q.dtype(), k.dtype(), v.dtype());
     }
     mask.check(OP, queries, keys, query_offset)?;
-    q.apply_op3(k, v, Separate { mask, query_offset, log_sum_exp: OnceLock::new() })
+    tape::apply3(q, k, v, Separate { mask, query_offset, log_sum_exp: OnceLock::new() })
 }

@@ -33,10 +33,12 @@ use candle_core::{DType, Result, Tensor};
 use crate::attention::{self, Axis, Mask, Rope};
 use crate::error::{argument_error, shape_error};
 use crate::plumbing::{same_dtype, wants_gradient};
-use crate::{gated_residual, layer_norm_modulated, linear, swiglu};
+use crate::{gated_residual, layer_norm_modulated, linear, swiglu, tape};
 use middle::Kind;
 use op::Branch;
 
+#[cfg(test)]
+pub(crate) use recall::apart_recall;
 pub use recall::recall;
 
 /// A linear layer: `weight` `[outputs, inputs]`, `bias` `[outputs]`.
@@ -118,7 +120,7 @@ fn apply(branch: Branch, x: &Tensor, modulation: &Tensor, first: Layer, second: 
         return branch.at_once(x, modulation, weights);
     }
     let rows: Vec<Tensor> = weights.iter().map(|weight| weight.flatten_all()).collect::<Result<_>>()?;
-    x.apply_op3(modulation, &Tensor::cat(&rows, 0)?, branch)
+    tape::apply3(x, modulation, &Tensor::cat(&rows, 0)?, branch)
 }
 
 /// D, of arguments that fit.

@@ -87,7 +87,7 @@ pub fn recall(
 }
 
 /// The same of separate operations.
-fn apart_recall(
+pub(crate) fn apart_recall(
     x: &Tensor,
     modulation: &Tensor,
     qkv: Layer,

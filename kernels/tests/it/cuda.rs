@@ -4,7 +4,7 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 use worldloom_kernels::{
     Activation, AdamW, AdamWConfig, Axis, CudaAdamW, Mask, Rope, advect, attention, attention_packed, bias_activation,
-    branch, carry, conv2d, embedding, gated_residual, gelu, gelu_tanh, group_norm_silu, layer_norm,
+    branch, carry_patches, conv2d, embedding, gated_residual, gelu, gelu_tanh, group_norm_silu, layer_norm,
     layer_norm_modulated, linear, mean_all, mse, query_loss, rms_norm, silu, sum, swiglu, warp, weighted_mse,
 };
 
@@ -68,7 +68,7 @@ fn cases() -> Vec<Case> {
             attention_packed(&x[0], 2, Axis::Time, Mask::BlockCausal { block: 4 }, Some(Rope { cos: &cos, sin: &sin }))
         }),
         case("warp", &[&[2, 3, 9, 7], &[2, 2, 9, 7]], |x| warp(&x[0], &(&x[1] * 3.0)?)),
-        case("carry", &[&[2, 5, 12], &[2, 5, 24]], |x| carry(&x[0], &x[1])),
+        case("carry_patches", &[&[2, 5, 3, 4, 6], &[2, 5, 6, 24]], |x| carry_patches(&x[0], &x[1], 2)),
         case("query_loss", &[&[2, 3, 40], &[2, 5, 41]], |x| {
             let target = [4u32, u32::MAX, 0, 1, 1, 3];
             query_loss(&x[0], &x[1], &Tensor::from_slice(&target, (2, 3), x[0].device())?)

@@ -10,7 +10,6 @@ mod attention;
 mod blend;
 mod branch;
 mod candle_threads;
-mod carry;
 mod check;
 mod conv;
 #[cfg(feature = "cuda")]
@@ -25,4 +24,5 @@ mod overlay;
 mod patches;
 mod query_loss;
 mod reduce;
+mod tape;
 mod warp;

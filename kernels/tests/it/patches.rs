@@ -1,7 +1,7 @@
 //! Pictures as tokens and back against candle's own operations, and gradients against finite differences.
 
-use candle_core::{DType, Device, Result, Tensor};
-use worldloom_kernels::{carry, carry_patches, patchify, unpatchify};
+use candle_core::{DType, Device, Result, Tensor, Var};
+use worldloom_kernels::{carry_patches, patchify, unpatchify};
 
 use crate::check::{assert_gradients, bits, gradients, noise, on_threads, values};
 
@@ -49,10 +49,9 @@ fn tokens_and_pictures_are_those_of_candle() {
             let back = unpatchify(&tokens, p, [h, w], 0.5).unwrap();
             assert_eq!((bits(&back), back.dims()), (bits(&(&x * 0.5).unwrap()), x.dims()), "{h} × {w}, {p}");
             let out = noise(2, &[b, t, 2 * c, h, w]).to_dtype(dtype).unwrap();
-            let rows = |x: &Tensor| x.reshape((b * t, x.elem_count() / (b * t))).unwrap();
             let found = values(&carry_patches(&x, &patchify(&out, p).unwrap(), p).unwrap());
-            let expected = values(&carry(&rows(&x), &rows(&out)).unwrap());
-            // carry may round once where this rounds twice.
+            let (change, gain) = (out.narrow(2, 0, c).unwrap(), out.narrow(2, c, c).unwrap());
+            let expected = values(&((((gain + 1.0).unwrap() * &x).unwrap()) + change).unwrap());
             let tolerance = if dtype == DType::F64 { 1e-14 } else { 1e-6 };
             for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
                 assert!((found - expected).abs() < tolerance, "pixel {i}: {found}, expected {expected}");
@@ -72,6 +71,24 @@ fn gradients_agree_with_finite_differences() {
         let out = patchify(&noise(2, &[b, t, 2 * c, h, w]), p).unwrap();
         assert_gradients(&what, &[pictures, out], |x| carry_patches(&x[0], &x[1], p));
     }
+}
+
+#[test]
+fn no_gain_and_no_change_return_the_frame_before() {
+    let before = noise(1, &[2, 1, 3, 4, 6]);
+    let none = Tensor::zeros((2, 1, 6, 24), DType::F64, before.device()).unwrap();
+    assert_eq!(bits(&carry_patches(&before, &none, 2).unwrap()), bits(&before));
+}
+
+#[test]
+fn only_what_is_asked_for_gets_a_gradient() {
+    let (before, out) = (noise(1, &[1, 2, 1, 4, 4]), noise(2, &[1, 2, 4, 8]));
+    let var = Var::from_tensor(&out).unwrap();
+    let grads = carry_patches(&before, &var, 2).unwrap().backward().unwrap();
+    assert!(grads.get(&var).is_some() && grads.get(&before).is_none());
+    let var = Var::from_tensor(&before).unwrap();
+    let grads = carry_patches(&var, &out, 2).unwrap().backward().unwrap();
+    assert!(grads.get(&var).is_some() && grads.get(&out).is_none());
 }
 
 #[test]

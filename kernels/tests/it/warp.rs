@@ -134,6 +134,16 @@ fn a_nan_in_the_flow_stays_at_its_pixel() {
 }
 
 #[test]
+fn any_leading_dimensions_are_pictures_one_after_the_other() {
+    let (frames, flow) = (noise(1, &[6, 3, 4, 5]), noise(2, &[6, 2, 4, 5]));
+    let apart = warp(&frames.reshape((2, 3, 3, 4, 5)).unwrap(), &flow.reshape((2, 3, 2, 4, 5)).unwrap()).unwrap();
+    assert_eq!(apart.dims(), [2, 3, 3, 4, 5]);
+    assert_eq!(bits(&apart), bits(&warp(&frames, &flow).unwrap()));
+    let one = warp(&frames.get(4).unwrap(), &flow.get(4).unwrap()).unwrap();
+    assert_eq!(bits(&one), bits(&apart.get(1).unwrap().get(1).unwrap()));
+}
+
+#[test]
 fn strides_and_offsets_change_nothing() {
     let frames = noise(1, &[7, 5, 4, 2]).transpose(0, 3).unwrap().narrow(1, 1, 3).unwrap();
     let flow = noise(2, &[1, 2, 4, 7]).broadcast_as((2, 2, 4, 7)).unwrap();
@@ -188,7 +198,8 @@ fn shapes_and_types_that_do_not_fit_are_named() {
     let frames = noise(1, &[2, 3, 4, 5]);
     let flow = noise(2, &[2, 2, 4, 5]);
     let errors = [
-        (warp(&noise(1, &[3, 4, 5]), &flow), "[N, C, H, W]"),
+        (warp(&noise(1, &[4, 5]), &flow), "[.., C, H, W]"),
+        (warp(&noise(1, &[3, 4, 5]), &flow), "[2, 4, 5]"),
         (warp(&frames, &frames), "[2, 2, 4, 5]"),
         (warp(&frames, &flow.to_dtype(DType::F32).unwrap()), "F32"),
         (warp(&frames.to_dtype(DType::U32).unwrap(), &flow.to_dtype(DType::U32).unwrap()), "U32"),

@@ -89,7 +89,7 @@ pub fn fit(
         let noise = noise::normal(SEED, "inverse noise", step as u64, frames.shape(), DType::F32, &Device::Cpu)?;
         let frames = (frames + (noise * NOISE)?)?;
         let loss = kernels::mse(&model.forward(&frames)?, &truth)?;
-        optimiser.step(&loss.backward()?, rate(step, options.steps))?;
+        optimiser.step(&kernels::backward(&loss)?, rate(step, options.steps))?;
         each(step + 1, options.steps);
     }
     Ok(Some(model))

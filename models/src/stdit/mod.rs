@@ -402,20 +402,13 @@ impl Overlay {
 /// The pixels of the frame before moved by `motion`, under `overlay`.
 fn carry_on(before: &Tensor, motion: Option<&Tensor>, overlay: Option<&Overlay>) -> Result<Tensor> {
     let moved = match motion {
-        Some(motion) => warp(before, motion)?,
+        Some(motion) => kernels::warp(before, motion)?,
         None => before.clone(),
     };
     match overlay {
         Some(Overlay { colour, left }) => Ok(kernels::overlay(&moved, left, colour)?),
         None => Ok(moved),
     }
-}
-
-/// [`kernels::warp`] of `[B, T, C, H, W]` by `[B, T, 2, H, W]`.
-fn warp(frames: &Tensor, motion: &Tensor) -> Result<Tensor> {
-    let (b, t, c, h, w) = frames.dims5()?;
-    let flat = |x: &Tensor, channels: usize| x.reshape((b * t, channels, h, w));
-    Ok(kernels::warp(&flat(frames, c)?, &flat(motion, 2)?)?.reshape((b, t, c, h, w))?)
 }
 
 /// `x` `[B, T, ..]` one frame later: zeros first, the last frame left out.

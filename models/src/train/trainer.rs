@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use candle_core::backprop::GradStore;
-use worldloom_kernels::{AdamW, AdamWConfig};
+use worldloom_kernels::{self as kernels, AdamW, AdamWConfig};
 
 use super::config::PlanOf;
 use super::settings::Settings as _;
@@ -124,7 +124,7 @@ impl<T: Task> TrainerOf<T> {
                 parts[*index] += share * f64::from(part.to_scalar::<f32>()?);
             }
             loss += share * f64::from(found.main.to_scalar::<f32>()?);
-            gradients = Some(self.added((found.total * share)?.backward()?, gradients)?);
+            gradients = Some(self.added(kernels::backward(&(found.total * share)?)?, gradients)?);
         }
         let rate = self.plan.rate(step);
         let Some(gradients) = gradients else { return Err(crate::Error::data(std::path::Path::new("."), "no batch")) };

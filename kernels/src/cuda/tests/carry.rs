@@ -20,8 +20,9 @@ fn carrying_agrees_with_the_cpu() {
             let count = rows * half;
             let (before, out, grad) = (noise(float, 1, count), noise(float, 2, 2 * count), noise(float, 3, count));
             let found = run(&Host::default(), float, (rows, half), [&before, &out, &grad]).unwrap();
-            let given = [tensor(&before, &[rows, half]), tensor(&out, &[rows, 2 * half])];
-            let (carried, gradients) = expected(&given, &grad, |all| crate::carry(&all[0], &all[1]));
+            // Pictures of one pixel with many channels: their one token is a row.
+            let given = [tensor(&before, &[rows, 1, half, 1, 1]), tensor(&out, &[rows, 1, 1, 2 * half])];
+            let (carried, gradients) = expected(&given, &grad, |all| crate::carry_patches(&all[0], &all[1], 1));
             let what = format!("{rows} × {half}");
             assert_close(float, &found[0].read(), &carried, &what);
             assert_close(float, &found[1].read(), &gradients[0], &format!("{what}: gradient of the frame before"));

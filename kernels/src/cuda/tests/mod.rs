@@ -9,6 +9,7 @@
 mod activation;
 mod adamw;
 mod advect;
+mod apart;
 mod attention;
 mod carry;
 mod check;
