@@ -34,10 +34,14 @@ def cpu_seconds():
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
+def binary():
+    """The program that is measured."""
+    return os.environ.get("WORLDLOOM", str(ROOT / "target" / "release" / "worldloom"))
+
+
 def worldloom(*words):
     """Runs `worldloom … --json` and returns what it printed, parsed."""
-    binary = os.environ.get("WORLDLOOM", str(ROOT / "target" / "release" / "worldloom"))
-    done = subprocess.run([binary, *map(str, words), "--json"], capture_output=True, text=True, check=False)
+    done = subprocess.run([binary(), *map(str, words), "--json"], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{' '.join(map(str, words))}: exit status {done.returncode}\n{done.stderr}")
     return json.loads(done.stdout)
