@@ -2,8 +2,8 @@
 
 use candle_core::{Device, Tensor};
 
-use crate::data::loader::{Hide, cut, to_byte};
-use crate::data::{Batch, Clip, Windows, WorldSpec};
+use crate::data::loader::{Hide, to_byte};
+use crate::data::{Batch, Clip, Cutter, Windows, WorldSpec, cut};
 use crate::error::Result;
 use crate::heads::Track;
 use crate::heads::objects::{CELL, Description, describe};
@@ -102,14 +102,23 @@ fn roll(
 ) -> Result<Vec<Dreamed>> {
     let all = options.context + options.frames;
     let known = if true_past { all } else { options.context };
-    let batch = window(spec, clips, starts, all, known, options.gbuffer)?;
+    let windows = Windows {
+        gbuffer: model.network().config().gbuffer > 0,
+        motion: !model.on_latents(),
+        ..windows(starts.len(), all, known, options.gbuffer)
+    };
+    // Frame by frame, so that of all that is told about a window no more is in memory than of one frame.
+    let mut cutter = Cutter::new(spec, clips, starts, &windows, 0);
     let mut rollout = model.rollout(starts.len(), options.seed, options.steps, options.still);
     rollout = rollout.guided(options.guidance)?;
-    let mut frames = Vec::with_capacity(all);
+    let bytes = all * 3 * spec.picture_height() * spec.width;
+    let empty = || (0..starts.len()).map(|_| Vec::with_capacity(bytes)).collect::<Vec<Vec<u8>>>();
+    let (mut truths, mut dreams) = (empty(), empty());
     let mut seen = Seen::new(model, spec, clips, starts, options.context);
     for t in 0..all {
-        let conditions = model.told(&at(&batch, t, true_past || t <= options.context)?)?;
-        let truth = batch.frames.narrow(1, t, 1)?;
+        let batch = cutter.next(1)?;
+        let conditions = model.told(&at(&batch, 0, true_past || t <= options.context)?)?;
+        let truth = batch.frames;
         let (frame, prediction) = if t < options.context {
             (truth.clone(), rollout.take(&truth, &conditions)?)
         } else if true_past {
@@ -120,10 +129,13 @@ fn roll(
             rollout.dream(&conditions)?
         };
         seen.look(model, &prediction, t + 1 >= options.context)?;
-        frames.push(frame);
+        for (all, frames) in [(&mut truths, &truth), (&mut dreams, &frame)] {
+            for (all, frame) in all.iter_mut().zip(pictures(frames)?) {
+                all.extend(frame);
+            }
+        }
     }
-    let (truth, dream) = (pictures(&batch.frames)?, pictures(&Tensor::cat(&frames, 1)?)?);
-    Ok(seen.gather(spec, clips, starts, truth, dream, options.context))
+    Ok(seen.gather(spec, clips, starts, truths, dreams, options.context))
 }
 
 /// The windows as tensors, with nothing hidden but the G-buffer if that is not wanted; the first `known` frames are true.
@@ -135,18 +147,24 @@ pub(crate) fn window(
     known: usize,
     gbuffer: bool,
 ) -> Result<Batch> {
+    cut(spec, clips, starts, &windows(starts.len(), frames, known, gbuffer), 0)
+}
+
+fn windows(batch: usize, frames: usize, known: usize, gbuffer: bool) -> Windows {
     let hide = Hide { gbuffer: if gbuffer { 0.0 } else { 1.0 }, ..Hide::default() };
-    let windows = Windows {
+    let (seed, cache_bytes) = (0, 0);
+    Windows {
         episodes: Vec::new(),
-        batch: starts.len(),
+        batch,
         frames,
         known,
-        seed: 0,
-        cache_bytes: 0,
+        seed,
+        cache_bytes,
         hide,
         objects: None,
-    };
-    cut(spec, clips, starts, &windows, 0)
+        gbuffer: true,
+        motion: true,
+    }
 }
 
 /// What a model is told of frame `t`. The motion of the frame before, and what stood still, are those of the data as long as
