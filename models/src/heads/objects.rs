@@ -6,6 +6,7 @@
 //! everything that was not described. Nothing depends on how many objects there are, or on their order.
 
 use candle_core::{D, Device, Tensor};
+use serde::{Deserialize, Serialize};
 use worldloom_kernels as kernels;
 use worldloom_kernels::query_loss::IGNORED;
 
@@ -31,7 +32,7 @@ pub const CELL: usize = 2;
 const ABSENT: f32 = -30.0;
 
 /// An object as it was seen in one frame.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Description {
     /// Its instance id in that frame.
     pub id: u16,

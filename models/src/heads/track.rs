@@ -4,17 +4,21 @@
 //! is looked for around p, with the penalty min(‖x − p‖² / 2σ², `MOST`) on the score of a cell at x. The bound lets what
 //! looks right be found again wherever it is; σ grows while an object is not found.
 
+use serde::{Deserialize, Serialize};
+
 use super::objects::{CELL, Description, Masks};
 
 /// σ of an object that was found in the frame before, pixels.
 const SPREAD: f32 = 5.0;
 /// Growth of σ for each frame in which it is not found.
 const GROWTH: f32 = 1.5;
+/// σ, pixels, beyond which an object may be anywhere.
+const ANYWHERE: f32 = 1e6;
 /// The largest penalty.
 const MOST: f32 = 6.0;
 
 /// Where an object was last seen.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Track {
     /// Pixels from the left and from the top.
     place: [f32; 2],
@@ -48,7 +52,7 @@ impl Track {
         if count > 0.0 {
             *self = Self { place: sum.map(|sum| sum / count), spread: SPREAD };
         } else {
-            self.spread *= GROWTH;
+            self.spread = (self.spread * GROWTH).min(ANYWHERE);
         }
     }
 }
