@@ -202,7 +202,7 @@ pub struct PreviewArgs {
     /// File to write: a contact sheet (.png) or a clip (.mp4). A sheet has five columns from the first frame to the
     /// last, and for each camera five rows: colour, depth, normals, instances, flow to the next frame. A clip has
     /// these side by side, a row for each camera.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = parse_out)]
     pub out: PathBuf,
     /// Width and height of the pictures instead of the cameras' own, e.g. 640x480.
     #[arg(long, value_name = "WxH", value_parser = parse_size)]
@@ -242,7 +242,7 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = parse_episode)]
     pub episode: u64,
     /// Also write states, inputs, inertias, contact and joint wrenches at the physics rate, as JSON lines.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = parse_out)]
     pub export: Option<PathBuf>,
     /// Run the programs that the scene's `process` drivers name; refused otherwise, since a dataset may come from anyone.
     #[arg(long)]
@@ -273,7 +273,7 @@ pub struct ReportArgs {
     #[arg(required = true, value_name = "DIR")]
     pub datasets: Vec<PathBuf>,
     /// Page to write; `report-NAME.html` beside the first dataset NAME if absent, here if that is on the hub.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = parse_out)]
     pub out: Option<PathBuf>,
     /// Episodes shown of each dataset.
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -306,7 +306,7 @@ pub struct NewArgs {
     /// Name of a scenario that ships.
     pub name: String,
     /// File to write (`-` is stdout); NAME.yaml here if absent. An existing file is never replaced.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = parse_out)]
     pub out: Option<PathBuf>,
 }
 
@@ -393,7 +393,7 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub encoding: EncodingArgs,
     /// Folder for what the bench writes; a temporary one, removed at the end, if absent.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = parse_out)]
     pub out: Option<PathBuf>,
     /// Print JSON on stdout instead of text.
     #[arg(long)]
@@ -468,6 +468,26 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_is_written_to_an_address_on_the_hub() {
+        let to = "hf://user/repo";
+        for words in [
+            vec!["generate", "cart_pole", "--out", to],
+            vec!["preview", "cart_pole", "--out", to],
+            vec!["replay", "data", "--episode", "0", "--export", to],
+            vec!["merge", to, "a", "b"],
+            vec!["report", "data", "--out", to],
+            vec!["new", "cart_pole", "--out", to],
+            vec!["bench", "render", "--out", to],
+            vec!["train", "video", "--data", "data", "--out", to, "--steps", "1"],
+            vec!["dream", "model", "--data", "data", "--out", to],
+            vec!["eval", "model", "--data", "data", "--out", to],
+        ] {
+            let error = Cli::try_parse_from(["worldloom"].iter().chain(&words)).expect_err(words[0]).to_string();
+            assert!(error.contains("the hub is not written to"), "{words:?}: {error}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use worldloom_datasets::Dataset;
 use worldloom_models::data::Episodes;
-use worldloom_models::evaluate::{self, EvalOptions, Evaluation, Following, Networks, Scores, SetDistances, Spread};
+use worldloom_models::evaluate::{self, EvalOptions, Evaluation, Networks, Scores};
 use worldloom_models::{Checkpoint, compute, train};
 
 use crate::dream::check_guidance;
@@ -38,8 +38,6 @@ pub struct Evaluated {
     pub held_out: bool,
     /// Episodes that windows were cut from.
     pub episodes: Vec<u64>,
-    /// Windows.
-    pub windows: u64,
     /// True frames before each dream.
     pub context: u64,
     /// Frames dreamed in each window.
@@ -52,29 +50,9 @@ pub struct Evaluated {
     pub steps: u64,
     /// How strongly dreams follow their actions; 1 is as trained.
     pub guidance: f64,
-    /// Every frame from a true past.
-    pub next: Scores,
-    /// Dreams of the model alone.
-    pub free: Scores,
-    /// Dreams under the G-buffers of physics.
-    pub condition: Option<Scores>,
-    /// Error of the centroids that the model finds in true frames: the ruler's own.
-    pub true_centroid_error: Option<f64>,
-    /// The same of the positions that it reads, metres.
-    pub true_position_error_m: Option<f64>,
-    /// The same of the rotations, degrees.
-    pub true_rotation_error_deg: Option<f64>,
-    /// Distances of sets of windows by how they move.
-    pub motion: SetDistances,
-    /// The same in features of the model's own network: the model judges itself, so that only its modes and its training over
-    /// time can be compared.
-    pub encoder: SetDistances,
-    /// The same in features of the I3D of --i3d.
-    pub video: Option<SetDistances>,
-    /// Whether the spread of several free dreams says how wrong they are.
-    pub spread: Option<Spread>,
-    /// Whether dreams follow their actions, by the inverse model.
-    pub following: Option<Following>,
+    /// What was found.
+    #[serde(flatten)]
+    pub found: Evaluation,
     /// The inverse model.
     pub inverse: Option<Inverse>,
     /// Weights of the perceptual distance, as given.
@@ -143,7 +121,6 @@ pub fn run(args: &EvalArgs) -> Outcome {
         evaluate::evaluate(&model, &episodes_of, &options, &networks, |done, all| progress.at(done as u64, all as u64))
     });
     progress.clear();
-    let found: Evaluation = found??;
     let file = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
     let spec = episodes_of.spec();
     let mut report = Evaluated {
@@ -153,24 +130,13 @@ pub fn run(args: &EvalArgs) -> Outcome {
         world: model.spec().source.clone(),
         held_out,
         episodes,
-        windows: found.windows,
         context: options.context as u64,
         frames: options.frames as u64,
         fps: spec.rate(),
         size: [spec.width as u64, spec.picture_height() as u64],
         steps: args.sampling.steps.into(),
         guidance: args.sampling.guidance,
-        next: found.next,
-        free: found.free,
-        condition: found.condition,
-        true_centroid_error: found.true_centroid_error,
-        true_position_error_m: found.true_position_error_m,
-        true_rotation_error_deg: found.true_rotation_error_deg,
-        motion: found.motion,
-        encoder: found.encoder,
-        video: found.video,
-        spread: found.spread,
-        following: found.following,
+        found: found??,
         inverse: Some(learned),
         lpips: file(&args.lpips),
         i3d: file(&args.i3d),
@@ -194,9 +160,9 @@ fn summary(report: &Evaluated) -> String {
             .to_vec(),
     ];
     let named = [
-        ("next frame", Some(&report.next)),
-        ("free dream", Some(&report.free)),
-        ("conditioned", report.condition.as_ref()),
+        ("next frame", Some(&report.found.next)),
+        ("free dream", Some(&report.found.free)),
+        ("conditioned", report.found.condition.as_ref()),
     ];
     for (name, found) in named {
         let Some(found) = found else { continue };
@@ -220,7 +186,7 @@ fn summary(report: &Evaluated) -> String {
     let at = |curve: &[Option<f64>], t: usize| shown(curve.get(t - 1).copied().flatten());
     let mut text = format!(
         "{} windows of {} true and {} dreamed frames at {} Hz, {}×{}, {} steps a frame, {}\n{}",
-        report.windows,
+        report.found.windows,
         report.context,
         report.frames,
         report.fps,
@@ -238,15 +204,15 @@ fn summary(report: &Evaluated) -> String {
     for t in [1, 2, 4, 8, 16, 32, 64].into_iter().filter(|t| *t <= report.frames as usize) {
         curve.push(vec![
             t.to_string(),
-            at(&report.free.psnr_moving_curve, t),
-            at(&report.free.copy_psnr_moving_curve, t),
-            at(&report.free.centroid_curve, t),
-            at(&report.free.copy_centroid_curve, t),
-            report.condition.as_ref().map_or_else(|| "–".to_owned(), |found| at(&found.centroid_curve, t)),
+            at(&report.found.free.psnr_moving_curve, t),
+            at(&report.found.free.copy_psnr_moving_curve, t),
+            at(&report.found.free.centroid_curve, t),
+            at(&report.found.free.copy_centroid_curve, t),
+            report.found.condition.as_ref().map_or_else(|| "–".to_owned(), |found| at(&found.centroid_curve, t)),
         ]);
     }
     text += &terminal::table(&curve, &[0, 1, 2, 3, 4, 5]);
-    if let Some(error) = report.true_centroid_error {
+    if let Some(error) = report.found.true_centroid_error {
         text += &format!("centroids in true frames are found within {error:.2} px\n");
     }
     if let Some(poses) = poses_line(report) {
@@ -261,6 +227,7 @@ fn summary(report: &Evaluated) -> String {
 
 /// How far off the poses are that the model reads, beside its own error on true frames and beside staying.
 fn poses_line(report: &Evaluated) -> Option<String> {
+    let report = &report.found;
     let (position, rotation) = (report.true_position_error_m?, report.true_rotation_error_deg?);
     let mode = |name: &str, found: &Scores| {
         let (position, rotation) = (found.position_error_m?, found.rotation_error_deg?);

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use worldloom_models::hub::{self, Address, RepoKind, Settings, Watch};
+use worldloom_models::hub::{self, Address, RepoKind, Settings};
 
 use crate::failure::Outcome;
 use crate::terminal::{self, Transfer, human_bytes};
@@ -37,9 +37,9 @@ impl Place {
             return Ok(Self { path: given.to_owned(), name, hub: false });
         }
         let address = Address::parse(&given.to_string_lossy(), kind)?;
-        let mut transfer = Transferring(Transfer::new());
+        let mut transfer = Transfer::new();
         let found = hub::snapshot(&Settings::from_env()?, &address, &mut transfer);
-        transfer.0.clear();
+        transfer.clear();
         let found = found?;
         // Which commit it was belongs to what follows: with it the same command gives the same again.
         terminal::note(&match found.fetched {
@@ -77,17 +77,4 @@ pub fn parse_out(text: &str) -> Result<PathBuf, String> {
         return Err("the hub is not written to by this command: write to a folder, then `worldloom push` it".to_owned());
     }
     Ok(path)
-}
-
-/// Shows bytes on the way.
-pub struct Transferring(pub Transfer);
-
-impl Watch for Transferring {
-    fn at(&mut self, done: u64, all: u64) {
-        self.0.at(done, all);
-    }
-
-    fn note(&mut self, text: &str) {
-        self.0.say(text);
-    }
 }

@@ -2,11 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use worldloom_models::hub::{self, PushOptions, Pushed, RepoKind, Settings};
+use worldloom_models::hub::{self, PushOptions, Pushed, Settings};
 
 use crate::failure::Outcome;
 use crate::model_args::PushArgs;
-use crate::place::Transferring;
 use crate::terminal::{self, Transfer, counted, human_bytes};
 
 /// Output of `push --json`.
@@ -15,26 +14,9 @@ use crate::terminal::{self, Transfer, counted, human_bytes};
 pub struct PushReport {
     /// Version of this format.
     pub format_version: u32,
-    /// `dataset` or `model`.
-    pub kind: String,
-    /// `user/repo`.
-    pub repo: String,
-    /// Branch.
-    pub revision: String,
-    /// Commit that the branch is now.
-    pub commit: String,
-    /// Page of the repository.
-    pub url: String,
-    /// True if this command made the repository.
-    pub created: bool,
-    /// Files of the commit that are new or changed; none if everything was there, and then there is no new commit.
-    pub changed_files: u64,
-    /// Files that the branch had.
-    pub unchanged_files: u64,
-    /// Files that the branch had, and the folder has no more.
-    pub deleted_files: u64,
-    /// Bytes that the server did not have.
-    pub sent_bytes: u64,
+    /// What was pushed.
+    #[serde(flatten)]
+    pub pushed: Pushed,
 }
 
 const FORMAT_VERSION: u32 = 1;
@@ -42,50 +24,30 @@ const FORMAT_VERSION: u32 = 1;
 /// Runs the command.
 pub fn run(args: &PushArgs) -> Outcome {
     let options = PushOptions { private: args.private, message: args.message.clone(), train_state: args.train_state };
-    let mut transfer = Transferring(Transfer::new());
+    let mut transfer = Transfer::new();
     let pushed = hub::push(&Settings::from_env()?, &args.folder, &args.to, &options, &mut transfer);
-    transfer.0.clear();
-    let report = report(pushed?);
-    if args.json { terminal::print_json(&report) } else { terminal::print(&summary(&report)) }
+    transfer.clear();
+    let report = PushReport { format_version: FORMAT_VERSION, pushed: pushed? };
+    if args.json { terminal::print_json(&report) } else { terminal::print(&summary(&report.pushed)) }
 }
 
-fn report(pushed: Pushed) -> PushReport {
-    let kind = match pushed.kind {
-        RepoKind::Dataset => "dataset",
-        RepoKind::Model => "model",
-    };
-    PushReport {
-        format_version: FORMAT_VERSION,
-        kind: kind.to_owned(),
-        repo: pushed.repo,
-        revision: pushed.revision,
-        commit: pushed.commit,
-        url: pushed.url,
-        created: pushed.created,
-        changed_files: pushed.changed_files,
-        unchanged_files: pushed.unchanged_files,
-        deleted_files: pushed.deleted_files,
-        sent_bytes: pushed.sent_bytes,
-    }
-}
-
-fn summary(report: &PushReport) -> String {
-    let address = format!("hf://{}@{}", report.repo, report.commit);
-    if report.changed_files + report.deleted_files == 0 {
+fn summary(pushed: &Pushed) -> String {
+    let address = format!("hf://{}@{}", pushed.repo, pushed.commit);
+    if pushed.changed_files + pushed.deleted_files == 0 {
         return format!(
             "nothing to push: {} has {} of {}\n",
-            report.url,
-            counted(report.unchanged_files, "file"),
+            pushed.url,
+            counted(pushed.unchanged_files, "file"),
             address
         );
     }
-    let made = if report.created { ", a new repository" } else { "" };
+    let made = if pushed.created { ", a new repository" } else { "" };
     format!(
         "pushed to {}{made}: {} changed, {} unchanged, {} deleted, {} sent\nuse it as {address}\n",
-        report.url,
-        counted(report.changed_files, "file"),
-        report.unchanged_files,
-        report.deleted_files,
-        human_bytes(report.sent_bytes)
+        pushed.url,
+        counted(pushed.changed_files, "file"),
+        pushed.unchanged_files,
+        pushed.deleted_files,
+        human_bytes(pushed.sent_bytes)
     )
 }

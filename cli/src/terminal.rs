@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use worldloom_models::hub::Watch;
 
 use crate::failure::{Failure, Outcome};
 
@@ -20,9 +21,14 @@ pub fn print_json<T: Serialize>(value: &T) -> Outcome {
     print(&(text + "\n"))
 }
 
+/// A value as JSON without a newline.
+pub fn json<T: Serialize>(value: &T) -> Outcome<String> {
+    serde_json::to_string(value).map_err(json_failure)
+}
+
 /// A value as JSON on one line, with a newline.
 pub fn json_line<T: Serialize>(value: &T) -> Outcome<String> {
-    serde_json::to_string(value).map(|text| text + "\n").map_err(json_failure)
+    json(value).map(|text| text + "\n")
 }
 
 /// Says something on stderr that is neither a result nor a failure.
@@ -42,6 +48,12 @@ fn json_failure(error: serde_json::Error) -> Failure {
     Failure::failed(format!("cannot write JSON: {error}"), "")
 }
 
+/// A progress line on stderr, which shows nothing where that is no terminal.
+fn hidden_unless_terminal(length: Option<u64>) -> ProgressBar {
+    let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    ProgressBar::with_draw_target(length, target)
+}
+
 /// A progress line with rate and time left; nothing at all when stderr is not a terminal.
 pub struct Progress {
     bar: ProgressBar,
@@ -50,9 +62,7 @@ pub struct Progress {
 impl Progress {
     /// Begins to count to `total` of `unit`.
     pub fn new(total: u64, unit: &str) -> Self {
-        let target =
-            if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(total), target);
+        let bar = hidden_unless_terminal(Some(total));
         let template = format!("{{bar:28}} {{pos}}/{{len}} {unit} {{msg}}, {{elapsed}} gone, {{eta}} left");
         if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style.progress_chars("=> "));
@@ -87,9 +97,7 @@ pub struct Transfer {
 impl Transfer {
     /// Begins with nothing.
     pub fn new() -> Self {
-        let target =
-            if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(None, target);
+        let bar = hidden_unless_terminal(None);
         let template = "{bar:28} {decimal_bytes}/{decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
@@ -97,8 +105,14 @@ impl Transfer {
         Self { bar }
     }
 
-    /// `done` of `all` bytes are there.
-    pub fn at(&self, done: u64, all: u64) {
+    /// Takes the line away.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Watch for Transfer {
+    fn at(&mut self, done: u64, all: u64) {
         if self.bar.length() != Some(all) {
             self.bar.set_length(all);
         }
@@ -106,13 +120,8 @@ impl Transfer {
     }
 
     /// Says a line above the progress.
-    pub fn say(&self, line: &str) {
+    fn note(&mut self, line: &str) {
         self.bar.suspend(|| note(line));
-    }
-
-    /// Takes the line away.
-    pub fn clear(&self) {
-        self.bar.finish_and_clear();
     }
 }
 
@@ -124,9 +133,7 @@ pub struct Steps {
 impl Steps {
     /// Begins at step 0.
     pub fn new() -> Self {
-        let target =
-            if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(None, target);
+        let bar = hidden_unless_terminal(None);
         if let Ok(style) = ProgressStyle::with_template("{pos} steps, {msg}, timing the first ones, {elapsed} gone") {
             bar.set_style(style);
         }

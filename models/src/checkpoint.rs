@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use worldloom_kernels::{AdamW, AdamWState};
+use worldloom_kernels::{AdamWState, Optimiser};
 
 use crate::error::{Error, Result};
 use crate::files::{atomically, io, read_json, read_tensors, write_json, write_tensors};
@@ -225,7 +225,7 @@ impl<T: Task> CheckpointOf<T> {
     }
 
     /// Saves everything; `extras` go beside the averaged weights.
-    pub fn save(&self, params: &Params, optimiser: &AdamW<f32>, extras: Vec<(String, Tensor)>) -> Result<()> {
+    pub fn save(&self, params: &Params, optimiser: &Optimiser, extras: Vec<(String, Tensor)>) -> Result<()> {
         let AdamWState { step, mean, square, ema } = optimiser.state()?;
         let mut state: HashMap<String, Tensor> = HashMap::new();
         for (name, tensor) in params.to_tensors()? {
@@ -281,7 +281,7 @@ impl<T: Task> CheckpointOf<T> {
     ///
     /// # Errors
     /// [`Error::File`] or [`Error::Weights`] if the state is damaged, of another model, or was left out of a copy.
-    pub fn restore(&self, params: &Params, optimiser: &mut AdamW<f32>) -> Result<bool> {
+    pub fn restore(&self, params: &Params, optimiser: &mut Optimiser) -> Result<bool> {
         if !self.has_state()? {
             return Ok(false);
         }

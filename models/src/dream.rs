@@ -2,12 +2,10 @@
 
 use candle_core::{Device, Tensor};
 
-use crate::data::loader::{Hide, cut, to_byte};
+use crate::data::loader::{Hide, to_byte};
 use crate::data::poses::{Lens, SeenPose};
-use crate::data::watched::pose;
-use crate::data::{Batch, Clip, GPixel, Windows, WorldSpec};
+use crate::data::{Batch, Clip, Cutter, GPixel, Windows, WorldSpec, cut};
 use crate::error::Result;
-use crate::heads::describe::describe;
 use crate::heads::{Description, Found, PoseEstimate, Watch};
 use crate::metrics;
 use crate::metrics::pixels::{pooled, squared_errors};
@@ -119,18 +117,27 @@ fn roll(
 ) -> Result<Vec<Dreamed>> {
     let all = options.context + options.frames;
     let known = if true_past { all } else { options.context };
-    let batch = window(spec, clips, starts, all, known, options.gbuffer)?;
+    let windows = Windows {
+        gbuffer: model.network().config().gbuffer > 0,
+        motion: !model.on_latents(),
+        ..windows(starts.len(), all, known, options.gbuffer)
+    };
+    // Frame by frame, so that of all that is told about a window no more is in memory than of one frame.
+    let mut cutter = Cutter::new(spec, clips, starts, &windows, 0);
     let mut rollout = model.rollout(starts.len(), options.seed, options.steps, options.still);
     rollout = rollout.guided(options.guidance)?;
-    let mut frames = Vec::with_capacity(all);
+    let bytes = all * 3 * spec.picture_height() * spec.width;
+    let empty = || (0..starts.len()).map(|_| Vec::with_capacity(bytes)).collect::<Vec<Vec<u8>>>();
+    let (mut truths, mut dreams) = (empty(), empty());
     let mut seen = Seen::new(model, spec, clips, starts, options.context);
     for t in 0..all {
-        let conditions = model.told(&at(&batch, t, true_past || t <= options.context)?)?;
-        let truth = batch.frames.narrow(1, t, 1)?;
+        let batch = cutter.next(1)?;
+        let conditions = model.told(&at(&batch, 0, true_past || t <= options.context)?)?;
+        let truth = batch.frames;
         let frame = if t < options.context {
             let prediction = rollout.take(&truth, &conditions)?;
             seen.look(model, (&prediction, &truth), t + 1 >= options.context)?;
-            truth
+            truth.clone()
         } else if true_past {
             let (frame, prediction) = rollout.clone().dream(&conditions)?;
             let taken = rollout.take(&truth, &conditions)?;
@@ -141,10 +148,13 @@ fn roll(
             seen.look(model, (&prediction, &frame), true)?;
             frame
         };
-        frames.push(frame);
+        for (all, frames) in [(&mut truths, &truth), (&mut dreams, &frame)] {
+            for (all, frame) in all.iter_mut().zip(pictures(frames)?) {
+                all.extend(frame);
+            }
+        }
     }
-    let (truth, dream) = (pictures(&batch.frames)?, pictures(&Tensor::cat(&frames, 1)?)?);
-    Ok(seen.gather(spec, clips, starts, truth, dream, options.context, true_past))
+    Ok(seen.gather(spec, clips, starts, truths, dreams, options.context, true_past))
 }
 
 /// The windows as tensors, with nothing hidden but the G-buffer if that is not wanted; the first `known` frames are true.
@@ -156,18 +166,24 @@ pub(crate) fn window(
     known: usize,
     gbuffer: bool,
 ) -> Result<Batch> {
+    cut(spec, clips, starts, &windows(starts.len(), frames, known, gbuffer), 0)
+}
+
+fn windows(batch: usize, frames: usize, known: usize, gbuffer: bool) -> Windows {
     let hide = Hide { gbuffer: if gbuffer { 0.0 } else { 1.0 }, ..Hide::default() };
-    let windows = Windows {
+    let (seed, cache_bytes) = (0, 0);
+    Windows {
         episodes: Vec::new(),
-        batch: starts.len(),
+        batch,
         frames,
         known,
-        seed: 0,
-        cache_bytes: 0,
+        seed,
+        cache_bytes,
         hide,
         objects: None,
-    };
-    cut(spec, clips, starts, &windows, 0)
+        gbuffer: true,
+        motion: true,
+    }
 }
 
 /// What a model is told of frame `t`. The motion of the frame before, and what stood still, are those of the data as long as
@@ -204,26 +220,14 @@ struct Seen {
 impl Seen {
     /// Shows the model the objects of each window's last true frame.
     fn new(model: &VideoModel, spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], context: usize) -> Self {
-        let (height, width) = (spec.height, spec.width);
-        let plane = spec.picture_height() * width;
-        let show = |(index, start): &(usize, usize)| {
-            let (clip, frame) = (&clips[*index], start + (context - 1) * spec.frame_skip);
-            let ids = clip.gbuffer.get(frame * plane..(frame + 1) * plane)?;
-            let objects = describe(&clip.pictures[frame * 3 * plane..(frame + 1) * 3 * plane], ids, height, width);
-            let posed = |mut object: Description| {
-                let pose = pose(clip, Some(frame), object.id);
-                object.log_depth = pose.map(|pose| pose.log_depth);
-                (object, pose)
-            };
-            Some(objects.into_iter().map(posed).collect())
-        };
-        let described = model.objects().and_then(|_| starts.iter().map(show).collect::<Option<Vec<_>>>());
+        let last = |(index, start): &(usize, usize)| (&clips[*index], start + (context - 1) * spec.frame_skip);
+        let shown: Vec<(&Clip, usize)> = starts.iter().map(last).collect();
         let count = starts.len();
         Self {
-            watch: described.map(Watch::new),
+            watch: model.objects().and_then(|_| Watch::show(spec, &shown)),
             sights: vec![Default::default(); count],
             outcome: vec![Vec::new(); count],
-            plane,
+            plane: spec.picture_height() * spec.width,
         }
     }
 

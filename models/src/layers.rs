@@ -6,6 +6,7 @@ use worldloom_kernels::branch::{self, Layer};
 
 use crate::error::{Error, Result};
 use crate::params::{Init, Scope};
+use crate::precision::{Enter, Precision};
 
 /// x·Wᵀ + b.
 #[derive(Clone, Debug)]
@@ -73,6 +74,13 @@ impl Linear {
     }
 }
 
+impl Enter for Linear {
+    fn enter(&self, precision: Precision) -> Result<Self> {
+        let bias = self.bias.as_ref().map(|bias| precision.enter(bias)).transpose()?;
+        Ok(Self { weight: precision.enter(&self.weight)?, bias })
+    }
+}
+
 /// SwiGLU: W₂ (silu(a) ⊙ b) with \[a, b\] = W₁ x (Shazeer 2020, eq. 6).
 #[derive(Clone, Debug)]
 pub struct GatedMlp {
@@ -101,6 +109,12 @@ impl GatedMlp {
     /// See [`Linear::still`].
     pub fn still(&self) -> Result<Self> {
         Ok(Self { up: self.up.still()?, down: self.down.still()? })
+    }
+}
+
+impl Enter for GatedMlp {
+    fn enter(&self, precision: Precision) -> Result<Self> {
+        Ok(Self { up: self.up.enter(precision)?, down: self.down.enter(precision)? })
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! [`data`] is what a model sees of a dataset. [`stdit`] is the network of the video model, [`shortcut`] or [`edm`] how it is
 //! trained and sampled (an [`objective`]), [`guidance`] how strongly a dream follows its actions, [`heads`] read more off it than pictures, [`params`] and
-//! [`layers`] are what both are built from, on the gradient-checked ops of `worldloom-kernels`. [`train`] fixes a plan, runs it and records it in [`logs`]; [`checkpoint`] keeps what was learned.
+//! [`layers`] are what both are built from, on the gradient-checked ops of `worldloom-kernels`, in the [`precision`] that is asked for. [`train`] fixes a plan, runs it and records it in [`logs`]; [`checkpoint`] keeps what was learned.
 //! [`hub`] fetches datasets and checkpoints and takes them there.
 //! A [`tokenizer`] makes small grids of large pictures, for the video model to learn on.
 //! [`video`] rolls it out, [`mod@dream`] under recorded actions, and [`world`] as a world of the engine; [`evaluate`] says how good its videos are, with [`metrics`],
@@ -34,6 +34,7 @@ pub mod noise;
 pub mod objective;
 pub mod params;
 pub mod perceptual;
+pub mod precision;
 pub mod shortcut;
 pub mod stdit;
 pub mod tokenizer;

@@ -159,14 +159,15 @@ impl VideoModel {
         Ok(())
     }
 
-    /// Pictures `[B, T, 3, H, W]` in [−1, 1] as the network sees them: themselves, or latents. No gradient flows.
+    /// Pictures `[B, T, 3, H, W]` in [−1, 1], from any device, as the network sees them: themselves, or latents. No gradient flows.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
     pub fn enter(&self, pictures: &Tensor) -> Result<Tensor> {
+        let pictures = pictures.to_device(self.params.device())?;
         match &self.tokenizer {
-            Some((_, tokenizer)) => tokenizer.encode(pictures),
-            None => Ok(pictures.clone()),
+            Some((_, tokenizer)) => tokenizer.encode(&pictures),
+            None => Ok(pictures),
         }
     }
 

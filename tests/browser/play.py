@@ -172,11 +172,15 @@ def try_out(browser, said, lever, phase, name, out):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="folder for pictures of the page")
+    parser.add_argument("--find", action="store_true", help=f"only print which Chromium it would be; exit code {SKIPPED} for none")
     options = parser.parse_args()
     program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if not program:
         print("play in a browser: skipped, there is no Chromium (apt-get install chromium)")
         sys.exit(SKIPPED)
+    if options.find:
+        print(program)
+        return
     worldloom = os.environ.get("WORLDLOOM", "target/debug/worldloom")
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)

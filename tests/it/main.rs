@@ -16,6 +16,7 @@ mod messages;
 mod models;
 mod parity;
 mod play;
+mod precision;
 mod process;
 mod program;
 mod rig;

@@ -71,7 +71,7 @@ impl Shop {
         self.folder.path().join(name).display().to_string()
     }
 
-    fn train_args(&self, out: &str, more: &[&str]) -> Vec<String> {
+    pub fn train_args(&self, out: &str, more: &[&str]) -> Vec<String> {
         let mut args: Vec<String> =
             ["train", "video", "--data", &self.path("data"), "--out", &self.path(out), "--threads", "2"]
                 .map(str::to_owned)
@@ -85,7 +85,7 @@ impl Shop {
         args
     }
 
-    fn train(&self, out: &str, more: &[&str]) -> Run {
+    pub fn train(&self, out: &str, more: &[&str]) -> Run {
         run(self.train_args(out, more))
     }
 }
@@ -101,7 +101,7 @@ pub fn trained() -> &'static (Shop, Value) {
 }
 
 /// What a finished run leaves, without the event files, which have the time of day.
-fn lasting(folder: &Path) -> BTreeMap<String, String> {
+pub fn lasting(folder: &Path) -> BTreeMap<String, String> {
     tree(folder).into_iter().filter(|(name, _)| !name.contains("tfevents")).collect()
 }
 

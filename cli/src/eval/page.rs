@@ -71,7 +71,7 @@ pub fn section(folder: &Path, report: &Evaluated) -> Outcome<String> {
          data has it. Sharpness is 1 where it is the truth's; flicker 0; permanence is the share of the objects that are \
          still there; staying is how far off an object is that does not move.</p>",
         escape(&report.world),
-        report.windows,
+        report.found.windows,
         report.context,
         report.frames,
         report.fps,
@@ -106,9 +106,9 @@ pub fn section(folder: &Path, report: &Evaluated) -> Outcome<String> {
 
 fn modes(report: &Evaluated) -> impl Iterator<Item = (&'static str, &Scores)> {
     let all = [
-        ("next frame from a true past", Some(&report.next)),
-        ("free dream", Some(&report.free)),
-        ("dream under the G-buffers of physics", report.condition.as_ref()),
+        ("next frame from a true past", Some(&report.found.next)),
+        ("free dream", Some(&report.found.free)),
+        ("dream under the G-buffers of physics", report.found.condition.as_ref()),
     ];
     all.into_iter().filter_map(|(name, found)| Some((name, found?)))
 }
@@ -139,7 +139,7 @@ fn table(out: &mut String, report: &Evaluated) {
         out.push_str("</tr>");
     }
     out.push_str("</tbody></table>");
-    if let Some(error) = report.true_centroid_error {
+    if let Some(error) = report.found.true_centroid_error {
         let _ = write!(out, "<p>Centroids in true frames are found within {error:.2} pixels.</p>");
     }
     if let Some(poses) = super::poses_line(report) {
@@ -171,11 +171,11 @@ fn curves(out: &mut String, report: &Evaluated) {
         name: name.to_owned(),
         values: curve.iter().map(|value| value.map_or(f32::NAN, |value| value as f32)).collect(),
     };
-    let told = report.condition.as_ref();
+    let told = report.found.condition.as_ref();
     let both = |name: &str, pick: fn(&Scores) -> &[Option<f64>], copy: fn(&Scores) -> &[Option<f64>]| {
-        let mut lines = vec![line("free", pick(&report.free))];
+        let mut lines = vec![line("free", pick(&report.found.free))];
         lines.extend(told.map(|found| line("under G-buffers", pick(found))));
-        lines.push(line(name, copy(&report.free)));
+        lines.push(line(name, copy(&report.found.free)));
         lines
     };
     let end_secs = (report.frames.saturating_sub(1)) as f64 / report.fps;
@@ -204,7 +204,7 @@ fn clips(
     let spec = episodes.spec();
     let span = (options.context + options.frames - 1) * spec.frame_skip + 1;
     let long = options.episodes.iter().filter(|episode| episodes.frames(**episode) >= span).take(CLIPS);
-    let modes: &[(&str, &str, bool)] = if report.condition.is_some() {
+    let modes: &[(&str, &str, bool)] = if report.found.condition.is_some() {
         &[("free", "the model alone", false), ("condition", "told the G-buffers of physics", true)]
     } else {
         &[("free", "the model alone", false)]

@@ -38,9 +38,9 @@ fn head(names: &[&str]) -> Vec<String> {
 
 fn modes(report: &Evaluated) -> impl Iterator<Item = (&'static str, &Scores)> {
     let all = [
-        ("next frame", Some(&report.next)),
-        ("free dream", Some(&report.free)),
-        ("conditioned", report.condition.as_ref()),
+        ("next frame", Some(&report.found.next)),
+        ("free dream", Some(&report.found.free)),
+        ("conditioned", report.found.condition.as_ref()),
     ];
     all.into_iter().filter_map(|(name, scores)| Some((name, scores?)))
 }
@@ -54,7 +54,7 @@ fn ends(report: &Evaluated) -> Option<Table> {
     };
     let mut rows = vec![head(&["right", "never", "precision", "recall", "Brier", "base Brier", "AUROC", "ECE"])];
     rows.extend(modes(report).filter_map(|(name, scores)| Some(of(name, scores.end.as_ref()?))));
-    let true_ends = report.next.end.as_ref().map_or(0, |end| end.windows.true_ends);
+    let true_ends = report.found.next.end.as_ref().map_or(0, |end| end.windows.true_ends);
     let note = match true_ends {
         0 => "No episode ends within these windows, so that it cannot be said whether ends are found.".to_owned(),
         ends => format!(
@@ -80,8 +80,11 @@ fn perceptual(report: &Evaluated) -> Option<Table> {
 fn distances(report: &Evaluated) -> Option<Table> {
     let mut rows = vec![head(&["floor", "next frame", "free dream", "conditioned", "copying"])];
     let mut missing = Vec::new();
-    let sets =
-        [("motion", Some(&report.motion)), ("own encoder", Some(&report.encoder)), ("I3D", report.video.as_ref())];
+    let sets = [
+        ("motion", Some(&report.found.motion)),
+        ("own encoder", Some(&report.found.encoder)),
+        ("I3D", report.found.video.as_ref()),
+    ];
     let mut windows = 0;
     for (name, set) in sets {
         let Some(SetDistances { dim, frechet, kernel, missing: why, .. }) = set else { continue };
@@ -107,7 +110,7 @@ fn distances(report: &Evaluated) -> Option<Table> {
 }
 
 fn spread(report: &Evaluated) -> Option<Table> {
-    let spread = report.spread.as_ref()?;
+    let spread = report.found.spread.as_ref()?;
     let mut rows = vec![head(&["expected error", "error", "ratio", "correlation", "50%", "80%", "90%", "95%"])];
     for (name, found) in [("all pixels", Some(&spread.all)), ("moving pixels", spread.moving.as_ref())] {
         let Some(found) = found else { continue };
@@ -125,7 +128,7 @@ fn spread(report: &Evaluated) -> Option<Table> {
 
 fn following(report: &Evaluated) -> Option<Table> {
     let title = "actions read off the pictures, R²";
-    let Some(found) = &report.following else {
+    let Some(found) = &report.found.following else {
         let missing = report.inverse.as_ref()?.missing.as_ref()?;
         return Some(Table { title, rows: Vec::new(), note: format!("Not measured: {missing}.") });
     };

@@ -108,8 +108,7 @@ pub fn run(args: &PlayArgs) -> Outcome {
     let interrupt = Interrupt::listen("the page closes")?;
     let (stage, about) = Stage::open(args)?;
     let controls = Controls::new(&about.action, &about.usual);
-    let world = serde_json::to_string(&about.shown(&controls))
-        .map_err(|error| Failure::failed(format!("cannot write JSON: {error}"), ""))?;
+    let world = terminal::json(&about.shown(&controls))?;
     let desk = Arc::new(Desk::new(world, controls, 1.0 / about.rate));
     let server = Server::start(args.port, PAGE, desk.clone())?;
     if args.json {

@@ -12,9 +12,10 @@ use super::controls::Lever;
 use super::desk::{Desk, Turn};
 use super::start::Stage;
 use crate::colour::Picture;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::interrupt::Interrupt;
 use crate::report::html::data_uri;
+use crate::terminal;
 
 /// Steps over which the rate is measured.
 const RATE_OVER: usize = 30;
@@ -196,9 +197,7 @@ impl Session {
             levers: levers.collect(),
             pictures: &self.pictures,
         };
-        let text = serde_json::to_string(&shown)
-            .map_err(|error| Failure::failed(format!("cannot write JSON: {error}"), ""))?;
-        self.desk.show(&text);
+        self.desk.show(&terminal::json(&shown)?);
         Ok(())
     }
 }

@@ -12,12 +12,8 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use worldloom_engine::stream::Stream;
 
-use super::anchor::ANCHOR_CHANNELS;
+use super::cut::cut;
 use super::episodes::{Clip, Episodes};
-use super::gbuffer::{self, GBUFFER_CHANNELS};
-use super::motion::{JITTER, forget_shadows, write_anchors, write_flow, write_plates};
-use super::spec::WorldSpec;
-use super::watched::Watched;
 use crate::error::{Error, Result};
 use crate::heads::Objects;
 use crate::shortcut::Conditions;
@@ -45,6 +41,10 @@ pub struct Windows {
     pub hide: Hide,
     /// Side of a token's patch, if objects are to be found in it.
     pub objects: Option<usize>,
+    /// The model takes G-buffers: conditions and objects come of them. Where they are not wanted they are not made.
+    pub gbuffer: bool,
+    /// It takes motion, what stood still and what moved, and learns motion: a model of pixels does.
+    pub motion: bool,
 }
 
 /// Probabilities that a window's condition is hidden, so that the model also works without it (Ho & Salimans 2022).
@@ -72,7 +72,7 @@ pub struct Batch {
     /// What the model is told.
     pub conditions: Conditions,
     /// True motion to the frame before in pixels and, third, 1 where it is known, seen and under the same light (sky stands
-    /// still): `[B, T, 3, H, W]`; only with G-buffers.
+    /// still): `[B, T, 3, H, W]`; only with G-buffers, and where it is wanted.
     pub flow: Option<Tensor>,
     /// Objects to find; only with instance ids.
     pub objects: Option<Objects>,
@@ -301,119 +301,6 @@ impl Schedule {
         })
         .skip_while(move |set| set.end <= first)
     }
-}
-
-/// Makes a batch of windows that begin at (index of a clip, frame).
-///
-/// # Errors
-/// A tensor operation's; none for starts that lie within their clips.
-pub fn cut(spec: &WorldSpec, clips: &[Clip], starts: &[(usize, usize)], windows: &Windows, step: u64) -> Result<Batch> {
-    let (frames, batch) = (windows.frames, starts.len());
-    let (height, width, skip) = (spec.picture_height(), spec.width, spec.frame_skip);
-    let (plane, numbers) = (height * width, spec.action_numbers() + 1);
-    let mut pictures = Vec::with_capacity(batch * frames * 3 * plane);
-    let mut action = vec![0f32; batch * frames * numbers];
-    let mut parameters = Vec::with_capacity(batch * (spec.parameters.len() + 1));
-    let mut reward = vec![0f32; batch * frames * 2];
-    let mut done = vec![0f32; batch * frames];
-    let with_gbuffer = starts.iter().all(|(index, _)| !clips[*index].gbuffer.is_empty());
-    let mut given = vec![0f32; if with_gbuffer { batch * frames * GBUFFER_CHANNELS * plane } else { 0 }];
-    // Motion is known where flow was recorded, from one frame of the dataset to the next.
-    let with_flow = with_gbuffer && skip == 1 && starts.iter().all(|(index, _)| clips[*index].flow);
-    let mut flow = vec![0f32; if with_flow { batch * frames * 3 * plane } else { 0 }];
-    let mut motion = flow.clone();
-    let mut plates = vec![0f32; if with_flow { batch * frames * 4 * plane } else { 0 }];
-    let mut anchors = vec![0f32; if with_flow { batch * frames * ANCHOR_CHANNELS * plane } else { 0 }];
-    let patch = windows.objects.filter(|_| with_gbuffer);
-    let with_poses = starts.iter().all(|(index, _)| !clips[*index].poses.is_empty());
-    let mut watched = patch.map(|patch| Watched::new(spec, patch, with_poses));
-    for (b, (index, start)) in starts.iter().enumerate() {
-        let clip = &clips[*index];
-        if let Some(watched) = &mut watched {
-            watched.add(spec, clip, windows, step, b, *start);
-        }
-        let mut stream = Stream::new(windows.seed, "hidden conditions", step, b as u64);
-        let mut hidden = |probability: f64| stream.unit() < probability;
-        let hide = (hidden(windows.hide.action), hidden(windows.hide.parameters), hidden(windows.hide.gbuffer));
-        let hide_motion = hidden(windows.hide.motion);
-        if with_flow && !hide_motion {
-            write_plates(
-                clip,
-                *start,
-                frames,
-                plane,
-                &mut plates[b * frames * 4 * plane..(b + 1) * frames * 4 * plane],
-            );
-        }
-        if with_flow && !hide.2 {
-            let out = &mut anchors[b * frames * ANCHOR_CHANNELS * plane..][..frames * ANCHOR_CHANNELS * plane];
-            write_anchors(clip, *start, windows.known, [height, width], out);
-        }
-        for t in 0..frames {
-            let (frame, row) = (start + t * skip, b * frames + t);
-            let picture = &clip.pictures[frame * 3 * plane..(frame + 1) * 3 * plane];
-            pictures.extend(picture.iter().map(|value| to_unit(*value)));
-            // What led here; before the episode's first frame nobody acted.
-            if frame >= skip {
-                if !hide.0 {
-                    let count = spec.action.len();
-                    let done = &clip.action[(frame - skip) * count..frame * count];
-                    let out = &mut action[row * numbers..(row + 1) * numbers];
-                    out[..done.len()].copy_from_slice(done);
-                    out[done.len()] = 1.0;
-                }
-                reward[2 * row] = clip.reward[frame - skip..frame].iter().sum();
-                reward[2 * row + 1] = 1.0;
-                done[row] = f32::from(u8::from(clip.ends_at(frame, skip)));
-            }
-            if with_gbuffer {
-                let pixels = &clip.gbuffer[frame * plane..(frame + 1) * plane];
-                if !hide.2 {
-                    let out = &mut given[row * GBUFFER_CHANNELS * plane..][..GBUFFER_CHANNELS * plane];
-                    gbuffer::encode(pixels, with_flow, out);
-                }
-                if with_flow {
-                    let out = &mut flow[row * 3 * plane..(row + 1) * 3 * plane];
-                    write_flow(pixels, [0.0; 2], out);
-                    if frame > 0 {
-                        let before = &clip.pictures[(frame - 1) * 3 * plane..frame * 3 * plane];
-                        forget_shadows(before, picture, [height, width], out);
-                    }
-                    // In a rollout it is the model's own, with its errors.
-                    let mut error = || JITTER * (2.0 * stream.unit() as f32 - 1.0);
-                    let jitter = if windows.hide.motion > 0.0 { [error(), error()] } else { [0.0; 2] };
-                    if !hide_motion && t + 1 < frames {
-                        write_flow(pixels, jitter, &mut motion[(row + 1) * 3 * plane..(row + 2) * 3 * plane]);
-                    }
-                }
-            }
-        }
-        let known = !spec.parameters.is_empty() && !hide.1;
-        let zero = vec![0.0; spec.parameters.len()];
-        parameters.extend_from_slice(if known { &clip.parameters } else { &zero });
-        parameters.push(f32::from(u8::from(known)));
-    }
-    let cpu = &Device::Cpu;
-    let optional = |wanted: bool, values: Vec<f32>, shape: &[usize]| -> Result<Option<Tensor>> {
-        if wanted { Ok(Some(Tensor::from_vec(values, shape, cpu)?)) } else { Ok(None) }
-    };
-    Ok(Batch {
-        step,
-        starts: starts.iter().map(|(index, start)| (clips[*index].episode, *start)).collect(),
-        frames: Tensor::from_vec(pictures, (batch, frames, 3, height, width), cpu)?,
-        conditions: Conditions {
-            action: optional(!spec.action.is_empty(), action, &[batch, frames, numbers])?,
-            parameters: optional(!spec.parameters.is_empty(), parameters, &[batch, spec.parameters.len() + 1])?,
-            gbuffer: optional(with_gbuffer, given, &[batch, frames, GBUFFER_CHANNELS, height, width])?,
-            motion: optional(with_flow, motion, &[batch, frames, 3, height, width])?,
-            plate: optional(with_flow, plates, &[batch, frames, 4, height, width])?,
-            anchor: optional(with_flow, anchors, &[batch, frames, ANCHOR_CHANNELS, height, width])?,
-        },
-        flow: optional(with_flow, flow, &[batch, frames, 3, height, width])?,
-        objects: watched.map(|watched| watched.finish(batch, frames)).transpose()?,
-        reward: Tensor::from_vec(reward, (batch, frames, 2), cpu)?,
-        done: Tensor::from_vec(done, (batch, frames), cpu)?,
-    })
 }
 
 /// 0…255 to [−1, 1].

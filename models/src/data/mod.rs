@@ -7,13 +7,14 @@
 //!
 //! [`spec`] fixes cameras, rates and normalisation once; it lies in every checkpoint, and `fit` compares it with other data. [`episodes`] decodes an
 //! episode into a [`Clip`]; [`loader`] keeps a working set of clips in memory and cuts batches from it on a thread of
-//! its own. [`gbuffer`] is the one encoding of the simulator's G-buffer, recorded or rendered anew as [`redraw`] says;
-//! [`anchor`] follows what moves in it back to a true frame. [`poses`] are those of bodies as a camera sees them.
+//! its own, or a few frames at a time ([`Cutter`]). [`gbuffer`] is the one encoding of the simulator's G-buffer, recorded or rendered anew as
+//! [`redraw`] says; [`anchor`] follows what moves in it back to a true frame. [`poses`] are those of bodies as a camera sees them.
 //!
 //! **Invariant:** batch `s` is a function of the dataset, the plan and `s` alone, so that a resumed run reads on
 //! where the interrupted one stopped.
 
 pub mod anchor;
+mod cut;
 pub mod episodes;
 mod fit;
 pub mod gbuffer;
@@ -25,6 +26,7 @@ mod resize;
 pub mod spec;
 pub(crate) mod watched;
 
+pub use cut::{Cutter, cut};
 pub use episodes::{Clip, Episodes};
 pub use gbuffer::{GBUFFER_CHANNELS, GPixel};
 pub use loader::{Batch, Loader, Windows};

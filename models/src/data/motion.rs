@@ -1,9 +1,7 @@
-//! What a window's G-buffers say of motion: where things were in the frame before, what stood still, what moves as it
-//! looked in a true frame.
+//! What a window's G-buffers say of motion: where things were in the frame before, and what stood still.
 
 use worldloom_kernels::advect::SLOWEST;
 
-use super::anchor::{ANCHOR_CHANNELS, Anchor};
 use super::episodes::Clip;
 use super::gbuffer::GPixel;
 use super::loader::to_unit;
@@ -11,15 +9,15 @@ use super::loader::to_unit;
 /// Pixels by which the motion of moving points is off in training, at most.
 pub(super) const JITTER: f32 = 0.3;
 
-/// Writes the motion of a frame, `[3, H, W]`: right, down, known. What moves is off by `jitter`.
+/// Writes the motion of a frame, `[3, H, W]`: right, down, known. What moves at all is off by `jitter`, however slow: what counts as
+/// standing still elsewhere, below [`SLOWEST`], is still carried on by its motion. What rests is told so exactly.
 pub(super) fn write_flow(pixels: &[GPixel], jitter: [f32; 2], out: &mut [f32]) {
     let plane = pixels.len();
     for (i, pixel) in pixels.iter().enumerate() {
         // Sky stands still, as in the plates.
         let flow = pixel.flow().or((pixel.instance == 0).then_some([0.0; 2]));
         let Some([dx, dy]) = flow else { continue };
-        let moves = dx * dx + dy * dy > 1e-4;
-        let [jx, jy] = if moves { jitter } else { [0.0; 2] };
+        let [jx, jy] = if [dx, dy] == [0.0; 2] { [0.0; 2] } else { jitter };
         (out[i], out[plane + i], out[2 * plane + i]) = (dx + jx, dy + jy, 1.0);
     }
 }
@@ -58,44 +56,40 @@ pub(super) fn forget_shadows(before: &[u8], now: &[u8], [height, width]: [usize;
 /// Frames before a window in which what stands still is looked for.
 pub(crate) const LOOK_BACK: usize = 40;
 
-/// Writes the plates of a window, `[T, 4, H, W]`: the colour of each pixel when it last stood still before the frame, and 1
-/// where it has. Sky stands still.
-pub(super) fn write_plates(clip: &Clip, start: usize, frames: usize, plane: usize, out: &mut [f32]) {
-    let slow = (SLOWEST * SLOWEST) as f32;
-    let mut plate = vec![0f32; 4 * plane];
-    for frame in start.saturating_sub(LOOK_BACK)..start + frames {
-        if frame >= start {
-            out[(frame - start) * 4 * plane..(frame - start + 1) * 4 * plane].copy_from_slice(&plate);
+/// What each pixel last looked like while it stood still, and 1 where it has, `[4, H, W]`. Sky stands still.
+pub(super) struct Plate {
+    values: Vec<f32>,
+}
+
+impl Plate {
+    /// Of the frames before `start`, [`LOOK_BACK`] of them.
+    pub(super) fn before(clip: &Clip, start: usize, plane: usize) -> Self {
+        let mut plate = Self { values: vec![0.0; 4 * plane] };
+        for frame in start.saturating_sub(LOOK_BACK)..start {
+            plate.take(clip, frame, plane);
         }
+        plate
+    }
+
+    /// `[4, H, W]`.
+    pub(super) fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Looks at a frame.
+    pub(super) fn take(&mut self, clip: &Clip, frame: usize, plane: usize) {
+        let slow = (SLOWEST * SLOWEST) as f32;
         let pixels = &clip.gbuffer[frame * plane..(frame + 1) * plane];
         let picture = &clip.pictures[frame * 3 * plane..(frame + 1) * 3 * plane];
         for (i, pixel) in pixels.iter().enumerate() {
             let still = pixel.flow().is_some_and(|[dx, dy]| dx * dx + dy * dy < slow);
             if still || (pixel.instance == 0 && frame > 0) {
                 for channel in 0..3 {
-                    plate[channel * plane + i] = to_unit(picture[channel * plane + i]);
+                    self.values[channel * plane + i] = to_unit(picture[channel * plane + i]);
                 }
-                plate[3 * plane + i] = 1.0;
+                self.values[3 * plane + i] = 1.0;
             }
         }
-    }
-}
-
-/// Writes what moves in a window as it looked in the true frame before, at most the last of the `known` first ones:
-/// `[T, 4, H, W]`.
-pub(super) fn write_anchors(clip: &Clip, start: usize, known: usize, [height, width]: [usize; 2], out: &mut [f32]) {
-    let plane = height * width;
-    let pixels = |frame: usize| &clip.gbuffer[frame * plane..(frame + 1) * plane];
-    let at = |frame: usize| {
-        Anchor::new(&clip.pictures[frame * 3 * plane..(frame + 1) * 3 * plane], pixels(frame), height, width)
-    };
-    let mut anchor = None;
-    for (t, out) in out.chunks_exact_mut(ANCHOR_CHANNELS * plane).enumerate().skip(1) {
-        let anchor: &mut Anchor = match &mut anchor {
-            Some(anchor) if t > known => anchor,
-            anchor => anchor.insert(at(start + t - 1)),
-        };
-        anchor.step(pixels(start + t), out);
     }
 }
 

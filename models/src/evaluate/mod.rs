@@ -24,6 +24,9 @@ mod sets;
 mod spread;
 mod windows;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use self::following::Reader;
 pub use self::following::{Fit, Following, Swapped, TELLS};
 use self::objects::Followed;
@@ -79,8 +82,8 @@ pub struct Networks<'a> {
     pub i3d: Option<&'a I3d>,
 }
 
-/// What was found.
-#[derive(Clone, Debug, PartialEq)]
+/// What was found. PSNR is in dB, distances in pixels of the model; null where there is nothing to measure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Evaluation {
     /// Windows.
     pub windows: u64,
@@ -127,7 +130,8 @@ pub fn evaluate(
     let several = spread_out(places.all.len(), spread::WINDOWS);
     let swaps = work.swaps(&places.all)?;
     let mut done = 0;
-    for group in places.all.chunks(at_once(options.context + options.frames)) {
+    let pixels = episodes.spec().picture_height() * episodes.spec().width;
+    for group in places.all.chunks(at_once(options.context + options.frames, pixels)) {
         let mut loaded = Group::load(episodes, group)?;
         let range = done..done + group.len();
         let within = |index: &usize| range.contains(index).then(|| index - done);
@@ -138,7 +142,7 @@ pub fn evaluate(
         done += group.len();
         each(done, count);
     }
-    for group in places.ends.chunks(at_once(options.context + places.frames_to_end)) {
+    for group in places.ends.chunks(at_once(options.context + places.frames_to_end, pixels)) {
         work.add_ends(&Group::load(episodes, group)?, places.frames_to_end)?;
         done += group.len();
         each(done, count);

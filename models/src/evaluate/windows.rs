@@ -6,10 +6,10 @@ use super::EvalOptions;
 use crate::data::{Clip, Episodes, WorldSpec};
 use crate::error::{Error, Result};
 
-/// Windows that are rolled out at once, and frames of all of them together: what bounds memory.
+/// Windows that are rolled out at once, and pixels of all of them together: what bounds memory.
 const AT_ONCE: usize = 8;
-/// See [`AT_ONCE`].
-const FRAMES_AT_ONCE: usize = 640;
+/// See [`AT_ONCE`]: 640 frames of 64 × 64.
+const PIXELS_AT_ONCE: usize = 640 * 64 * 64;
 /// Most frames that are dreamed towards an end that no window reaches.
 const TO_AN_END: usize = 8;
 
@@ -59,9 +59,9 @@ impl Places {
     }
 }
 
-/// How many windows of `frames` frames are rolled out at once.
-pub(super) fn at_once(frames: usize) -> usize {
-    (FRAMES_AT_ONCE / frames.max(1)).clamp(1, AT_ONCE)
+/// How many windows of `frames` frames of `pixels` pixels are rolled out at once.
+pub(super) fn at_once(frames: usize, pixels: usize) -> usize {
+    (PIXELS_AT_ONCE / (frames * pixels).max(1)).clamp(1, AT_ONCE)
 }
 
 /// Windows in memory.
@@ -116,6 +116,7 @@ mod tests {
 
     #[test]
     fn memory_bounds_the_windows_at_once() {
-        assert_eq!([at_once(40), at_once(200), at_once(5000)], [8, 3, 1]);
+        assert_eq!([40, 200, 5000].map(|frames| at_once(frames, 64 * 64)), [8, 3, 1]);
+        assert_eq!([1, 4, 40].map(|frames| at_once(frames, 256 * 256)), [8, 8, 1]);
     }
 }

@@ -1,5 +1,7 @@
 //! What an object looks like, from one true frame.
 
+use serde::{Deserialize, Serialize};
+
 use crate::data::GPixel;
 
 /// Numbers of a description.
@@ -10,7 +12,7 @@ pub const MOST_OBJECTS: usize = 16;
 pub const FEWEST_PIXELS: usize = 6;
 
 /// An object as it was seen in one frame.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Description {
     /// Its instance id in that frame.
     pub id: u16,

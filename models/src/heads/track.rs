@@ -4,6 +4,7 @@
 //! where it was last found and how it went on from there, and its pose in the frame before. In training that is the truth, a little
 //! off; in a rollout, what the heads themselves found.
 
+use serde::{Deserialize, Serialize};
 use worldloom_engine::stream::Stream;
 
 use super::describe::Description;
@@ -26,7 +27,7 @@ const LOST: f64 = 0.1;
 const POSELESS: f64 = 0.2;
 
 /// What is known of an object before a frame is looked at.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Track {
     /// Where it was last found, in [−1, 1].
     place: [f32; 2],

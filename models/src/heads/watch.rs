@@ -1,14 +1,17 @@
 //! Objects watched through a rollout: what the heads find in a frame says where they look in the next.
 
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
-use super::describe::{Description, Measured};
+use super::describe::{Description, MOST_OBJECTS, Measured, describe};
 use super::masks::Masks;
 use super::poses::PoseEstimate;
 use super::query::Wanted;
 use super::track::Track;
 use super::{ObjectHead, PoseHead};
 use crate::data::poses::SeenPose;
+use crate::data::watched::pose;
+use crate::data::{Clip, WorldSpec};
 use crate::error::Result;
 
 /// What was found in a frame.
@@ -21,8 +24,9 @@ pub struct Found {
 }
 
 /// Objects of windows that are rolled out side by side.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Watch {
+    /// By window.
     described: Vec<Vec<Description>>,
     tracks: Vec<Vec<Track>>,
 }
@@ -36,6 +40,32 @@ impl Watch {
         let tracks = windows.iter().map(tracks).collect();
         let described = windows.into_iter().map(|objects| objects.into_iter().map(|(object, _)| object).collect());
         Self { described: described.collect(), tracks }
+    }
+
+    /// Shows the objects in a true frame of each window: its clip, and the frame there. None where nobody says which
+    /// pixels are which object.
+    pub fn show(spec: &WorldSpec, frames: &[(&Clip, usize)]) -> Option<Self> {
+        let plane = spec.picture_height() * spec.width;
+        let show = |(clip, frame): &(&Clip, usize)| {
+            let ids = clip.gbuffer.get(frame * plane..(frame + 1) * plane)?;
+            let picture = clip.pictures.get(frame * 3 * plane..(frame + 1) * 3 * plane)?;
+            let posed = |mut object: Description| {
+                let pose = pose(clip, Some(*frame), object.id);
+                object.log_depth = pose.map(|pose| pose.log_depth);
+                (object, pose)
+            };
+            Some(describe(picture, ids, spec.height, spec.width).into_iter().map(posed).collect())
+        };
+        frames.iter().map(show).collect::<Option<Vec<_>>>().map(Self::new)
+    }
+
+    /// True if it watches objects in so many windows, and holds together: one that was read from elsewhere may not.
+    pub fn fits(&self, windows: usize) -> bool {
+        let together = |(objects, tracks): (&Vec<Description>, &Vec<Track>)| {
+            objects.len() == tracks.len() && objects.len() <= MOST_OBJECTS
+        };
+        [self.described.len(), self.tracks.len()] == [windows; 2]
+            && self.described.iter().zip(&self.tracks).all(together)
     }
 
     /// The objects, by window.

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::Path;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::error::{Error, Result};
 
 /// How an address begins.
@@ -15,7 +18,8 @@ const NAME_LENGTH: usize = 96;
 const REVISION_LENGTH: usize = 255;
 
 /// Kinds of repositories.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum RepoKind {
     /// Datasets.
     Dataset,

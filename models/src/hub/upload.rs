@@ -10,7 +10,8 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Watch;
@@ -43,25 +44,25 @@ pub struct PushOptions {
 }
 
 /// What a push did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Pushed {
-    /// What it was.
+    /// `dataset` or `model`.
     pub kind: RepoKind,
     /// `user/repo`.
     pub repo: String,
-    /// The branch.
+    /// Branch.
     pub revision: String,
-    /// The commit that the branch is now.
+    /// Commit that the branch is now.
     pub commit: String,
-    /// Its page.
+    /// Page of the repository.
     pub url: String,
-    /// The repository was made.
+    /// True if this push made the repository.
     pub created: bool,
-    /// Files of the commit that are new or changed.
+    /// Files of the commit that are new or changed; none if everything was there, and then there is no new commit.
     pub changed_files: u64,
     /// Files that the branch had.
     pub unchanged_files: u64,
-    /// Files that are gone.
+    /// Files that the branch had, and the folder has no more.
     pub deleted_files: u64,
     /// Bytes that the server did not have.
     pub sent_bytes: u64,

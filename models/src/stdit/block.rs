@@ -9,6 +9,7 @@ use super::config::StDitConfig;
 use crate::error::Result;
 use crate::layers::{GatedMlp, Linear};
 use crate::params::{Init, Scope};
+use crate::precision::{Enter, Precision};
 
 /// Added to a variance under a square root.
 pub(super) const EPS: f64 = 1e-6;
@@ -47,16 +48,17 @@ impl Block {
         Ok(Self { table, space, time, mlp, dim })
     }
 
-    /// `x` `[B, T, N, D]` under the shared modulation `[B, T, 9·D]`.
+    /// `x` `[B, T, N, D]` under the shared modulation `[B, T, 9·D]`, which is added to and then rounded.
     ///
     /// `over_time` does the branch of attention over time, given its own modulation: over the window, or over a cache.
     pub(super) fn forward(
         &self,
         x: &Tensor,
         shared: &Tensor,
+        precision: Precision,
         over_time: impl FnOnce(&Attention, &Tensor, &Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        let modulation = kernels::bias_activation(shared, &self.table, Activation::Identity)?;
+        let modulation = precision.enter(&kernels::bias_activation(shared, &self.table, Activation::Identity)?)?;
         let part = |branch: usize| modulation.narrow(D::Minus1, PARTS * branch * self.dim, PARTS * self.dim);
         let mut x = self.space.forward(x, &part(0)?, Axis::Space, Mask::Full, None)?;
         if let Some(time) = &self.time {
@@ -74,6 +76,25 @@ impl Block {
             mlp: self.mlp.still()?,
             dim: self.dim,
         })
+    }
+}
+
+impl Enter for Block {
+    /// The table stays: the modulation that it is a part of is rounded as a whole.
+    fn enter(&self, precision: Precision) -> Result<Self> {
+        Ok(Self {
+            table: self.table.clone(),
+            space: self.space.enter(precision)?,
+            time: self.time.as_ref().map(|time| time.enter(precision)).transpose()?,
+            mlp: self.mlp.enter(precision)?,
+            dim: self.dim,
+        })
+    }
+}
+
+impl Enter for Attention {
+    fn enter(&self, precision: Precision) -> Result<Self> {
+        Ok(Self { qkv: self.qkv.enter(precision)?, out: self.out.enter(precision)?, heads: self.heads })
     }
 }
 

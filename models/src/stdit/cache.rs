@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use worldloom_kernels::Rope;
 use worldloom_kernels::advect::SLOWEST;
 
-use super::{Inputs, Past, Prediction, StDit, rotary, shape};
+use super::{Inputs, Past, Prediction, StDit, shape};
 use crate::error::Result;
 
 /// The past of a rollout: at most `context − 1` frames.
@@ -101,7 +101,7 @@ impl StDit {
             plate: inputs.plate.cloned().or(past.plate),
             ..past
         };
-        let rope = rotary::tables(cache.position, 1, self.config.head_dim(), self.dtype, &self.device)?;
+        let rope = self.rope(cache.position, 1)?;
         let network = match cache.network.get() {
             Some(network) => network,
             None => {

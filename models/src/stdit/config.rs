@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::precision::Precision;
 
 /// Sizes of an [`StDit`](super::StDit).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,8 @@ pub struct StDitConfig {
     pub motion_given: bool,
     /// Step sizes of the shortcut sampler: 2^(levels − 1) steps down to one. Default 4: 8, 4, 2 or 1 steps.
     pub levels: usize,
+    /// What the blocks compute in, `f32` or `bf16` ([`crate::precision`]). Parameters are f32 in both. Default f32.
+    pub precision: Precision,
 }
 
 /// Pixels that a predicted or given motion of 1 stands for.
@@ -72,6 +75,7 @@ impl Default for StDitConfig {
             motion: true,
             motion_given: false,
             levels: 4,
+            precision: Precision::F32,
         }
     }
 }

@@ -39,6 +39,8 @@ mod rotary;
 mod saved;
 mod still;
 
+use std::borrow::Cow;
+
 use candle_core::{D, DType, Device, Tensor};
 use worldloom_kernels::{self as kernels, Axis, Mask, Rope};
 
@@ -49,6 +51,7 @@ pub use patches::{patchify, unpatchify};
 use crate::error::{Error, Result};
 use crate::layers::{Embedder, Linear};
 use crate::params::{Init, Params, Scope};
+use crate::precision::{Enter as _, Precision};
 use block::{Block, EPS, modulation};
 
 /// Channels from the horizontal motion of a G-buffer to the one that says where it was seen.
@@ -138,6 +141,8 @@ pub struct StDit {
     out: Linear,
     /// Token → u of its pixels.
     motion: Option<Linear>,
+    /// The blocks' weights are already as the configured precision has them.
+    entered: bool,
     dtype: DType,
     device: Device,
 }
@@ -176,6 +181,7 @@ impl StDit {
             last_modulation: Linear::zero(scope, "last_modulation", dim, 2 * dim)?,
             out: Linear::zero(scope, "out", dim, 2 * numbers)?,
             motion: if config.motion { Some(Linear::zero(scope, "motion", dim, 2 * patch * patch)?) } else { None },
+            entered: false,
             dtype,
             device,
         })
@@ -198,11 +204,27 @@ impl StDit {
         };
         let (motion, plate) = (inputs.motion.cloned(), inputs.plate.cloned());
         let past = Past { earlier: shifted(&before)?, before, tau: tau_before, motion, plate };
-        let rope = rotary::tables(0, frames, self.config.head_dim(), self.dtype, &self.device)?;
+        let rope = self.rope(0, frames)?;
         let mask = if frames > self.config.context { Mask::Window { size: self.config.context } } else { Mask::Causal };
         self.compute(inputs, &past, |_, attention, x, modulation| {
             attention.forward(x, modulation, Axis::Time, mask, Some(Rope { cos: &rope.0, sin: &rope.1 }))
         })
+    }
+
+    /// The rotary tables of `frames` frames from `first` on, as the blocks take them.
+    fn rope(&self, first: u64, frames: usize) -> Result<(Tensor, Tensor)> {
+        let (cos, sin) = rotary::tables(first, frames, self.config.head_dim(), self.dtype, &self.device)?;
+        Ok((self.config.precision.enter(&cos)?, self.config.precision.enter(&sin)?))
+    }
+
+    /// The blocks as the configured precision has them.
+    fn blocks(&self) -> Result<Cow<'_, [Block]>> {
+        match self.config.precision {
+            Precision::Bf16 if !self.entered => {
+                Ok(Cow::Owned(self.blocks.iter().map(|block| block.enter(Precision::Bf16)).collect::<Result<_>>()?))
+            }
+            _ => Ok(Cow::Borrowed(&self.blocks)),
+        }
     }
 
     /// Everything but the branches of attention over time: `over_time` does that of a block, by index.
@@ -231,9 +253,14 @@ impl StDit {
         }
         let condition = kernels::silu(&self.condition(inputs, &past.tau)?)?;
         let shared = self.modulation.forward(&condition)?;
-        for (index, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x, &shared, |attention, x, part| over_time(index, attention, x, part))?;
+        let precision = config.precision;
+        x = precision.enter(&x)?;
+        for (index, block) in self.blocks()?.iter().enumerate() {
+            let out =
+                block.forward(&x, &shared, precision, |attention, x, part| over_time(index, attention, x, part))?;
+            x = precision.enter(&out)?;
         }
+        let x = x.to_dtype(self.dtype)?;
         let last = self.last_modulation.forward(&condition)?;
         let (shift, scale) = (last.narrow(D::Minus1, 0, dim)?, last.narrow(D::Minus1, dim, dim)?);
         let tokens = kernels::layer_norm_modulated(&x, &shift, &scale, EPS)?;

@@ -62,6 +62,7 @@ impl StDit {
             }
             Ok(tensor.to_device(&self.device)?.to_dtype(self.dtype)?)
         };
+        let remembered = config.precision.dtype(self.dtype, &self.device);
         let mut memories = Vec::with_capacity(config.depth);
         for index in 0..config.depth {
             let (key_name, value_name) = (format!("keys.{index}"), format!("values.{index}"));
@@ -75,7 +76,7 @@ impl StDit {
                     let (keys, values) = (place(&key_name, keys, &dims)?, place(&value_name, values, &dims)?);
                     let frame = |at: usize| -> Result<Tensor> {
                         let part = |x: &Tensor| x.narrow(1, at, 1)?.reshape((batch, config.tokens(), config.dim));
-                        Ok(Tensor::cat(&[part(&keys)?, part(&values)?], 2)?)
+                        Ok(Tensor::cat(&[part(&keys)?, part(&values)?], 2)?.to_dtype(remembered)?)
                     };
                     (0..length).map(frame).collect::<Result<Vec<_>>>()?
                 }

@@ -1,5 +1,5 @@
 //! The network as a rollout computes with it, and training where no gradient flows: nothing is kept for a backward pass, and
-//! weights are laid out for few tokens at a time.
+//! weights are laid out for few tokens at a time. Blocks are rounded to the model's precision once.
 
 use super::StDit;
 use super::block::Block;
@@ -22,10 +22,11 @@ impl StDit {
             action: embedder(&self.action)?,
             parameters: embedder(&self.parameters)?,
             modulation: self.modulation.still()?,
-            blocks: self.blocks.iter().map(Block::still).collect::<Result<_>>()?,
+            blocks: self.blocks()?.iter().map(Block::still).collect::<Result<_>>()?,
             last_modulation: self.last_modulation.still()?,
             out: self.out.still()?,
             motion: linear(&self.motion)?,
+            entered: true,
             dtype: self.dtype,
             device: self.device.clone(),
         })

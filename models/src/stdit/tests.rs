@@ -24,6 +24,7 @@ fn small() -> StDitConfig {
         motion: true,
         motion_given: true,
         levels: 3,
+        precision: Precision::F32,
     }
 }
 
@@ -136,8 +137,10 @@ fn a_frame_depends_on_those_before_it_and_on_none_after() {
     assert!(difference(2) > 1e-3 && difference(3) > 1e-3, "{} {}", difference(2), difference(3));
 }
 
-/// Decodes a window frame by frame, expecting at each the frame of the whole window.
+/// Decodes a window frame by frame, expecting at each the frame of the whole window, but for the sums' order.
 fn decode(config: &StDitConfig, batch: usize, frames: usize) -> Cache {
+    // A sum that falls to the other side of two numbers of bf16 is an eighth of a thousandth off.
+    let tolerance = if config.precision == Precision::F32 { 1e-12 } else { 5e-3 };
     let (model, _) = model(config);
     let window = Window::new(config, batch, frames);
     let whole = model.forward(&window.inputs()).unwrap().frames;
@@ -146,7 +149,7 @@ fn decode(config: &StDitConfig, batch: usize, frames: usize) -> Cache {
         let frame = window.at(t);
         let one = model.predict(&frame.inputs(), &cache).unwrap().frames;
         let difference = largest_difference(&one, &whole.narrow(1, t, 1).unwrap());
-        assert!(difference < 1e-12, "frame {t}: {difference}");
+        assert!(difference < tolerance, "frame {t}: {difference}");
         model.take(&frame.inputs(), &mut cache).unwrap();
     }
     cache
@@ -161,6 +164,33 @@ fn decoding_with_a_cache_equals_the_whole_window() {
 #[test]
 fn a_cache_keeps_the_context_and_no_more() {
     decode(&StDitConfig { context: 1, ..small() }, 1, 3);
+}
+
+#[test]
+fn decoding_in_bf16_equals_the_whole_window_in_bf16() {
+    decode(&StDitConfig { precision: Precision::Bf16, ..small() }, 2, 7);
+}
+
+/// bf16 has 8 bits: what two blocks make of it is some roundings of 1/256 off, and so are gradients.
+#[test]
+fn blocks_in_bf16_are_near_the_exact_ones_and_every_parameter_learns_in_full_precision() {
+    const ROUNDINGS: f64 = 0.03;
+    let config = small();
+    let window = Window::new(&config, 2, 3);
+    let (exact, exact_params) = model(&config);
+    let (rounded, params) = model(&StDitConfig { precision: Precision::Bf16, ..config });
+    let (a, b) = (exact.forward(&window.inputs()).unwrap(), rounded.forward(&window.inputs()).unwrap());
+    let norm = |x: &Tensor| x.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
+    let off = norm(&(&a.tokens - &b.tokens).unwrap()) / norm(&a.tokens);
+    assert!(off > 1e-4 && off < ROUNDINGS, "tokens: {off}");
+    let gradients = |model: &StDit| scalar(model, &window).backward().unwrap();
+    let (exact, rounded) = (gradients(&exact), gradients(&rounded));
+    for (param, same) in exact_params.iter().zip(params.iter()) {
+        let (a, b) = (exact.get(&param.var).unwrap(), rounded.get(&same.var).unwrap());
+        assert_eq!(b.dtype(), DType::F64, "{}: its master is not rounded", param.name);
+        let off = norm(&(a - b).unwrap()) / norm(a);
+        assert!(off < 2.0 * ROUNDINGS, "{}: {off}", param.name);
+    }
 }
 
 /// Σ out ⊙ r, for a fixed random r: a scalar that every output takes part in.

@@ -7,6 +7,7 @@ use super::config::TokenizerConfig;
 use crate::error::Result;
 use crate::layers::{GatedMlp, Linear};
 use crate::params::{Init, Scope};
+use crate::precision::{Enter, Precision};
 
 /// Added to a variance under a square root.
 const EPS: f64 = 1e-6;
@@ -53,11 +54,39 @@ impl Block {
         })
     }
 
-    /// `[F, N, D]` → `[F, N, D]`.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// `[F, N, D]` → `[F, N, D]`, of weights that have been rounded.
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let qkv = self.qkv.forward(&self.first.forward(x)?)?.unsqueeze(1)?;
         let mixed = kernels::attention_packed(&qkv, self.heads, Axis::Space, Mask::Full, None)?.squeeze(1)?;
         let x = (x + self.out.forward(&mixed)?)?;
         Ok((&x + self.mlp.forward(&self.second.forward(&x)?)?)?)
     }
+}
+
+impl Enter for Norm {
+    fn enter(&self, precision: Precision) -> Result<Self> {
+        Ok(Self { gain: precision.enter(&self.gain)?, bias: precision.enter(&self.bias)? })
+    }
+}
+
+impl Enter for Block {
+    fn enter(&self, precision: Precision) -> Result<Self> {
+        Ok(Self {
+            first: self.first.enter(precision)?,
+            qkv: self.qkv.enter(precision)?,
+            out: self.out.enter(precision)?,
+            second: self.second.enter(precision)?,
+            mlp: self.mlp.enter(precision)?,
+            heads: self.heads,
+        })
+    }
+}
+
+/// `[F, N, D]` through `blocks`, which compute in `precision`.
+pub(super) fn through(blocks: &[Block], x: &Tensor, precision: Precision) -> Result<Tensor> {
+    let mut all = precision.enter(x)?;
+    for block in blocks {
+        all = precision.enter(&block.enter(precision)?.forward(&all)?)?;
+    }
+    Ok(all.to_dtype(x.dtype())?)
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::SpecOptions;
 use crate::error::{Error, Result};
+use crate::precision::Precision;
 use crate::train::Preset;
 use crate::train::settings::{Rates, Settings, check_sizes, with};
 
@@ -29,6 +30,8 @@ pub struct TokenizerConfig {
     pub heads: usize,
     /// Gated units of an MLP. Default 256.
     pub hidden: usize,
+    /// What the blocks compute in, `f32` or `bf16` ([`crate::precision`]). Parameters are f32 in both. Default f32.
+    pub precision: Precision,
 }
 
 impl Default for TokenizerConfig {
@@ -43,6 +46,7 @@ impl Default for TokenizerConfig {
             decoder_depth: 3,
             heads: 4,
             hidden: 256,
+            precision: Precision::F32,
         }
     }
 }
@@ -197,6 +201,7 @@ impl TokenizerSettings {
                     decoder_depth: 8,
                     heads: 8,
                     hidden: 1024,
+                    precision: Precision::Bf16,
                     ..cpu.model.clone()
                 },
                 ..cpu

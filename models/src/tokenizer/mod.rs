@@ -51,7 +51,7 @@ use crate::error::{Error, Result};
 use crate::layers::Linear;
 use crate::params::{Init, Params, Scope};
 use crate::stdit::{patchify, unpatchify};
-use block::{Block, Norm};
+use block::{Block, Norm, through};
 
 /// Pictures that are encoded or decoded at once where there is no gradient: what bounds memory.
 const AT_ONCE: usize = 16;
@@ -234,8 +234,8 @@ impl Tokenizer {
         let encoder = &self.encoder;
         let (squares, mut x) = match visible {
             None => {
-                let x = encoder.embed.forward(&squares)?;
-                (squares, add_place(&x, &encoder.place)?)
+                let x = encoder.embed.forward_at(&squares, &encoder.place)?;
+                (squares, x)
             }
             Some(visible) => {
                 let shown = visible.places.dim(1)?;
@@ -248,9 +248,7 @@ impl Tokenizer {
                 (squares, x.reshape((count, shown, dim))?)
             }
         };
-        for block in &encoder.blocks {
-            x = block.forward(&x)?;
-        }
+        x = through(&encoder.blocks, &x, config.precision)?;
         let z = (encoder.out.forward(&encoder.norm.forward(&x)?)? + encoder.straight.forward(&squares)?)?;
         Ok(z.tanh()?)
     }
@@ -273,9 +271,7 @@ impl Tokenizer {
             straight = spread(&straight, numbers, &nothing)?;
         }
         x = add_place(&x, &decoder.place)?;
-        for block in &decoder.blocks {
-            x = block.forward(&x)?;
-        }
+        x = through(&decoder.blocks, &x, config.precision)?;
         let squares = (decoder.out.forward(&decoder.norm.forward(&x)?)? + straight)?;
         let squares = squares.reshape((count, 1, places, numbers))?;
         let pictures = unpatchify(&squares, config.side, config.image_height, config.image_width)?;

@@ -4,6 +4,7 @@ use worldloom_kernels::{AdamW, AdamWConfig};
 use super::train::{draw, errors};
 use super::*;
 use crate::noise;
+use crate::precision::Precision;
 use crate::shortcut::Conditions;
 
 fn small() -> TokenizerConfig {
@@ -17,6 +18,7 @@ fn small() -> TokenizerConfig {
         decoder_depth: 1,
         heads: 2,
         hidden: 8,
+        precision: Precision::F32,
     }
 }
 
@@ -267,6 +269,16 @@ fn masked_training_gives_unseen_pictures_back_far_better_than_their_mean() {
     // 6 dB.
     assert!(whole < baseline / 4.0, "whole {whole}, the mean {baseline}");
     assert!(hidden < baseline, "with squares hidden {hidden}, the mean {baseline}");
+}
+
+#[test]
+fn blocks_in_bf16_give_nearly_the_pictures_of_exact_ones() {
+    let exact = small();
+    let rounded = TokenizerConfig { precision: Precision::Bf16, ..exact.clone() };
+    let pictures = noise_pictures(&exact, "pictures", 3);
+    let of = |config: &TokenizerConfig| away(config).reconstruct(&pictures, None).unwrap();
+    let off = largest_difference(&of(&exact), &of(&rounded));
+    assert!(off > 1e-5 && off < 0.1, "{off}");
 }
 
 #[test]

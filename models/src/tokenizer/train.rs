@@ -71,6 +71,8 @@ impl Task for Tokenizer {
             cache_bytes: plan.config.cache_mb << 20,
             hide: Hide::default(),
             objects: None,
+            gbuffer: false,
+            motion: false,
         }
     }
 

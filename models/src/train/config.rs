@@ -7,6 +7,7 @@ use crate::data::loader::Hide;
 use crate::edm::EdmConfig;
 use crate::error::{Error, Result};
 use crate::objective::ObjectiveKind;
+use crate::precision::Precision;
 use crate::shortcut::ShortcutConfig;
 use crate::stdit::StDitConfig;
 use crate::train::settings::{Rates, Settings, check_sizes, with};
@@ -100,7 +101,7 @@ impl Default for TrainConfig {
 impl Preset {
     /// Its configuration. The rates and decays of the small ones were found by trying on two cores; `hopper` has
     /// the largest rate, the decay and the average of DiT-B (Peebles & Xie 2023, table 1 and §4); its warm-up and fall are
-    /// this project's. All compute in f32.
+    /// this project's. `hopper` computes in bf16 ([`crate::precision`]), the others in f32.
     pub fn config(self) -> TrainConfig {
         let cpu = TrainConfig {
             image: 64,
@@ -162,6 +163,7 @@ impl Preset {
                     heads: 12,
                     hidden: 2048,
                     context: 64,
+                    precision: Precision::Bf16,
                     ..cpu.model.clone()
                 },
                 ..cpu

@@ -16,7 +16,9 @@ pub trait Settings {
     fn check(&self) -> Result<()>;
 }
 
-/// How a run steps, averages, holds out and saves; the fields are those of a configuration.
+/// How a run steps, averages, holds out and saves; the fields are those of a configuration. Each kind's configuration spells them
+/// out, and does not hold this: their defaults differ by kind, and a part that serde flattens has its own defaults, never those of
+/// what it is a part of.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
     /// Batches whose gradients are added before a step.

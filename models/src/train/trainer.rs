@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use candle_core::backprop::GradStore;
-use worldloom_kernels::{self as kernels, AdamW, AdamWConfig};
+use worldloom_kernels::{self as kernels, AdamWConfig, Optimiser};
 
 use super::config::PlanOf;
 use super::settings::Settings as _;
@@ -33,7 +33,7 @@ pub struct StepLosses {
 /// A model in training.
 pub struct TrainerOf<T: Task> {
     model: T,
-    optimiser: AdamW<f32>,
+    optimiser: Optimiser,
     loader: Loader,
     device: Device,
     plan: PlanOf<T::Settings>,
@@ -58,7 +58,7 @@ impl<T: Task> TrainerOf<T> {
             ..AdamWConfig::default()
         };
         let params = model.params().iter().map(|param| (param.var.clone(), param.decay));
-        let mut optimiser = AdamW::new(params, constants)?;
+        let mut optimiser = Optimiser::new(params, constants)?;
         checkpoint.restore(model.params(), &mut optimiser)?;
         let windows = T::windows(&checkpoint.config().model, episodes, &plan);
         let first = optimiser.steps() * rates.accumulate as u64;

@@ -198,8 +198,8 @@ pub fn write_clip(path: &Path, window: &Dreamed, height: usize, width: usize, ra
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::loader::{Hide, Windows, cut};
-    use crate::data::{Camera, Channel, GPixel, WorldSpec};
+    use crate::data::loader::{Hide, Windows};
+    use crate::data::{Camera, Channel, GPixel, WorldSpec, cut};
 
     /// A world of 4 × 4 pixels with two actions.
     fn spec(frame_skip: usize) -> WorldSpec {
@@ -250,6 +250,8 @@ mod tests {
                 cache_bytes: 0,
                 hide: Hide::default(),
                 objects: None,
+                gbuffer: true,
+                motion: true,
             };
             let span = 4 * skip + 1;
             for start in [0, 1, skip, 7, 39, 40, 41, 42, 90, 200 - span] {

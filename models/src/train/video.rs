@@ -74,6 +74,8 @@ impl Task for VideoModel {
             cache_bytes: settings.cache_mb << 20,
             hide: settings.hide(),
             objects: config.objects.then(|| config.token_side()),
+            gbuffer: config.network.gbuffer > 0,
+            motion: config.tokenizer.is_none(),
         }
     }
 

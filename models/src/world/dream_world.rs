@@ -13,12 +13,15 @@
 //! |---|---|---|---|
 //! | picture | physics, at the model's size | the model | the model |
 //! | reward and end | the scene's | the model's head | the scene's, of the physics beside it |
-//! | depth, normals, instance ids | in [`Mode::Condition`] | refused | of the physics beside it: what the model was told |
+//! | depth, normals | in [`Mode::Condition`] | refused | of the physics beside it: what the model was told |
+//! | instance ids | physics, at the model's size | of the objects of the last true frame, where the model's head finds them | of the physics beside it |
 //! | bodies, joints, observation | in [`Mode::Condition`] | none: they are not in the catalog | of the physics beside it |
 //! | events | in [`Mode::Condition`] | none | of the physics beside it |
 //! | where cameras stand | physics | where they last stood | physics |
 //!
-//! The catalog says the same from the reset to the end, so that a free dream has no bodies in its context either.
+//! A model without a head for objects, and a recording without instance ids, have none in a free dream, and are refused. Ids are those of the start's scene.
+//!
+//! The catalog says the same from the reset to the end, so that a free dream has no bodies in its context either, and no names for its ids.
 //! A step lasts `frame_skip` control steps of the scene, under one action. Pictures, noise and model state repeat bit for
 //! bit, for a number of threads and an instruction set.
 
@@ -235,10 +238,21 @@ impl<M: WorldModel> World for DreamWorld<M> {
             .as_ref()
             .filter(|_| options.mode == Mode::Condition)
             .and_then(|guide| guide.pixels().get(camera));
+        if let Some(instances) =
+            live.instances.as_ref().filter(|_| !(channels.depth || channels.normal || channels.flow))
+        {
+            let plane = height * width;
+            out.instance.extend_from_slice(&instances[camera * plane..(camera + 1) * plane]);
+            return Ok(());
+        }
         let Some(truth) = known else {
             return Err(EngineError::Unsupported {
                 feature: "drawing depth, normals, instance ids or flow of a dream of the model alone".into(),
-                hint: "it knows none of them: ask for colour, or dream with physics beside it (condition)".into(),
+                hint: match live.instances {
+                    Some(_) => "it knows instance ids alone: ask for those and colour, or dream with physics beside it (condition)",
+                    None => "it knows none of them: ask for colour, or dream with physics beside it (condition)",
+                }
+                .into(),
             });
         };
         labels(truth, channels, out);

@@ -49,6 +49,8 @@ pub(super) struct Live<S> {
     pub views: Vec<View>,
     /// `[H, W, 3]`, cameras one below the other.
     pub picture: Vec<u8>,
+    /// `[H, W]`, cameras one below the other: instance ids, where the dream is free and they are known.
+    pub instances: Option<Vec<u16>>,
     pub happened: Vec<Fired>,
     /// Normalised.
     pub parameters: Vec<f32>,
@@ -103,6 +105,7 @@ impl<M: WorldModel> Dreamer<M> {
                 state: State::default(),
                 observation: Vec::new(),
                 picture: last_picture(spec, clip),
+                instances: self.last_instances(clip),
                 happened: Vec::new(),
                 parameters: self.parameters(scene, &clip.parameters)?,
                 guide: None,
@@ -143,6 +146,7 @@ impl<M: WorldModel> Dreamer<M> {
             state: State::default(),
             observation: Vec::new(),
             picture: last_picture(spec, &clip),
+            instances: self.last_instances(&clip),
             happened: Vec::new(),
             parameters,
             phase: Phase::Context { clip, actions: Vec::new() },
@@ -218,6 +222,7 @@ impl<M: WorldModel> Dreamer<M> {
                 let guide = live.guide.as_mut().ok_or_else(no_physics)?;
                 verdict = Some(play(guide, spec, clip, action)?);
                 live.picture = last_picture(spec, clip);
+                live.instances = self.last_instances(clip);
                 actions.push(action.to_vec());
             }
             Phase::Context { clip, .. } => {
@@ -270,11 +275,26 @@ impl<M: WorldModel> Dreamer<M> {
         let batch = window(spec, std::slice::from_ref(clip), &[(0, 0)], context + 1, context, told)?;
         let mut state = self.model.begin(1, &self.options.sampling)?;
         for t in 0..context {
+            if t + 1 == context && self.follows(clip) {
+                self.model.show(&mut state, &[(clip, t * spec.frame_skip)]);
+            }
             let picture = batch.frames.narrow(1, t, 1)?.squeeze(1)?;
             self.model.encode(&mut state, &picture, &at(&batch, t, true)?)?;
         }
         let seen = self.model.step(&mut state, &at(&batch, context, true)?)?;
         Ok((state, seen))
+    }
+
+    /// True if the model finds objects that the clip shows, and nobody else says where they are.
+    fn follows(&self, clip: &Clip) -> bool {
+        self.options.mode == Mode::Free && self.model.finds_objects() && !clip.gbuffer.is_empty()
+    }
+
+    /// Instance ids of the newest frame of a clip of true ones, if the dream goes on to say where the objects are.
+    fn last_instances(&self, clip: &Clip) -> Option<Vec<u16>> {
+        let plane = self.model.spec().picture_height() * self.model.spec().width;
+        let last = clip.gbuffer.len().saturating_sub(plane);
+        self.follows(clip).then(|| clip.gbuffer[last..].iter().map(|pixel| pixel.instance).collect())
     }
 
     /// Follows what moves from the last true frame to the first dreamed one, whose G-buffers end the clip. None where flow,
@@ -356,6 +376,9 @@ impl<M: WorldModel> Dreamer<M> {
             return Err(diverged(format!("the reward of the dream is {reward}")));
         }
         live.picture = values.into_iter().map(loader::to_byte).collect();
+        let found = seen.instances.as_ref().and_then(|instances| instances.first().cloned());
+        // Shown nothing, it finds nothing.
+        live.instances = found.or_else(|| live.instances.as_ref().map(|ids| vec![0; ids.len()]));
         let ended = first(&seen.end).zip(self.options.end_at).is_some_and(|(end, at)| end >= at);
         Ok(Step { reward, terminated: ended, ..Step::default() })
     }

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{Device, Tensor};
 
-use crate::data::WorldSpec;
+use crate::data::{Clip, WorldSpec};
 use crate::error::Result;
 use crate::shortcut::Conditions;
 
@@ -46,6 +46,11 @@ pub trait WorldModel: Send + Sync {
     /// True if it can be told the G-buffer of the frame to come.
     fn takes_gbuffer(&self) -> bool;
 
+    /// True if it finds objects that it was shown ([`WorldModel::show`]).
+    fn finds_objects(&self) -> bool {
+        false
+    }
+
     /// BLAKE3 of what it has learned: a saved state belongs to one model.
     ///
     /// # Errors
@@ -64,6 +69,10 @@ pub trait WorldModel: Send + Sync {
     /// # Errors
     /// [`crate::Error::Shape`] for inputs of another size; the state is then as it was.
     fn encode(&self, state: &mut Self::State, picture: &Tensor, told: &Conditions) -> Result<Seen>;
+
+    /// Shows it the objects in the picture of each world that it is given next, a frame of a clip with G-buffers:
+    /// from then on it says where they are ([`Seen::instances`]). A model that finds none has nothing to do.
+    fn show(&self, _state: &mut Self::State, _frames: &[(&Clip, usize)]) {}
 
     /// Goes on by one step under the action of `told`. What the model cannot be told is left out.
     ///
@@ -120,4 +129,7 @@ pub struct Seen {
     pub reward: Option<Vec<f32>>,
     /// By world: probability that this step ended the episode; none if the model knows of none.
     pub end: Option<Vec<f32>>,
+    /// By world: instance ids `[H, W]` of the objects that the model was shown ([`WorldModel::show`]), 0 for none of them; none if it
+    /// was shown none, or finds none.
+    pub instances: Option<Vec<Vec<u16>>>,
 }

@@ -19,7 +19,7 @@ use crate::data::anchor::Anchor;
 use crate::error::{Error, Result};
 
 /// Layout of the bytes; a snapshot of another version is refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Where the tensors of the model stand.
 const MODEL: &str = "model.";
 
@@ -67,6 +67,10 @@ pub(super) fn take<M: WorldModel>(dreamer: &Dreamer<M>, live: &Live<M::State>) -
                 tensors.insert(format!("{MODEL}{name}"), tensor);
             }
             tensors.insert("picture".to_owned(), bytes(&live.picture)?);
+            if let Some(instances) = &live.instances {
+                let ids: Vec<u8> = instances.iter().flat_map(|id| id.to_le_bytes()).collect();
+                tensors.insert("instances".to_owned(), bytes(&ids)?);
+            }
             if let Some(guide) = &live.guide {
                 let physics = guide.world().snapshot()?;
                 header.physics = Some(physics.scene);
@@ -135,6 +139,13 @@ pub(super) fn put_back<M: WorldModel>(
         return Err(wrong("its picture is not of this model's size"));
     }
     live.picture = picture;
+    if let Some(instances) = &mut live.instances {
+        let ids = take("instances")?;
+        if ids.len() != 2 * instances.len() {
+            return Err(wrong("its instance ids are not of this model's size"));
+        }
+        *instances = ids.chunks_exact(2).map(|id| u16::from_le_bytes([id[0], id[1]])).collect();
+    }
     match (header.physics, &mut live.guide) {
         (Some(scene), Some(guide)) if conditioned => guide.restore(&Snapshot { scene, bytes: take("physics")? })?,
         (None, _) if !conditioned => live.guide = None,

@@ -287,7 +287,8 @@ fn a_free_dream_refuses_what_it_does_not_know_and_names_no_bodies() {
     for (channels, known) in [
         (Channels::COLOUR, true),
         (Channels { depth: true, ..Channels::COLOUR }, false),
-        (Channels { instance: true, ..Channels::COLOUR }, false),
+        (Channels { instance: true, ..Channels::COLOUR }, true),
+        (Channels { instance: true, depth: true, ..Channels::COLOUR }, false),
         (Channels::ALL, false),
     ] {
         let drawn = world.render(0, channels, &mut GBuffer::default());
@@ -298,6 +299,52 @@ fn a_free_dream_refuses_what_it_does_not_know_and_names_no_bodies() {
     assert!((view.world_from_camera.translation.y + 2.5).abs() < 1e-6);
     let refused = world.render(1, Channels::COLOUR, &mut GBuffer::default()).unwrap_err().to_string();
     assert!(refused.contains("below 1"), "{refused}");
+}
+
+fn instances(world: &mut DreamWorld) -> Vec<u16> {
+    let mut out = GBuffer::default();
+    world.render(0, Channels { colour: false, instance: true, ..Channels::COLOUR }, &mut out).unwrap();
+    out.instance
+}
+
+#[test]
+fn a_free_dream_says_where_the_objects_of_its_last_true_frame_are() {
+    const PLANE: usize = 32 * 32;
+    let (_, clip) = played(1);
+    let expected = dreamed(1, &clip, false);
+    let recorded =
+        DreamWorld::from_recording(model(1), clip.clone(), scene_of(&spec(1), None, ""), options(Mode::Free));
+    for (mut world, first) in [(world(1, Mode::Free), 0), (recorded.unwrap(), CONTEXT - 1)] {
+        let mut snapshot = None;
+        let mut followed = Vec::new();
+        for t in first..FRAMES {
+            let found = instances(&mut world);
+            let true_ids: Vec<u16> =
+                clip.gbuffer[t * PLANE..(t + 1) * PLANE].iter().map(|pixel| pixel.instance).collect();
+            if t < CONTEXT {
+                assert_eq!(found, true_ids, "frame {t}, which is true");
+            } else {
+                assert_eq!(found, expected.sight.masks[t * PLANE..(t + 1) * PLANE], "frame {t}");
+                followed.push(found);
+            }
+            if t == CONTEXT + 1 {
+                snapshot = Some(world.snapshot().unwrap());
+            }
+            world.step(&action(t as u64)).unwrap();
+        }
+        assert!(followed.concat().iter().any(|id| *id != 0), "objects are compared");
+        world.restore(&snapshot.unwrap()).unwrap();
+        for (k, expected) in followed.iter().enumerate().skip(1) {
+            assert_eq!(&instances(&mut world), expected, "from a snapshot, dreamed frame {k}");
+            world.step(&action((CONTEXT + k) as u64)).unwrap();
+        }
+    }
+    let unlabelled = Clip { gbuffer: Vec::new(), flow: false, ..clip };
+    let mut world =
+        DreamWorld::from_recording(model(1), unlabelled, scene_of(&spec(1), None, ""), options(Mode::Free)).unwrap();
+    let ids = Channels { instance: true, ..Channels::COLOUR };
+    let refused = world.render(0, ids, &mut GBuffer::default()).unwrap_err().to_string();
+    assert!(refused.contains("it knows none of them"), "{refused}");
 }
 
 #[test]

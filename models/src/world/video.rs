@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use candle_core::{DType, Device, Tensor};
 
 use super::{Sampling, Seen, WorldModel};
-use crate::data::WorldSpec;
+use crate::data::{Clip, WorldSpec};
 use crate::error::{Error, Result};
 use crate::guidance;
+use crate::heads::{Found, Watch};
 use crate::shortcut::Conditions;
 use crate::stdit::Prediction;
 use crate::video::{Dreams, VideoModel};
@@ -18,8 +19,12 @@ pub struct VideoState {
     dreams: Dreams,
     /// The last frame, `[B, 3, H, W]`.
     picture: Option<Tensor>,
+    /// The objects that it was shown.
+    objects: Option<Watch>,
 }
 
+/// Where the objects stand among the tensors of a state, as JSON.
+const OBJECTS: &str = "objects";
 /// Where the tensors of the past stand among those of a state.
 const PAST: &str = "past.";
 
@@ -38,6 +43,10 @@ impl WorldModel for VideoModel {
         self.network().config().gbuffer > 0
     }
 
+    fn finds_objects(&self) -> bool {
+        self.objects().is_some()
+    }
+
     fn digest(&self) -> Result<[u8; 32]> {
         let mut hasher = blake3::Hasher::new();
         for (name, tensor) in self.params().to_tensors()? {
@@ -51,7 +60,7 @@ impl WorldModel for VideoModel {
 
     fn begin(&self, worlds: usize, sampling: &Sampling) -> Result<VideoState> {
         let rollout = self.rollout(worlds, sampling.seed, sampling.steps, sampling.still);
-        Ok(VideoState { dreams: rollout.guided(sampling.guidance)?.into_dreams(), picture: None })
+        Ok(VideoState { dreams: rollout.guided(sampling.guidance)?.into_dreams(), picture: None, objects: None })
     }
 
     fn encode(&self, state: &mut VideoState, picture: &Tensor, told: &Conditions) -> Result<Seen> {
@@ -67,6 +76,10 @@ impl WorldModel for VideoModel {
         self.seen(state, rollout.into_dreams(), &frame, &seen)
     }
 
+    fn show(&self, state: &mut VideoState, frames: &[(&Clip, usize)]) {
+        state.objects = self.objects().and_then(|_| Watch::show(self.spec(), frames));
+    }
+
     fn decode(&self, state: &VideoState) -> Result<Option<Tensor>> {
         Ok(state.picture.clone())
     }
@@ -80,6 +93,10 @@ impl WorldModel for VideoModel {
         tensors.insert("sampling".to_owned(), Tensor::new(&[dreams.still, dreams.guidance], &Device::Cpu)?);
         if let Some(picture) = &state.picture {
             tensors.insert("picture".to_owned(), picture.clone());
+        }
+        if let Some(objects) = &state.objects {
+            let text = serde_json::to_vec(objects).map_err(|error| Error::State { problem: error.to_string() })?;
+            tensors.insert(OBJECTS.to_owned(), Tensor::from_slice(&text, text.len(), &Device::Cpu)?);
         }
         Ok(tensors)
     }
@@ -106,18 +123,45 @@ impl WorldModel for VideoModel {
             return Err(Error::State { problem: format!("`picture` is not of the shape {shape:?}") });
         }
         let dreams = Dreams { cache, batch, seed: seed as u64, steps: steps as usize, still, guidance };
-        Ok(VideoState { dreams, picture })
+        let objects = tensors.get(OBJECTS).map(|text| self.objects_of(text, batch)).transpose()?;
+        Ok(VideoState { dreams, picture, objects })
     }
 }
 
 impl VideoModel {
+    /// The objects of a saved state of `batch` worlds.
+    fn objects_of(&self, text: &Tensor, batch: usize) -> Result<Watch> {
+        let wrong = |problem: String| Error::State { problem: format!("`{OBJECTS}`: {problem}") };
+        let text: Vec<u8> = text.to_vec1()?;
+        let objects: Watch = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+        if !objects.fits(batch) || !self.finds_objects() {
+            return Err(wrong("they are not those of this model".to_owned()));
+        }
+        Ok(objects)
+    }
+
     /// Puts the rollout back, with its newest frame.
     fn seen(&self, state: &mut VideoState, dreams: Dreams, frame: &Tensor, seen: &Prediction) -> Result<Seen> {
         let outcome = self.outcomes(seen)?;
         let picture = frame.squeeze(1)?.detach();
-        *state = VideoState { dreams, picture: Some(picture.clone()) };
+        let mut objects = state.objects.clone();
+        let instances = match (&mut objects, self.objects()) {
+            (Some(objects), Some(head)) => {
+                let found = objects.look(head, self.poses(), &seen.tokens, frame)?;
+                let plane = self.spec().picture_height() * self.spec().width;
+                // Cameras below the first show none.
+                let all = |found: Found| {
+                    let mut ids = found.masks.ids;
+                    ids.resize(plane, 0);
+                    ids
+                };
+                Some(found.into_iter().map(all).collect())
+            }
+            _ => None,
+        };
+        *state = VideoState { dreams, picture: Some(picture.clone()), objects };
         let (reward, end) =
             outcome.iter().map(|frames| frames.first().map_or((0.0, 0.0), |pair| (pair[0], pair[1]))).unzip();
-        Ok(Seen { picture: Some(picture), reward: Some(reward), end: Some(end) })
+        Ok(Seen { picture: Some(picture), reward: Some(reward), end: Some(end), instances })
     }
 }
