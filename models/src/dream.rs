@@ -11,7 +11,7 @@ use crate::metrics;
 use crate::metrics::pixels::{pooled, squared_errors};
 use crate::shortcut::Conditions;
 use crate::stdit::Prediction;
-use crate::video::VideoModel;
+use crate::video::{Rollout, VideoModel};
 
 /// How windows are dreamed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -130,21 +130,29 @@ fn roll(
     let empty = || (0..starts.len()).map(|_| Vec::with_capacity(bytes)).collect::<Vec<Vec<u8>>>();
     let (mut truths, mut dreams) = (empty(), empty());
     let mut seen = Seen::new(model, spec, clips, starts, options.context);
+    // A G-buffer says where everything is: what the dream shows is looked at without.
+    let told = options.gbuffer && model.network().config().gbuffer > 0;
+    let mut eyes = told.then(|| model.rollout(starts.len(), options.seed, options.steps, options.still));
     for t in 0..all {
         let batch = cutter.next(1)?;
         let conditions = model.told(&at(&batch, 0, true_past || t <= options.context)?)?;
         let truth = batch.frames;
         let frame = if t < options.context {
             let prediction = rollout.take(&truth, &conditions)?;
+            seen.add_outcomes(model, &prediction)?;
+            let prediction = look(&mut eyes, &truth, &conditions)?.unwrap_or(prediction);
             seen.look(model, (&prediction, &truth), t + 1 >= options.context)?;
             truth.clone()
         } else if true_past {
             let (frame, prediction) = rollout.clone().dream(&conditions)?;
             let taken = rollout.take(&truth, &conditions)?;
+            seen.add_outcomes(model, &prediction)?;
             seen.look_beside(model, (&prediction, &frame), (&taken, &truth))?;
             frame
         } else {
             let (frame, prediction) = rollout.dream(&conditions)?;
+            seen.add_outcomes(model, &prediction)?;
+            let prediction = look(&mut eyes, &frame, &conditions)?.unwrap_or(prediction);
             seen.look(model, (&prediction, &frame), true)?;
             frame
         };
@@ -155,6 +163,12 @@ fn roll(
         }
     }
     Ok(seen.gather(spec, clips, starts, truths, dreams, options.context, true_past))
+}
+
+/// What eyes of their own see in a frame, if there are any: they are told all but the G-buffer and what follows from it.
+fn look(eyes: &mut Option<Rollout>, frame: &Tensor, conditions: &Conditions) -> Result<Option<Prediction>> {
+    let untold = Conditions { gbuffer: None, anchor: None, ..conditions.clone() };
+    eyes.as_mut().map(|eyes| eyes.take(frame, &untold)).transpose()
 }
 
 /// The windows as tensors, with nothing hidden but the G-buffer if that is not wanted; the first `known` frames are true.
@@ -244,7 +258,7 @@ impl Seen {
                 truth.add(found.as_ref(), objects, self.plane);
             }
         }
-        self.add_outcomes(model, seen)
+        Ok(())
     }
 
     /// Looks at a dreamed frame, and at the true one in its place, from which the objects are followed on.
@@ -263,7 +277,7 @@ impl Seen {
                 in_truth.add(Some(&truth), objects, self.plane);
             }
         }
-        self.add_outcomes(model, dreamed)
+        Ok(())
     }
 
     fn add_outcomes(&mut self, model: &VideoModel, prediction: &Prediction) -> Result<()> {

@@ -27,6 +27,9 @@ const OFFSETS: [f64; 2] = [0.1, 0.3];
 /// picture; of colours, e^1: a fifth of their range.
 const PRECISIONS: [[f64; 2]; 2] = [[2.6, 2.5], [1.0, 2.5]];
 
+/// How much the size of a mask counts beside the depth in the frame before: a mask of few pixels is a poor measure.
+const BY_SIZE: f32 = 0.2;
+
 /// What is asked for, `[B·T, K, …]` with K = [`MOST_OBJECTS`].
 #[derive(Clone, Debug)]
 pub struct Asked {
@@ -85,8 +88,8 @@ impl Asked {
                 if let (Some(depth), true) = (measured.and_then(|seen| object.log_depth_of(&seen)), numbers == MEASURED)
                 {
                     out[UNMEASURED + 4..].copy_from_slice(&[1.0, depth]);
-                    // Half of each: what the frame before got wrong fades.
-                    known[0] = if track.knows_pose() { 0.5 * (known[0] + depth) } else { depth };
+                    // What the frame before got wrong fades.
+                    known[0] = if track.knows_pose() { known[0] + BY_SIZE * (depth - known[0]) } else { depth };
                 }
                 bias[at] = 0.0;
                 expected[2 * at..2 * at + 2].copy_from_slice(&place);
