@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn frames_cut_one_after_the_other_are_those_of_the_whole_window() {
-        let (spec, clips, windows, starts) = (spec(), [clip(70), clip(12)], windows(), [(0, 50), (1, 0)]);
+        let (spec, clips, windows, starts) = (spec(), [clip(70), clip(9)], windows(), [(0, 50), (1, 0)]);
         let whole = cut(&spec, &clips, &starts, &windows, 7).unwrap();
         for sizes in [&[1; 9][..], &[4, 1, 4]] {
             let mut cutter = Cutter::new(&spec, &clips, &starts, &windows, 7);
