@@ -177,7 +177,8 @@ impl Sums {
         };
         let mean = |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
         let by_frame = |curves: &[Vec<Option<f64>>]| -> Result<Vec<Option<f64>>> {
-            if curves.is_empty() {
+            // No object travelled, or none of those was found.
+            if curves.iter().flatten().flatten().next().is_none() {
                 return Ok(Vec::new());
             }
             Ok(horizon::average(curves)?.iter().map(|point| point.mean).collect())

@@ -53,6 +53,7 @@ fn scene(height: f64) -> Arc<Scene> {
             {"at": 0.1, "do": {"spawn": {"name": "stone", "object": {"sphere": 0.15, "at": [0.6, 0.0, 0.5], "mass": 1.0}}}},
             {"at": 0.2, "do": {"remove": "brick"}},
         ],
+        "action": ["arm.controllers"],
         "observation": ["pos(ball)"],
         "reward": "pos(ball).z",
     });
