@@ -93,6 +93,14 @@ impl Window {
         }
     }
 
+    /// Given motions of whole pixels: with what the model adds, between them, where a warp has derivatives.
+    fn move_by_whole_pixels(&mut self) {
+        let channels = |from, count| self.gbuffer.narrow(2, from, count).unwrap();
+        let whole = (channels(1, 2).round().unwrap() / MOTION_UNIT).unwrap();
+        let given = channels(4, 1).ones_like().unwrap();
+        self.gbuffer = Tensor::cat(&[channels(0, 1), whole, channels(3, 1), given], 2).unwrap();
+    }
+
     /// Frame `t` alone.
     fn at(&self, t: usize) -> Self {
         let cut = |x: &Tensor| x.narrow(1, t, 1).unwrap();
@@ -176,7 +184,8 @@ fn decoding_in_bf16_equals_the_whole_window_in_bf16() {
 fn blocks_in_bf16_are_near_the_exact_ones_and_every_parameter_learns_in_full_precision() {
     const ROUNDINGS: f64 = 0.03;
     let config = small();
-    let window = Window::new(&config, 2, 3);
+    let mut window = Window::new(&config, 2, 3);
+    window.move_by_whole_pixels();
     let (exact, exact_params) = model(&config);
     let (rounded, params) = model(&StDitConfig { precision: Precision::Bf16, ..config });
     let (a, b) = (exact.forward(&window.inputs()).unwrap(), rounded.forward(&window.inputs()).unwrap());
@@ -212,11 +221,7 @@ fn every_parameter_has_the_gradient_of_finite_differences() {
     let config = small();
     let (model, params) = model(&config);
     let mut window = Window::new(&config, 2, 3);
-    // Given motions of whole pixels: with what the model adds, between them.
-    let channels = |from, count| window.gbuffer.narrow(2, from, count).unwrap();
-    let whole = (channels(1, 2).round().unwrap() / MOTION_UNIT).unwrap();
-    let given = channels(4, 1).ones_like().unwrap();
-    window.gbuffer = Tensor::cat(&[channels(0, 1), whole, channels(3, 1), given], 2).unwrap();
+    window.move_by_whole_pixels();
     let gradients = scalar(&model, &window).backward().unwrap();
     for Param { name, var, .. } in params.iter() {
         let gradient = gradients.get(var).unwrap_or_else(|| panic!("{name} has no gradient"));
