@@ -3,6 +3,9 @@
 //! Prints one JSON object a dataset: where its G-buffers come from, frames, cameras, and CPU milliseconds a frame of an episode
 //! without and with them. The same run generated with `--labels all`, `poses` and `none` compares the sources.
 
+// Its output is what it is for.
+#![allow(clippy::print_stdout)]
+
 use cpu_time::ProcessTime;
 use worldloom_datasets::Dataset;
 use worldloom_models::Result;

@@ -1,6 +1,6 @@
 //! Masks of objects that the head is shown once, in whatever number.
 //!
-//! An object is described by what it looked like in one true frame (a [`Description`](super::Description)), and followed from there (a [`Track`]).
+//! An object is described by what it looked like in one true frame (a [`Description`]), and followed from there (a [`Track`]).
 //! Both become a query q ([`super::query`]); what a frame's tokens say of each of their pixels, its place and its colour become a
 //! feature f; the object has the pixels whose f answers q most (Cheng et al. 2021, MaskFormer, §3.2). A learned query stands for
 //! everything that was not described. Nothing depends on how many objects there are, or on their order.

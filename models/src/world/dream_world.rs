@@ -131,7 +131,7 @@ impl<M: WorldModel> DreamWorld<M> {
         scene.engine.duration = options.duration_secs.unwrap_or(clip.frames as f64 / spec.fps);
         let clip = clip.part(spec, 0, needed);
         let scene = Arc::new(scene);
-        let dreamer = Dreamer::new(model, Start::Recording { clip, scene: scene.clone() }, options)?;
+        let dreamer = Dreamer::new(model, Start::Recording { clip: Box::new(clip), scene: scene.clone() }, options)?;
         let live = dreamer.begin(&scene)?;
         Ok(Self { dreamer, live })
     }

@@ -34,7 +34,7 @@ pub(super) enum Start {
     /// Scenes.
     Scene(Arc<Assets>),
     /// True frames up to the end of the context.
-    Recording { clip: Clip, scene: Arc<Scene> },
+    Recording { clip: Box<Clip>, scene: Arc<Scene> },
 }
 
 /// What exists between a reset and the next.
@@ -66,7 +66,7 @@ pub(super) struct Live<S> {
 /// Whose frames they are.
 pub(super) enum Phase<S> {
     /// True ones so far, up to now, and the actions between them.
-    Context { clip: Clip, actions: Vec<Vec<f32>> },
+    Context { clip: Box<Clip>, actions: Vec<Vec<f32>> },
     /// The model's.
     Dream(S),
 }
@@ -149,7 +149,7 @@ impl<M: WorldModel> Dreamer<M> {
             instances: self.last_instances(&clip),
             happened: Vec::new(),
             parameters,
-            phase: Phase::Context { clip, actions: Vec::new() },
+            phase: Phase::Context { clip: Box::new(clip), actions: Vec::new() },
             over: false,
             guide: Some(guide),
             anchor: None,
