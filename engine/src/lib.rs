@@ -15,6 +15,7 @@
 //! `engine/ARCHITECTURE.md` is the map.
 
 pub mod assets;
+pub mod certificate;
 pub mod digest;
 pub mod drivers;
 pub mod error;

@@ -112,7 +112,7 @@ impl PhysicsWorld {
         self.live_mut("step")?.step(action, watch)
     }
 
-    fn live_mut(&mut self, operation: &'static str) -> Result<&mut Live> {
+    pub(super) fn live_mut(&mut self, operation: &'static str) -> Result<&mut Live> {
         self.live.as_deref_mut().ok_or_else(|| Error::Misuse {
             operation,
             expected: "a world that has been reset to a scene".into(),
