@@ -10,6 +10,7 @@
 //! - [`expr`], [`events`]: the one vocabulary of signals, and what happens when they fire.
 //! - [`problems`]: everything that is wrong with a scene, at once.
 //! - [`policy`], [`drivers`]: what acts. [`robots`]: URDF and MJCF, kinematics.
+//! - [`certificate`]: how physical a frame is. [`violations`]: clips that are not, on purpose.
 //! - [`render`]: the G-buffer of a camera. [`rollout`]: frames, flow and digests of an episode.
 //!
 //! `engine/ARCHITECTURE.md` is the map.
@@ -36,6 +37,7 @@ pub mod state;
 pub mod stream;
 pub mod versions;
 pub mod view;
+pub mod violations;
 pub mod visual;
 pub mod world;
 

@@ -6,7 +6,7 @@ use super::holds::Joints;
 use super::island::keep;
 use super::overlap::{Placed, near, volume};
 use super::reach::{Interval, Island};
-use super::record::{BodyPose, Certificate, Measures, Source, Spread, States};
+use super::record::{BodyPose, Certificate, FORMAT_VERSION, Measures, Source, Spread, States};
 use super::thresholds::Thresholds;
 use crate::assets::Assets;
 use crate::error::{Error, Result};
@@ -109,7 +109,17 @@ impl Examiner {
             Source::Physics => &mut states.physics,
         } = Some(bodies);
         let (step, time_secs) = (state.step, state.time_secs);
-        Ok(Certificate { step, time_secs, source: given.source, measures, correction: None, model: None, states, verdict })
+        Ok(Certificate {
+            format_version: FORMAT_VERSION,
+            step,
+            time_secs,
+            source: given.source,
+            measures,
+            correction: None,
+            model: None,
+            states,
+            verdict,
+        })
     }
 
     fn check(&self, given: &Given<'_>) -> Result<()> {

@@ -51,6 +51,7 @@ mod reach;
 mod record;
 mod thresholds;
 
+pub(crate) use overlap::is_free;
 pub use examiner::{Examiner, Given};
 pub use record::{
     BodyPose, Certificate, Correction, FORMAT_VERSION, Law, Measure, Measures, ModelSide, Reason, Source, Spread, States,

@@ -5,6 +5,7 @@ use rapier3d::parry::shape::Shape;
 
 use crate::maths::{Pose, Vec3};
 use crate::physics::anatomy::{Anatomy, Surface};
+use crate::state::State;
 
 /// Points that an overlap's volume is sampled with: a part p of the box is off by about √(p(1−p)/512), 2 % at most.
 const POINTS: u32 = 512;
@@ -29,10 +30,7 @@ pub(super) struct Near {
 pub(super) fn near(anatomy: &Anatomy, placed: &Placed, within_m: f32) -> Option<Near> {
     let mut nearest: Option<Near> = None;
     each_pair(anatomy, placed, within_m, &mut |pose_a, a, pose_b, b| {
-        let found = match query::contact(pose_a, a.shape.as_ref(), pose_b, b.shape.as_ref(), within_m) {
-            Ok(contact) => contact.map(|contact| Near { gap_m: contact.dist, normal: unit(contact.normal1) }),
-            Err(_) => Some(Near { gap_m: 0.0, normal: None }),
-        };
+        let found = gap(pose_a, a.shape.as_ref(), pose_b, b.shape.as_ref(), within_m);
         if let Some(found) = found
             && nearest.is_none_or(|nearest| found.gap_m < nearest.gap_m)
         {
@@ -40,6 +38,23 @@ pub(super) fn near(anatomy: &Anatomy, placed: &Placed, within_m: f32) -> Option<
         }
     });
     nearest
+}
+
+fn gap(pose_a: &Pose, a: &dyn Shape, pose_b: &Pose, b: &dyn Shape, within_m: f32) -> Option<Near> {
+    // parry 0.31 takes the pose of a half-space that comes second for its inverse: it always comes first here.
+    let turned = b.as_halfspace().is_some();
+    let contact = if turned {
+        query::contact(pose_b, b, pose_a, a, within_m)
+    } else {
+        query::contact(pose_a, a, pose_b, b, within_m)
+    };
+    match contact {
+        Ok(contact) => contact.map(|contact| Near {
+            gap_m: contact.dist,
+            normal: unit(if turned { -contact.normal1 } else { contact.normal1 }),
+        }),
+        Err(_) => Some(Near { gap_m: 0.0, normal: None }),
+    }
 }
 
 /// Volume that two bodies share, m³.
@@ -96,4 +111,16 @@ fn radical(mut index: u32, base: u32) -> f32 {
 
 fn unit(normal: Vec3) -> Option<Vec3> {
     normal.try_normalize()
+}
+
+/// True if a body may stand `by` metres from where it is without coming near anything.
+pub(crate) fn is_free(anatomy: &Anatomy, state: &State, body: usize, by: Vec3) -> bool {
+    const ROOM_M: f32 = 0.005;
+    let pose = state.bodies[body].pose;
+    let moved = Pose::from_parts(pose.translation + by, pose.rotation);
+    (0..anatomy.parts.len()).filter(|&other| other != body && state.bodies[other].present).all(|other| {
+        let placed = Placed { bodies: [body, other], poses: [moved, state.bodies[other].pose] };
+        // What it rests on it goes on resting on.
+        near(anatomy, &placed, ROOM_M).is_none_or(|near| near.normal.is_some_and(|normal| normal.z.abs() > 0.9) && near.gap_m > -ROOM_M)
+    })
 }

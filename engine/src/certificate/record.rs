@@ -13,6 +13,8 @@ pub const FORMAT_VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
     /// Control steps since the reset.
     pub step: u64,
     /// Seconds since the reset.

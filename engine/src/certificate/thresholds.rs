@@ -52,7 +52,7 @@ impl Default for Thresholds {
             energy_part: 0.02,
             energy_lift_m: 0.004,
             impulse_m_s: 0.01,
-            passed_part: 0.5,
+            passed_part: 0.15,
             joint_limit_rad: 0.02,
             joint_limit_m: 0.004,
             joint_anchor_m: 0.004,

@@ -58,6 +58,7 @@ mod sight;
 mod sim;
 mod snapshot;
 mod step;
+pub(crate) mod tamper;
 mod watch;
 mod world;
 

@@ -315,7 +315,7 @@ impl Live {
     }
 
     /// Refills the observation from the state.
-    fn observe(&mut self) {
+    pub(super) fn observe(&mut self) {
         self.observation.clear();
         let mut look = self.eyes.look(&self.state);
         for program in &self.rules.observation {
@@ -325,7 +325,7 @@ impl Live {
     }
 
     /// Evaluates the scene's verdicts on the state.
-    fn judge(&mut self) -> Step {
+    pub(super) fn judge(&mut self) -> Step {
         let mut look = self.eyes.look(&self.state);
         let (state, catalog) = (&self.state, &self.built.catalog);
         let reward = self.rules.reward.as_ref().map_or(0.0, |program| program.number(state, catalog, &mut look));
