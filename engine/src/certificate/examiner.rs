@@ -67,7 +67,8 @@ impl Examiner {
         world.reset(scene)?;
         let anatomy = world.anatomy();
         let late = spawned(scene);
-        let expected = world.catalog().bodies.iter().map(|body| !late.iter().any(|(name, _)| *name == body.name)).collect();
+        let expected =
+            world.catalog().bodies.iter().map(|body| !late.iter().any(|(name, _)| *name == body.name)).collect();
         Ok(Self { world, anatomy, thresholds, expected, broken: Vec::new(), last: None })
     }
 
@@ -96,7 +97,8 @@ impl Examiner {
             self.overlaps(state, past, given.spreads, &mut measures);
             self.joints().measure(state, given.spreads, &mut measures);
             if let Some((last, known)) = known.filter(|(last, _)| last.bodies.iter().all(is_finite)) {
-                self.interval(&last, given, known).measure(&|island| self.motor_work(island, &last, state), &mut measures);
+                self.interval(&last, given, known)
+                    .measure(&|island| self.motor_work(island, &last, state), &mut measures);
             }
         }
         let verdict = measures.verdict(|body| self.catalog().bodies[body as usize].name.clone());
@@ -244,9 +246,13 @@ impl Examiner {
                     continue;
                 }
                 let placed = Placed { bodies: [a, b], poses: [state.bodies[a].pose, state.bodies[b].pose] };
-                let Some(near) = near(&self.anatomy, &placed, 0.0).filter(|near| near.normal.is_some()) else { continue };
-                let approach = [Some(state), past].into_iter().flatten().map(|at| self.approach(at, a, b)).fold(0.0, f32::max);
-                let sigma: f32 = [a, b].iter().filter_map(|&body| spreads.get(body)).map(|spread| spread.position_m).sum();
+                let Some(near) = near(&self.anatomy, &placed, 0.0).filter(|near| near.normal.is_some()) else {
+                    continue;
+                };
+                let approach =
+                    [Some(state), past].into_iter().flatten().map(|at| self.approach(at, a, b)).fold(0.0, f32::max);
+                let sigma: f32 =
+                    [a, b].iter().filter_map(|&body| spreads.get(body)).map(|spread| spread.position_m).sum();
                 let allowed = self.thresholds.penetration_slop_m
                     + self.thresholds.penetration_steps * step_secs * approach
                     + self.thresholds.sigmas * sigma;

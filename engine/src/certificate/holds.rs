@@ -72,7 +72,8 @@ impl Joints<'_> {
         let apart = first.rotation.inverse() * (second.translation - first.translation);
         let locked = |axis: usize| if hold.locked & (1 << axis) != 0 { apart[axis] } else { 0.0 };
         let distance = Vec3::new(locked(0), locked(1), locked(2)).length();
-        let sigma_m = metres + if parent.is_some() { radians * lever } else { radians * hold.frames[1].translation.length() };
+        let sigma_m =
+            metres + if parent.is_some() { radians * lever } else { radians * hold.frames[1].translation.length() };
         let allowed = self.thresholds.joint_anchor_m + self.thresholds.sigmas * sigma_m;
         keep(&mut into.joint_anchor_m, distance, allowed, &named);
         let angle = match hold.locked & ABOUT {
@@ -110,7 +111,11 @@ impl Joints<'_> {
         let positions: Vec<f32> = joints().map(|(_, joint)| joint.position).collect();
         let whole = joints().all(|(info, _)| !self.broken.contains(&info.name));
         let bodies = &state.bodies[first..first + links];
-        if !whole || positions.len() != model.joints.len() || bodies.is_empty() || model.world_link.is_some_and(|l| l != 0) {
+        if !whole
+            || positions.len() != model.joints.len()
+            || bodies.is_empty()
+            || model.world_link.is_some_and(|l| l != 0)
+        {
             return;
         }
         for (index, (pose, body)) in model.forward(bodies[0].pose, &positions).iter().zip(bodies).enumerate() {
@@ -118,7 +123,12 @@ impl Joints<'_> {
             let sigmas = self.thresholds.sigmas;
             let distance = (pose.translation - body.pose.translation).length();
             let named = [first + index];
-            keep(&mut into.joint_anchor_m, distance, self.thresholds.joint_anchor_m + sigmas * spread.position_m, &named);
+            keep(
+                &mut into.joint_anchor_m,
+                distance,
+                self.thresholds.joint_anchor_m + sigmas * spread.position_m,
+                &named,
+            );
             let angle = angle_between(pose.rotation, body.pose.rotation);
             let allowed = self.thresholds.joint_anchor_rad + sigmas * spread.rotation_rad;
             keep(&mut into.joint_anchor_rad, angle, allowed, &named);

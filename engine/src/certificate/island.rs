@@ -1,7 +1,7 @@
 //! Momentum, energy, distance and timing between two instants.
 
 use super::cone::{push_cone, unexplained};
-use super::overlap::{Placed, near};
+use super::overlap::{Near, Placed, near};
 use super::reach::{Interval, Island, Reach, Touch};
 use super::record::{Measure, Measures};
 use crate::maths::{Mat3, Pose, Quat, Vec3};
@@ -14,6 +14,10 @@ const NAMED: usize = 8;
 const SAME_NORMAL: f32 = 0.995;
 /// Places between two instants at which a straight way is looked at.
 const STOPS: usize = 8;
+/// Gap and speed along the normal below which a pair lies on each other, metres and m/s.
+const REST_GAP_M: f32 = 0.002;
+/// See [`REST_GAP_M`].
+const REST_M_S: f32 = 0.1;
 /// Ways shorter than this lead through nothing, metres.
 const SHORT_M: f32 = 0.01;
 
@@ -146,7 +150,8 @@ impl Interval<'_> {
             ];
             blur += 2.0 * terms.iter().map(|term| term * term).sum::<f32>();
         }
-        let belts: f32 = island.footings.iter().map(|&index| self.surface_speed(&reach.touches[index])).fold(0.0, f32::max);
+        let belts: f32 =
+            island.footings.iter().map(|&index| self.surface_speed(&reach.touches[index])).fold(0.0, f32::max);
         let weight = mass * self.gravity.length();
         let driven = 2.0 * belts * (left.length() + weight * self.dt_secs);
         let allowed = self.thresholds.energy_part * turned
@@ -169,7 +174,8 @@ impl Interval<'_> {
     fn distances(&self, island: &Island, reach: &Reach, driven: bool, worst: &mut Option<Measure>) {
         let parts = &self.anatomy.parts;
         let touched = island.inner + island.footings.len() > 0 || island.bolted || island.members.len() > 1;
-        let supports = island.footings.iter().map(|&index| self.surface_speed(&reach.touches[index])).fold(0.0, f32::max);
+        let supports =
+            island.footings.iter().map(|&index| self.surface_speed(&reach.touches[index])).fold(0.0, f32::max);
         let speed_of = |&body: &usize| {
             let before = self.speed(body, &self.before.bodies[body]);
             // An event may have changed what is not judged, and a motor's force has no bound by speeds before.
@@ -193,11 +199,42 @@ impl Interval<'_> {
             let flown = start * dt + self.gravity * (0.5 * dt * dt);
             let pushed = (self.forces[body].length() / part.mass_kg + part.damping * start.length()) * (0.5 * dt * dt);
             let spread = self.spread(body);
-            let sigma = (2.0 * spread.position_m * spread.position_m + (dt * spread.velocity_m_s) * (dt * spread.velocity_m_s)).sqrt();
-            let struck = if touched { (2.0 * fastest + drift) * dt + overlap(body) } else { 0.0 };
+            let sigma = (2.0 * spread.position_m * spread.position_m
+                + (dt * spread.velocity_m_s) * (dt * spread.velocity_m_s))
+                .sqrt();
+            let blows = reach.touches.iter().filter(|touch| touch.bodies.contains(&body) && !self.rests(touch)).count();
+            let fall = self.gravity * (0.5 * dt * dt);
+            let (measured, struck) = if touched && (blows > 1 || driven || part.tied) {
+                ((c1 - c0 - flown).length(), (2.0 * fastest + drift) * dt + overlap(body))
+            } else if touched {
+                let after = self.after.bodies[body].velocity;
+                let change = (after - start).length();
+                let tumble = if part.round { 0.0 } else { self.spin(body) };
+                let loose = (drift + self.thresholds.blow_part * change + tumble + supports) * dt + overlap(body);
+                (off_segment(c1 - c0 - fall, start * dt, after * dt), loose)
+            } else {
+                ((c1 - c0 - flown).length(), 0.0)
+            };
             let allowed = self.thresholds.teleport_slip_m + pushed + struck + self.thresholds.sigmas * sigma;
-            keep(worst, (c1 - c0 - flown).length(), allowed, &[body]);
+            keep(worst, measured, allowed, &[body]);
         }
+    }
+
+    /// Speed that turning gives the furthest point of a body, m/s.
+    fn spin(&self, body: usize) -> f32 {
+        let (before, after) = self.states(body);
+        self.anatomy.parts[body].radius_m * before.angular_velocity.length().max(after.angular_velocity.length())
+    }
+
+    /// True if a pair touches at both instants without a blow: one lies on the other.
+    fn rests(&self, touch: &Touch) -> bool {
+        let [a, b] = touch.bodies;
+        let ((a0, a1), (b0, b1)) = (self.states(a), self.states(b));
+        let still = |near: Option<Near>, one: &BodyState, two: &BodyState| {
+            let normal = near.filter(|near| near.gap_m.abs() < REST_GAP_M).and_then(|near| near.normal);
+            normal.is_some_and(|normal| (one.velocity - two.velocity).dot(normal).abs() < REST_M_S)
+        };
+        still(touch.before, a0, b0) && still(touch.after, a1, b1)
     }
 
     /// How deep the straight way of a pair leads through what it does not overlap at its ends.
@@ -240,6 +277,14 @@ fn off_gravity(left: Vec3, fall: Vec3) -> f32 {
     let Some(line) = fall.try_normalize() else { return left.length() };
     let along = left.dot(line).clamp(-fall.length(), fall.length());
     (left - line * along).length()
+}
+
+/// Distance of a point from the straight line between two others.
+fn off_segment(point: Vec3, from: Vec3, to: Vec3) -> f32 {
+    let along = to - from;
+    let length = along.length_squared();
+    let part = if length > 0.0 { ((point - from).dot(along) / length).clamp(0.0, 1.0) } else { 0.0 };
+    (point - from - along * part).length()
 }
 
 /// A pose between two.

@@ -31,7 +31,10 @@
 //!
 //! **ΔV** is twice the largest relative speed in the island before the step (an elastic blow by something much
 //! heavier), plus gΔt and known forces; 0 where nothing was in reach. With motors the speeds after the step count too, since what
-//! a motor's force makes of a light link is not bounded by speeds before.
+//! a motor's force makes of a light link is not bounded by speeds before. Where there was one blow at most (all
+//! other contacts rest) more is known: the velocity went from v₀ to v₁, so that c₁ − c₀ − ½gΔt² lies near the
+//! line from v₀Δt to v₁Δt. Then its distance from there is measured, and gΔt², a part of ‖v₁ − v₀‖Δt, and for what is
+//! not round its turning, are allowed.
 //!
 //! **Restitution ≤ 1** follows from `energy`: a contact alone never adds any.
 //!
@@ -51,11 +54,11 @@ mod reach;
 mod record;
 mod thresholds;
 
-pub(crate) use overlap::is_free;
 pub use examiner::{Examiner, Given};
+pub(crate) use overlap::is_free;
 pub use record::{
-    BodyPose, Certificate, Correction, FORMAT_VERSION, Law, Measure, Measures, ModelSide, Reason, Source, Spread, States,
-    Verdict,
+    BodyPose, Certificate, Correction, FORMAT_VERSION, Law, Measure, Measures, ModelSide, Reason, Source, Spread,
+    States, Verdict,
 };
 pub use thresholds::Thresholds;
 

@@ -66,10 +66,16 @@ pub(super) fn volume(anatomy: &Anatomy, placed: &Placed) -> f32 {
     total
 }
 
-fn each_pair(anatomy: &Anatomy, placed: &Placed, within_m: f32, each: &mut dyn FnMut(&Pose, &Surface, &Pose, &Surface)) {
+fn each_pair(
+    anatomy: &Anatomy,
+    placed: &Placed,
+    within_m: f32,
+    each: &mut dyn FnMut(&Pose, &Surface, &Pose, &Surface),
+) {
     let [a, b] = placed.bodies;
     let (one, two) = (&anatomy.parts[a], &anatomy.parts[b]);
-    let centres = placed.poses[0].transform_point(one.centre_of_mass) - placed.poses[1].transform_point(two.centre_of_mass);
+    let centres =
+        placed.poses[0].transform_point(one.centre_of_mass) - placed.poses[1].transform_point(two.centre_of_mass);
     let far = centres.length() > one.radius_m + two.radius_m + within_m;
     for first in &one.surfaces {
         for second in &two.surfaces {
@@ -121,6 +127,7 @@ pub(crate) fn is_free(anatomy: &Anatomy, state: &State, body: usize, by: Vec3) -
     (0..anatomy.parts.len()).filter(|&other| other != body && state.bodies[other].present).all(|other| {
         let placed = Placed { bodies: [body, other], poses: [moved, state.bodies[other].pose] };
         // What it rests on it goes on resting on.
-        near(anatomy, &placed, ROOM_M).is_none_or(|near| near.normal.is_some_and(|normal| normal.z.abs() > 0.9) && near.gap_m > -ROOM_M)
+        near(anatomy, &placed, ROOM_M)
+            .is_none_or(|near| near.normal.is_some_and(|normal| normal.z.abs() > 0.9) && near.gap_m > -ROOM_M)
     })
 }

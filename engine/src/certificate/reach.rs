@@ -103,7 +103,8 @@ impl Interval<'_> {
     /// Longest way that a pair may have gone against each other, metres.
     fn way(&self, a: usize, b: usize, haste: &[f32]) -> f32 {
         let relative = |one: &BodyState, two: &BodyState| {
-            let spin = |body: usize, state: &BodyState| self.anatomy.parts[body].radius_m * state.angular_velocity.length();
+            let spin =
+                |body: usize, state: &BodyState| self.anatomy.parts[body].radius_m * state.angular_velocity.length();
             (one.velocity - two.velocity).length() + spin(a, one) + spin(b, two)
         };
         let ((a0, a1), (b0, b1)) = (self.states(a), self.states(b));
@@ -187,7 +188,9 @@ impl Interval<'_> {
         for &(first, links) in &self.anatomy.robots {
             let members: Vec<usize> = (first..first + links).filter(|&body| free(body)).collect();
             members.windows(2).for_each(|pair| unite(&mut roots, pair[0], pair[1]));
-            if members.len() < links && let Some(&body) = members.first() {
+            if members.len() < links
+                && let Some(&body) = members.first()
+            {
                 bolts[body] = true;
             }
         }
@@ -198,7 +201,13 @@ impl Interval<'_> {
             let root = find(&mut roots, body);
             if places[root] == usize::MAX {
                 places[root] = islands.len();
-                islands.push(Island { members: Vec::new(), footings: Vec::new(), inner: 0, bolted: false, unknown: false });
+                islands.push(Island {
+                    members: Vec::new(),
+                    footings: Vec::new(),
+                    inner: 0,
+                    bolted: false,
+                    unknown: false,
+                });
             }
             let island = &mut islands[places[root]];
             island.members.push(body);

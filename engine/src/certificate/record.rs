@@ -46,6 +46,17 @@ pub enum Source {
     Physics,
 }
 
+impl Source {
+    /// Its name in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Corrected => "corrected",
+            Self::Physics => "physics",
+        }
+    }
+}
+
 /// A law that a frame may break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -51,8 +51,10 @@ fn judge(scene: &Arc<Scene>, states: &[State], spreads: &[Spread]) -> Vec<Certif
 /// The laws that a clip breaks, in order.
 #[track_caller]
 fn broken(scene: &Arc<Scene>, states: &[State]) -> Vec<Law> {
-    let mut laws: Vec<Law> =
-        judge(scene, states, &[]).iter().flat_map(|frame| frame.verdict.reasons.iter().map(|reason| reason.law)).collect();
+    let mut laws: Vec<Law> = judge(scene, states, &[])
+        .iter()
+        .flat_map(|frame| frame.verdict.reasons.iter().map(|reason| reason.law))
+        .collect();
     laws.sort_unstable();
     laws.dedup();
     laws
@@ -120,9 +122,7 @@ fn a_fall_without_gravity_breaks_momentum_alone_and_a_bounce_above_one_energy_al
 #[test]
 fn masses_that_a_collision_contradicts_break_momentum() {
     let balls = |mass: f64| {
-        let ball = |x: f64, speed: f64, mass: f64| {
-            json!({"sphere": 0.1, "at": [x, 0.0, 5.0], "velocity": [speed, 0.0, 0.0], "mass": mass, "restitution": 0.9})
-        };
+        let ball = |x: f64, speed: f64, mass: f64| json!({"sphere": 0.1, "at": [x, 0.0, 5.0], "velocity": [speed, 0.0, 0.0], "mass": mass, "restitution": 0.9});
         scene(json!({"objects": {"a": ball(-0.5, 2.0, 1.0), "b": ball(0.0, 0.0, mass)}}))
     };
     let declared = balls(1.0);
@@ -166,7 +166,8 @@ fn a_hinge_holds_together_and_keeps_its_limits() {
     let door = scene(json!({
         "objects": {
             "a_post": {"box": [0.1, 0.1, 1.0], "at": [0.0, 0.0, 0.5], "fixed": true},
-            "door": {"box": [0.6, 0.04, 0.8], "at": [0.4, 0.0, 0.5], "mass": 3.0, "angular_velocity": [0.0, 0.0, 1.0]},
+            "door": {"box": [0.6, 0.04, 0.8], "at": [0.4, 0.0, 0.5], "mass": 3.0, "velocity": [0.0, 0.32, 0.0],
+                     "angular_velocity": [0.0, 0.0, 1.0]},
         },
         "joints": {"hinge": {"revolute": [0.0, 0.0, 1.0], "parent": "a_post", "child": "door", "anchor": [0.08, 0.0, 0.5],
                              "limits": [-0.3, 0.3], "damping": 0.05}},

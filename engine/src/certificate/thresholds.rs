@@ -17,6 +17,8 @@ pub struct Thresholds {
     pub penetration_steps: f32,
     /// Distance that integration and f32 may be off in a control step, metres.
     pub teleport_slip_m: f32,
+    /// Part of a change of velocity that a single blow may be off the way between the two velocities.
+    pub blow_part: f32,
     /// Speed that no impulse explains, m/s.
     pub momentum_m_s: f32,
     /// Part of the speeds in an island that solvers may lose or find, on top of `momentum_m_s`.
@@ -44,14 +46,15 @@ pub struct Thresholds {
 impl Default for Thresholds {
     fn default() -> Self {
         Self {
-            penetration_slop_m: 0.004,
+            penetration_slop_m: 0.0015,
             penetration_steps: 1.5,
-            teleport_slip_m: 0.004,
-            momentum_m_s: 0.02,
-            momentum_part: 0.02,
-            energy_part: 0.02,
-            energy_lift_m: 0.004,
-            impulse_m_s: 0.01,
+            teleport_slip_m: 0.001,
+            blow_part: 0.1,
+            momentum_m_s: 0.005,
+            momentum_part: 0.01,
+            energy_part: 0.004,
+            energy_lift_m: 0.001,
+            impulse_m_s: 0.005,
             passed_part: 0.15,
             joint_limit_rad: 0.02,
             joint_limit_m: 0.004,

@@ -49,6 +49,8 @@ pub(crate) struct Part {
     pub damping: f32,
     /// Largest distance of a point of its surfaces from the centre of mass, metres; 0 for a half-space.
     pub radius_m: f32,
+    /// True if it is a ball about its centre of mass, whose turning moves nothing.
+    pub round: bool,
     /// Speed of the surface against the body, m/s.
     pub belt_m_s: f32,
     pub surfaces: Vec<Surface>,
@@ -131,6 +133,7 @@ impl PhysicsWorld {
                 inertia: if free { inertia.inertia } else { Mat3::ZERO },
                 damping: rigid.linear_damping(),
                 radius_m: radius(&surfaces, inertia.centre_of_mass),
+                round: is_round(&surfaces, inertia.centre_of_mass),
                 belt_m_s: live.built.hooks.belt_speed(index),
                 surfaces,
                 tied: info.robot.is_some() || sim.ties.iter().any(|tie| tie.bodies.contains(&Some(index))),
@@ -151,7 +154,7 @@ impl PhysicsWorld {
     /// What the scene's events do at `state`, which is taken as the next instant; the world itself is not changed.
     pub(crate) fn effects_at(&mut self, state: &State) -> Vec<Effect> {
         let Ok(live) = self.live_mut("effects_at") else { return Vec::new() };
-        let mut look = live.eyes.look(&live.scene, &live.built.visuals, &live.rigs, state);
+        let mut look = live.eyes.look(state);
         live.events.tick(state, &live.built.catalog, &mut look)
     }
 
@@ -182,6 +185,12 @@ fn surfaces_of(sim: &Sim, index: usize) -> Vec<Surface> {
     .collect()
 }
 
+fn is_round(surfaces: &[Surface], centre: Vec3) -> bool {
+    /// A mass of mesh or of several parts is never this exact.
+    const OFF_M: f32 = 1.0e-5;
+    matches!(surfaces, [only] if only.shape.as_ball().is_some() && (only.local.translation - centre).length() < OFF_M)
+}
+
 fn radius(surfaces: &[Surface], centre: Vec3) -> f32 {
     let reach = |surface: &Surface| {
         let sphere = surface.shape.compute_bounding_sphere(&surface.local);
@@ -201,7 +210,8 @@ fn hold(sim: &Sim, tie: &super::sim::Tie) -> Option<Hold> {
     };
     let [parent, child] = tie.bodies;
     // The rigid body of a still parent is the joint's own anchor, at the world's origin.
-    let moving = parent.filter(|&parent| sim.rapier.bodies.get(sim.bodies[parent].handle).is_some_and(|r| !r.is_fixed()));
+    let moving =
+        parent.filter(|&parent| sim.rapier.bodies.get(sim.bodies[parent].handle).is_some_and(|r| !r.is_fixed()));
     let first = moving.map_or(data.local_frame1, |parent| sim.bodies[parent].frame.inverse() * data.local_frame1);
     let second = sim.bodies[child?].frame.inverse() * data.local_frame2;
     Some(Hold {

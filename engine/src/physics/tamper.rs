@@ -104,7 +104,9 @@ fn scaled(shape: TypedShape<'_>, factor: f32) -> Option<SharedShape> {
         TypedShape::Capsule(capsule) => {
             SharedShape::capsule(capsule.segment.a * factor, capsule.segment.b * factor, capsule.radius * factor)
         }
-        TypedShape::Cylinder(cylinder) => SharedShape::cylinder(cylinder.half_height * factor, cylinder.radius * factor),
+        TypedShape::Cylinder(cylinder) => {
+            SharedShape::cylinder(cylinder.half_height * factor, cylinder.radius * factor)
+        }
         TypedShape::Cone(cone) => SharedShape::cone(cone.half_height * factor, cone.radius * factor),
         TypedShape::ConvexPolyhedron(hull) => {
             let points: Vec<Vec3> = hull.points().iter().map(|point| *point * factor).collect();

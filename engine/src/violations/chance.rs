@@ -114,9 +114,8 @@ impl Take {
             return false;
         }
         match violation {
-            Violation::GravityOff => {
-                (moment..moment + FLIGHT_STEPS).all(|step| step < self.len() && self.partners(step, body).next().is_none())
-            }
+            Violation::GravityOff => (moment..moment + FLIGHT_STEPS)
+                .all(|step| step < self.len() && self.partners(step, body).next().is_none()),
             Violation::BounceAboveOne => self.struck(moment, body).any(|other| self.still(other)),
             Violation::Interpenetration => {
                 self.struck(moment, body).next().is_some() || self.partners(moment, body).any(|other| self.still(other))
@@ -166,9 +165,9 @@ impl Take {
     /// Speed of the fastest point, and whose it is.
     fn fastest(&self, state: &State) -> (f32, usize) {
         let parts = self.anatomy.parts.iter().zip(&state.bodies).enumerate();
-        let speed = parts.filter(|(_, (part, body))| part.motion == Motion::Free && body.present).map(|(index, (part, body))| {
-            (body.velocity.length() + part.radius_m * body.angular_velocity.length(), index)
-        });
+        let speed = parts.filter(|(_, (part, body))| part.motion == Motion::Free && body.present).map(
+            |(index, (part, body))| (body.velocity.length() + part.radius_m * body.angular_velocity.length(), index),
+        );
         speed.fold((0.0, 0), |fastest, other| if other.0 > fastest.0 { other } else { fastest })
     }
 

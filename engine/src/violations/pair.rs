@@ -210,7 +210,10 @@ fn reversed(states: &[State], moment: usize, pace: f64) -> Vec<State> {
 
 fn between(from: &State, to: &State, part: f32) -> State {
     let body = |(a, b): (&BodyState, &BodyState)| BodyState {
-        pose: Pose::from_parts(a.pose.translation.lerp(b.pose.translation, part), turned(a.pose.rotation, b.pose.rotation, part)),
+        pose: Pose::from_parts(
+            a.pose.translation.lerp(b.pose.translation, part),
+            turned(a.pose.rotation, b.pose.rotation, part),
+        ),
         velocity: a.velocity.lerp(b.velocity, part),
         angular_velocity: a.angular_velocity.lerp(b.angular_velocity, part),
         present: a.present,
