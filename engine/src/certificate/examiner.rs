@@ -193,6 +193,7 @@ impl Examiner {
             spreads: given.spreads,
             gravity: Vec3::new(x, y, z),
             dt_secs: 1.0 / engine.control_rate as f32,
+            step_secs: 1.0 / engine.physics_rate as f32,
             forces: known.forces,
             pulses: known.pulses,
             unjudged: known.unjudged,

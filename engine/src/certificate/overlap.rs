@@ -49,10 +49,15 @@ fn gap(pose_a: &Pose, a: &dyn Shape, pose_b: &Pose, b: &dyn Shape, within_m: f32
         query::contact(pose_a, a, pose_b, b, within_m)
     };
     match contact {
-        Ok(contact) => contact.map(|contact| Near {
-            gap_m: contact.dist,
-            normal: unit(if turned { -contact.normal1 } else { contact.normal1 }),
-        }),
+        Ok(Some(contact)) => {
+            let normal = if turned { -contact.normal1 } else { contact.normal1 };
+            Some(Near { gap_m: contact.dist, normal: normal.try_normalize() })
+        }
+        // Its search for the nearest points of two solids may fail where they touch: then the distance alone is known.
+        Ok(None) => {
+            let distance = query::distance(pose_a, a, pose_b, b).map_or(0.0, |nearest| nearest.distance);
+            (distance <= within_m).then_some(Near { gap_m: distance, normal: None })
+        }
         Err(_) => Some(Near { gap_m: 0.0, normal: None }),
     }
 }
@@ -113,10 +118,6 @@ fn radical(mut index: u32, base: u32) -> f32 {
         place /= base as f32;
     }
     value
-}
-
-fn unit(normal: Vec3) -> Option<Vec3> {
-    normal.try_normalize()
 }
 
 /// True if a body may stand `by` metres from where it is without coming near anything.

@@ -22,6 +22,8 @@ pub(super) struct Interval<'a> {
     pub spreads: &'a [Spread],
     pub gravity: Vec3,
     pub dt_secs: f32,
+    /// Of a physics step.
+    pub step_secs: f32,
     /// By body: constant force, N.
     pub forces: Vec<Vec3>,
     /// By body: momentum given at the first instant, N·s.
