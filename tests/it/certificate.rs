@@ -161,7 +161,9 @@ fn valid_frames_of_the_library_break_no_law() {
             }
         }
     }
-    println!("{table}");
+    if std::env::var("CERTIFICATE_SEED").is_ok() {
+        eprintln!("{table}");
+    }
     assert!(
         worst_rate <= FALSE_POSITIVES,
         "expected at most {FALSE_POSITIVES} false positives of each law, found\n{table}"
@@ -231,7 +233,9 @@ fn every_broken_law_is_found() {
         all_good.extend(good);
     }
     let overall = auroc(&all_bad, &all_good);
-    println!("{table}overall {overall:.3}");
+    if std::env::var("CERTIFICATE_SEED").is_ok() {
+        eprintln!("{table}overall {overall:.3}");
+    }
     assert!(
         overall >= AUROC && least >= AUROC_EACH,
         "expected {AUROC} over all and {AUROC_EACH} on each, found {overall}:\n{table}"
