@@ -53,9 +53,10 @@ fn gap(pose_a: &Pose, a: &dyn Shape, pose_b: &Pose, b: &dyn Shape, within_m: f32
             let normal = if turned { -contact.normal1 } else { contact.normal1 };
             Some(Near { gap_m: contact.dist, normal: normal.try_normalize() })
         }
-        // Its search for the nearest points of two solids may fail where they touch: then the distance alone is known.
+        // Its search for the nearest points of two solids may fail where they touch: then the distance alone is known,
+        // where there is one at all.
         Ok(None) => {
-            let distance = query::distance(pose_a, a, pose_b, b).map_or(0.0, |nearest| nearest.distance);
+            let distance = query::distance(pose_a, a, pose_b, b).map_or(f32::INFINITY, |nearest| nearest.distance);
             (distance <= within_m).then_some(Near { gap_m: distance, normal: None })
         }
         Err(_) => Some(Near { gap_m: 0.0, normal: None }),
