@@ -355,6 +355,8 @@ pub enum SchemaOf {
     Push,
     /// Output of `play --json`.
     Play,
+    /// The certificate of a frame.
+    Certificate,
 }
 
 /// Arguments of `doctor`.

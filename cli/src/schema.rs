@@ -31,6 +31,7 @@ fn schema(of: SchemaOf) -> Outcome<Value> {
         SchemaOf::Play => output::<crate::play::Playing>(),
         SchemaOf::Train => output::<crate::train::Trained>(),
         SchemaOf::Export => output::<crate::export::Line>(),
+        SchemaOf::Certificate => output::<worldloom_engine::certificate::Certificate>(),
     }
 }
 

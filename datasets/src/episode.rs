@@ -1,5 +1,6 @@
 //! Recording one episode: frames are encoded as they come and staged at once.
 
+use worldloom_engine::certificate::Certificate;
 use worldloom_engine::frame::{EpisodeEnd, Frame, Outcome};
 use worldloom_engine::scene::{Label, ParamValue, Scene};
 use worldloom_engine::state::Catalog;
@@ -172,14 +173,55 @@ impl EpisodeWriter {
                 TableKind::Joints => self.push_joints(i, frame, index)?,
                 TableKind::Contacts => self.push_contacts(i, frame, index)?,
                 TableKind::Events => self.push_events(i, frame, index)?,
+                // Comes by itself: see `certify`.
+                TableKind::Certificates => {}
             }
         }
         self.record.frames += 1;
         Ok(())
     }
 
+    /// Stages the certificate of the next frame that has none, before or after the frame itself. Every frame of a plan with
+    /// certificates needs one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a plan without certificates, and for one of another step than the frame.
+    pub fn certify(&mut self, certificate: &Certificate) -> Result<()> {
+        let Some(table) = self.certificates() else {
+            return Err(Error::invalid("certificates", "the plan of this dataset has none"));
+        };
+        let index = self.tables[table].count;
+        let place = || format!("episode {}, frame {index}: certificate", self.record.number);
+        if certificate.step != index {
+            return Err(Error::invalid(place(), format!("expected that of step {index}, found {}", certificate.step)));
+        }
+        let text = serde_json::to_string(certificate).map_err(|source| Error::invalid(place(), source.to_string()))?;
+        let mut broken: Vec<&str> = certificate.verdict.reasons.iter().map(|reason| reason.law.name()).collect();
+        broken.dedup();
+        let row = [
+            Value::I64(index as i64),
+            Value::Bool(certificate.verdict.holds),
+            Value::Text(certificate.source.name()),
+            Value::Text(&broken.join(",")),
+            Value::Text(&text),
+        ];
+        self.row(table, &row)
+    }
+
+    fn certificates(&self) -> Option<usize> {
+        self.tables.iter().position(|staging| staging.table.kind == TableKind::Certificates)
+    }
+
     /// Publishes the episode: from now on a resumed run has it.
     pub fn finish(mut self, end: &EpisodeEnd) -> Result<()> {
+        if let Some(table) = self.certificates()
+            && self.tables[table].count != self.record.frames
+        {
+            return Err(Error::invalid(
+                format!("episode {}", self.record.number),
+                format!("{} frames have {} certificates", self.record.frames, self.tables[table].count),
+            ));
+        }
         if end.frames != self.record.frames {
             return Err(Error::invalid(
                 format!("episode {}", self.record.number),

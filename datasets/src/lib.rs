@@ -26,6 +26,7 @@ mod assemble;
 pub mod batches;
 mod body_reader;
 mod bundle;
+mod certificates;
 pub mod checksums;
 pub mod clip;
 mod colour;

@@ -53,6 +53,9 @@ pub struct Plan {
     /// Where the frames come from if a learned model dreamed them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dream: Option<DreamSource>,
+    /// True if every frame comes with its certificate ([`EpisodeWriter::certify`](crate::EpisodeWriter::certify)).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub certificates: bool,
 }
 
 /// What a dreamed dataset was dreamed by, and from what.
@@ -103,6 +106,7 @@ impl Plan {
             tags: Vec::new(),
             license: None,
             dream: None,
+            certificates: false,
         }
     }
 

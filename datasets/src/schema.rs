@@ -136,6 +136,9 @@ pub(crate) fn param_keys(columns: &[ParamColumn]) -> Vec<String> {
     keys
 }
 
+/// Folder of the certificates.
+pub(crate) const CERTIFICATES: &str = "annotations/certificates";
+
 /// What a table holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TableKind {
@@ -148,6 +151,7 @@ pub(crate) enum TableKind {
     Joints,
     Contacts,
     Events,
+    Certificates,
 }
 
 /// A table of the dataset: one folder of parquet files.
@@ -258,6 +262,13 @@ pub(crate) fn tables(layout: &Layout, plan: &Plan) -> Vec<Table> {
     }
     // No label but a part of what happened, so not to be left out.
     add(TableKind::Events, "events", &[("time_secs", Kind::F32), ("name", Kind::Text)]);
+    if plan.certificates {
+        let words = ["source", "broken", "certificate"].map(|name| named(name, Kind::Text));
+        let [source, broken, certificate] = words;
+        let columns = vec![frame, named("holds", Kind::Bool), source, broken, certificate];
+        // A record holds the states of all bodies: some kilobytes.
+        tables.push(Table { kind: TableKind::Certificates, folder: CERTIFICATES.to_owned(), columns, batch: 64 });
+    }
     tables
 }
 

@@ -10,11 +10,13 @@
 //! - [`expr`], [`events`]: the one vocabulary of signals, and what happens when they fire.
 //! - [`problems`]: everything that is wrong with a scene, at once.
 //! - [`policy`], [`drivers`]: what acts. [`robots`]: URDF and MJCF, kinematics.
+//! - [`certificate`]: how physical a frame is. [`violations`]: clips that are not, on purpose.
 //! - [`render`]: the G-buffer of a camera. [`rollout`]: frames, flow and digests of an episode.
 //!
 //! `engine/ARCHITECTURE.md` is the map.
 
 pub mod assets;
+pub mod certificate;
 pub mod digest;
 pub mod drivers;
 pub mod error;
@@ -35,6 +37,7 @@ pub mod state;
 pub mod stream;
 pub mod versions;
 pub mod view;
+pub mod violations;
 pub mod visual;
 pub mod world;
 

@@ -1,5 +1,6 @@
 //! The one end-to-end test binary. A test's name is a claim; its message prints expected and measured.
 
+mod certificate;
 mod cli;
 mod contract;
 mod determinism;

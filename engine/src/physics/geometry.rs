@@ -57,6 +57,11 @@ impl Footprint {
 
     /// How deep two placed shapes overlap in metres (positive), or 0 if they do not.
     pub fn penetration(&self, pose: &Pose, other: &Self, other_pose: &Pose) -> Result<f32> {
+        let is_plane = |footprint: &Self| footprint.solid.collision.as_halfspace().is_some();
+        if is_plane(other) && !is_plane(self) {
+            // parry 0.31 takes the pose of a half-space that comes second for its inverse.
+            return other.penetration(other_pose, self, pose);
+        }
         let contact = parry::query::contact(
             &(*pose * self.solid.collision_local),
             self.solid.collision.as_ref(),

@@ -28,6 +28,16 @@ impl Hooks {
         self.excluded.insert((a.min(b), a.max(b)));
     }
 
+    /// True if two bodies never touch.
+    pub fn excludes(&self, a: usize, b: usize) -> bool {
+        self.excluded.contains(&(a.min(b), a.max(b)))
+    }
+
+    /// Speed of a body's surface against the body, m/s.
+    pub fn belt_speed(&self, body: usize) -> f32 {
+        self.belts.get(&body).map_or(0.0, |velocity| velocity.length())
+    }
+
     /// Velocity of a body's surface in the world, m/s.
     fn surface_velocity(&self, bodies: &RigidBodySet, colliders: &ColliderSet, collider: ColliderHandle) -> Vec3 {
         let body = body_of(colliders, collider);
@@ -48,7 +58,7 @@ pub(super) fn tag(body: usize, robot: usize, contype: u32, conaffinity: u32) -> 
 }
 
 /// True if the masks of two colliders of one robot forbid a touch (`contype` and `conaffinity` speak of one file only).
-fn masked(a: u128, b: u128) -> bool {
+pub(super) fn masked(a: u128, b: u128) -> bool {
     let robot = |tag: u128| (tag >> 32) as u32;
     let (type_a, type_b) = ((a >> 64) as u32, (b >> 64) as u32);
     let (affine_a, affine_b) = ((a >> 96) as u32, (b >> 96) as u32);
@@ -64,7 +74,7 @@ impl PhysicsHooks for Hooks {
         }
         let a = body_of(context.colliders, context.collider1);
         let b = body_of(context.colliders, context.collider2);
-        (!self.excluded.contains(&(a.min(b), a.max(b)))).then_some(SolverFlags::COMPUTE_RIGID_IMPULSES)
+        (!self.excludes(a, b)).then_some(SolverFlags::COMPUTE_RIGID_IMPULSES)
     }
 
     /// The friction of a pair drives the relative velocity of its surfaces to zero; a belt's

@@ -39,6 +39,7 @@
 //! - Rolling and torsional friction of a single point do not exist: a ball on a plane spins on.
 
 mod actions;
+pub(crate) mod anatomy;
 mod batch;
 mod build;
 pub mod camera;
@@ -57,6 +58,7 @@ mod sight;
 mod sim;
 mod snapshot;
 mod step;
+pub(crate) mod tamper;
 mod watch;
 mod world;
 

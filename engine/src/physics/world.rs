@@ -112,7 +112,7 @@ impl PhysicsWorld {
         self.live_mut("step")?.step(action, watch)
     }
 
-    fn live_mut(&mut self, operation: &'static str) -> Result<&mut Live> {
+    pub(super) fn live_mut(&mut self, operation: &'static str) -> Result<&mut Live> {
         self.live.as_deref_mut().ok_or_else(|| Error::Misuse {
             operation,
             expected: "a world that has been reset to a scene".into(),
@@ -315,7 +315,7 @@ impl Live {
     }
 
     /// Refills the observation from the state.
-    fn observe(&mut self) {
+    pub(super) fn observe(&mut self) {
         self.observation.clear();
         let mut look = self.eyes.look(&self.state);
         for program in &self.rules.observation {
@@ -325,7 +325,7 @@ impl Live {
     }
 
     /// Evaluates the scene's verdicts on the state.
-    fn judge(&mut self) -> Step {
+    pub(super) fn judge(&mut self) -> Step {
         let mut look = self.eyes.look(&self.state);
         let (state, catalog) = (&self.state, &self.built.catalog);
         let reward = self.rules.reward.as_ref().map_or(0.0, |program| program.number(state, catalog, &mut look));

@@ -115,6 +115,8 @@ fn distances_are_those_of_analytic_geometry() {
     }
     let sunk = ground.penetration(&Pose::IDENTITY, &ball, &at(0.0, 0.0, 0.15)).expect("a pair");
     assert_near("depth of a ball in the ground", 0.05, f64::from(sunk), ITERATION_M);
+    let turned = ball.penetration(&at(0.0, 0.0, 0.15), &ground, &Pose::IDENTITY).expect("a pair");
+    assert_near("depth of the ground in a ball", 0.05, f64::from(turned), ITERATION_M);
     let apart = ground.penetration(&Pose::IDENTITY, &ball, &at(0.0, 0.0, 0.25)).expect("a pair");
     assert_eq!(apart, 0.0, "depth of a ball above the ground");
 }
