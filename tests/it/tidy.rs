@@ -139,6 +139,14 @@ const CANDLE_TRAPS: &[&str] = &[
     "Var::rand",
 ];
 
+/// `(path, word)` pairs that the list above may not forbid, with the reason.
+const NO_TRAPS: &[(&str, &str, &str)] = &[(
+    "models/src/heads/poses.rs",
+    ".matmul(",
+    "small products of two things that both differ from frame to frame, where `linear` has one weight for all rows; \
+     candle's has a gradient, held against finite differences by the head's test",
+)];
+
 /// Where `unsafe` may stand, besides `kernels/`: the FFmpeg calls.
 const UNSAFE_FOLDERS: &[&str] = &["kernels/"];
 const UNSAFE_FILES_MOST: usize = 1;
@@ -382,7 +390,7 @@ fn unsafe_stands_only_where_it_is_allowed() {
 
 #[test]
 fn models_call_nothing_of_candle_that_drops_a_gradient() {
-    let found = words_in_code(&["models/src"], CANDLE_TRAPS, &[]);
+    let found = words_in_code(&["models/src"], CANDLE_TRAPS, NO_TRAPS);
     report("expected models to use the operations of worldloom-kernels and seeded noise", found);
     let caught = |line: &str| CANDLE_TRAPS.iter().any(|trap| line.contains(trap));
     assert!(caught("candle_nn::ops::softmax_last_dim(&x)?"), "expected the rule to see a trap");
