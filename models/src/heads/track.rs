@@ -20,7 +20,7 @@ const LONG: u32 = 16;
 const FARTHEST: f32 = 0.5;
 /// Standard deviations by which tracks are off in training: of a place and a step (pictures are 2 across: 0.03 is a pixel of
 /// 64), of a log depth, of a rotation's numbers.
-const OFF: [f64; 4] = [0.06, 0.03, 0.15, 0.2];
+const OFF: [f64; 4] = [0.06, 0.03, 0.05, 0.08];
 /// How often an object is as good as lost in training: where it was when it was shown is all that is known.
 const LOST: f64 = 0.1;
 /// How often its pose is not told.
