@@ -248,43 +248,8 @@ fn channels(all: &mut [f32], row: usize, channels: usize, plane: usize) -> &mut 
 #[cfg(test)]
 mod tests {
     use super::super::loader::Hide;
-    use super::super::{Camera, Channel, GPixel};
+    use super::super::sample::{clip, spec};
     use super::*;
-
-    /// A world of 4 × 4 pixels with two actions and a parameter.
-    fn spec() -> WorldSpec {
-        let channel = |name: &str| Channel { name: name.to_owned(), mean: 0.0, std: 1.0 };
-        WorldSpec {
-            cameras: vec![Camera { name: "a".to_owned(), key: "a".to_owned(), width: 4, height: 4 }],
-            width: 4,
-            height: 4,
-            fps: 30.0,
-            frame_skip: 1,
-            action: vec![channel("x"), channel("y")],
-            parameters: vec![channel("size")],
-            reward: channel("reward"),
-            source: "test".to_owned(),
-        }
-    }
-
-    /// An episode in which no two frames are alike.
-    fn clip(frames: usize) -> Clip {
-        let hash = |i: usize| (i.wrapping_mul(2_654_435_761) >> 7) as u32;
-        let pixel =
-            |i: usize| GPixel::of_flow((hash(i) % 3) as u16, if hash(i).is_multiple_of(5) { [0, 0] } else { [90, 0] });
-        Clip {
-            episode: 3,
-            frames,
-            pictures: (0..frames * 48).map(|i| hash(i) as u8).collect(),
-            action: (0..frames * 2).map(|i| i as f32).collect(),
-            reward: (0..frames).map(|i| i as f32 * 0.5).collect(),
-            done: (0..frames).map(|i| i + 1 == frames).collect(),
-            parameters: vec![0.7],
-            gbuffer: (0..frames * 16).map(pixel).collect(),
-            flow: true,
-            ..Clip::default()
-        }
-    }
 
     fn windows() -> Windows {
         Windows {
@@ -324,7 +289,7 @@ mod tests {
 
     #[test]
     fn frames_cut_one_after_the_other_are_those_of_the_whole_window() {
-        let (spec, clips, windows, starts) = (spec(), [clip(70), clip(9)], windows(), [(0, 50), (1, 0)]);
+        let (spec, clips, windows, starts) = (spec(1), [clip(70, 5), clip(9, 5)], windows(), [(0, 50), (1, 0)]);
         let whole = cut(&spec, &clips, &starts, &windows, 7).unwrap();
         for sizes in [&[1; 9][..], &[4, 1, 4]] {
             let mut cutter = Cutter::new(&spec, &clips, &starts, &windows, 7);
@@ -340,7 +305,7 @@ mod tests {
 
     #[test]
     fn what_is_not_wanted_is_not_made_and_nothing_else_changes() {
-        let (spec, clips, starts) = (spec(), [clip(70)], [(0, 50), (0, 3)]);
+        let (spec, clips, starts) = (spec(1), [clip(70, 5)], [(0, 50), (0, 3)]);
         let all = cut(&spec, &clips, &starts, &windows(), 7).unwrap();
         let latents = cut(&spec, &clips, &starts, &Windows { motion: false, ..windows() }, 7).unwrap();
         let pictures = cut(&spec, &clips, &starts, &Windows { gbuffer: false, motion: false, ..windows() }, 7).unwrap();

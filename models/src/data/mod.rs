@@ -23,6 +23,8 @@ pub(crate) mod motion;
 pub mod poses;
 pub mod redraw;
 mod resize;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod spec;
 pub(crate) mod watched;
 

@@ -51,8 +51,11 @@ impl Watched {
         let pixels = |frame: usize| &clip.gbuffer[frame * plane..(frame + 1) * plane];
         let mut stream = Stream::new(windows.seed, "objects shown", step, b as u64);
         let shown = shown(&mut stream, start);
-        let objects =
-            describe(&clip.pictures[shown * 3 * plane..(shown + 1) * 3 * plane], pixels(shown), height, width);
+        let picture = &clip.pictures[shown * 3 * plane..(shown + 1) * 3 * plane];
+        let mut objects = describe(picture, pixels(shown), height, width);
+        for object in &mut objects {
+            object.log_depth = pose(clip, Some(shown), object.id).map(|pose| pose.log_depth);
+        }
         // Where everything is in the frames of the window and in some before it.
         let last = start + (frames - 1) * skip;
         let seen: BTreeMap<usize, Vec<(u16, Measured)>> = (0..frames + HISTORY)
@@ -144,4 +147,68 @@ fn shown(stream: &mut Stream, start: usize) -> usize {
     /// Frames of the dataset.
     const LONG_AGO: u64 = 40;
     if stream.unit() < 0.5 { start } else { start.saturating_sub(stream.below(LONG_AGO + 1) as usize) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::loader::Hide;
+    use super::super::{GPixel, sample};
+    use super::*;
+
+    #[test]
+    fn a_window_tells_what_a_rollout_tells() {
+        // Object 2, 3 × 3 pixels of 8 × 8, goes right by one in a frame and away by a tenth.
+        let spec = WorldSpec { width: 8, height: 8, ..sample::spec(1) };
+        let inside = |t: usize, i: usize| (t..t + 3).contains(&(i % 8)) && i / 8 < 3;
+        let id = |t: usize, i: usize| GPixel::of_instance(if inside(t, i) { 2 } else { 0 });
+        let seen = |t: usize| SeenPose {
+            place: [0.0; 2],
+            log_depth: 0.1 * t as f32,
+            rotation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+        };
+        let clip = Clip {
+            frames: 6,
+            pictures: vec![9; 6 * 192],
+            gbuffer: (0..6).flat_map(|t| (0..64).map(move |i| id(t, i))).collect(),
+            poses: (0..6).map(|t| vec![(2, seen(t))]).collect(),
+            ..Clip::default()
+        };
+        let windows = Windows {
+            episodes: Vec::new(),
+            batch: 1,
+            frames: 4,
+            known: 1,
+            seed: 0,
+            cache_bytes: 0,
+            hide: Hide::default(),
+            objects: Some(4),
+            gbuffer: true,
+            motion: true,
+        };
+        let (mut shown, mut depths) = (std::collections::BTreeSet::new(), Vec::new());
+        for step in 0..40 {
+            let mut watched = Watched::new(&spec, 4, true);
+            watched.add(&spec, &clip, &windows, step, 0, 2);
+            let found = watched.finish(1, 4).unwrap();
+            let object = found.described[0][0];
+            // As deep as it was where it was shown.
+            let frame = ((object.place[0] + 1.0) * 4.0 - 1.5).round() as usize;
+            assert_eq!((object.id, object.log_depth), (2, Some(seen(frame).log_depth)), "shown in frame {frame}");
+            shown.insert(frame);
+            for (t, tracks) in found.tracks[0].iter().enumerate().filter(|(t, _)| t + 2 != frame) {
+                if tracks[0].knows_pose() {
+                    depths.push(tracks[0].before()[0] - seen(t + 1).log_depth);
+                }
+            }
+            let poses: Vec<f32> = found.poses.unwrap().flatten_all().unwrap().to_vec1().unwrap();
+            for t in 0..4 {
+                let row = &poses[t * MOST_OBJECTS * (POSE + 1)..];
+                assert_eq!((row[2], row[POSE], row[2 * POSE + 1]), (seen(t + 2).log_depth, 1.0, 0.0), "frame {t}");
+            }
+        }
+        assert_eq!(shown.into_iter().collect::<Vec<_>>(), [0, 1, 2]);
+        // Tracks know the frame before, a little off.
+        let mean = depths.iter().sum::<f32>() / depths.len() as f32;
+        assert!(depths.len() > 60 && mean.abs() < 0.02, "{mean} over {}", depths.len());
+    }
 }

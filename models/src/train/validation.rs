@@ -198,49 +198,15 @@ pub fn write_clip(path: &Path, window: &Dreamed, height: usize, width: usize, ra
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::cut;
     use crate::data::loader::{Hide, Windows};
-    use crate::data::{Camera, Channel, GPixel, WorldSpec, cut};
-
-    /// A world of 4 × 4 pixels with two actions.
-    fn spec(frame_skip: usize) -> WorldSpec {
-        let channel = |name: &str| Channel { name: name.to_owned(), mean: 0.0, std: 1.0 };
-        WorldSpec {
-            cameras: vec![Camera { name: "a".to_owned(), key: "a".to_owned(), width: 4, height: 4 }],
-            width: 4,
-            height: 4,
-            fps: 30.0,
-            frame_skip,
-            action: vec![channel("x"), channel("y")],
-            parameters: Vec::new(),
-            reward: channel("reward"),
-            source: "test".to_owned(),
-        }
-    }
-
-    /// An episode in which no two frames are alike: pixels come to rest and move on at different times.
-    fn clip(frames: usize) -> Clip {
-        let hash = |i: usize| (i.wrapping_mul(2_654_435_761) >> 7) as u32;
-        Clip {
-            episode: 3,
-            frames,
-            pictures: (0..frames * 48).map(|i| hash(i) as u8).collect(),
-            action: (0..frames * 2).map(|i| i as f32).collect(),
-            reward: (0..frames).map(|i| i as f32 * 0.5).collect(),
-            done: (0..frames).map(|i| i + 1 == frames).collect(),
-            parameters: Vec::new(),
-            gbuffer: (0..frames * 16)
-                .map(|i| GPixel::of_flow((hash(i) % 3) as u16, if hash(i) % 37 == 0 { [0, 0] } else { [90, 0] }))
-                .collect(),
-            flow: true,
-            ..Clip::default()
-        }
-    }
+    use crate::data::sample::{clip, spec};
 
     /// What the network is shown of a window is the same from the part that is kept as from the whole episode.
     #[test]
     fn a_window_of_the_kept_part_is_that_of_the_episode() {
         for skip in [1, 3] {
-            let (spec, whole) = (spec(skip), clip(200));
+            let (spec, whole) = (spec(skip), clip(200, 37));
             let windows = Windows {
                 episodes: Vec::new(),
                 batch: 1,
