@@ -5,7 +5,6 @@ life of a `generate` of one episode of one control step: start, sampling, buildi
 all labels, encoding, every file of the dataset, exit. The second is an upper bound of the first.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -33,7 +32,7 @@ def whole_run_secs(binary):
 
 def main():
     args = common.arguments(__doc__, runs=(10, "runs"))
-    binary = os.environ.get("WORLDLOOM", str(common.ROOT / "target" / "release" / "worldloom"))
+    binary = common.binary()
     whole_run_secs(binary)  # reads the binary from disk
     outside = common.median([whole_run_secs(binary) for _ in range(args.runs)])
     inside = common.worldloom("bench", "first_frame")

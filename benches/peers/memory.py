@@ -35,7 +35,7 @@ def peak_mb(binary, episodes, workers):
 
 def main():
     args = common.arguments(__doc__, few=(100, "episodes of the short run"), many=(10_000, "episodes of the long run"), workers=(2, "worlds at once"))
-    binary = os.environ.get("WORLDLOOM", str(common.ROOT / "target" / "release" / "worldloom"))
+    binary = common.binary()
     few, many = (peak_mb(binary, count, args.workers) for count in (args.few, args.many))
     rows = {
         f"peak over {args.few:,} episodes (MB)": few,

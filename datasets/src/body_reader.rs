@@ -11,7 +11,7 @@ use crate::numbers::numbers;
 
 /// A body in a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BodyRow {
+pub(crate) struct BodyRow {
     /// Frame in the episode.
     pub frame: u64,
     /// Instance id, from 1.

@@ -59,7 +59,6 @@ mod video;
 pub mod writer;
 
 pub use batches::{Batch, BatchSpec};
-pub use body_reader::BodyRow;
 pub use checksums::{Damaged, Verified, verify};
 pub use clip::Clip;
 pub use episode::{EpisodeInfo, EpisodeWriter};

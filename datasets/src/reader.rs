@@ -13,7 +13,6 @@ use arrow::datatypes::{DataType, Field};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
-use crate::body_reader::{self, BodyRow};
 use crate::error::{Error, Result};
 use crate::image;
 use crate::info::Info;
@@ -221,13 +220,6 @@ impl Dataset {
         rows_of(&path, first, rows, 4096, |_| true)?
             .map(|batch| batch.map_err(|source| Error::corrupt(&path, source.to_string())))
             .collect()
-    }
-
-    /// Poses and velocities of all bodies of an episode of ours, frame by frame.
-    pub fn bodies(&self, episode: u64) -> Result<Vec<BodyRow>> {
-        const TABLE: &str = "annotations/poses";
-        let batches = self.table(episode, TABLE)?;
-        body_reader::rows(&batches, &self.root.join(TABLE))
     }
 
     fn table_place(&self, episode: u64, table: &str) -> Result<(PathBuf, u64, u64)> {

@@ -4,6 +4,7 @@ use worldloom_engine::assets::Assets;
 use worldloom_engine::maths::{Pose, Quat, Vec3};
 use worldloom_engine::state::BodyState;
 
+use crate::body_reader;
 use crate::error::{Error, Result};
 use crate::layout::RECORDS;
 use crate::reader::Dataset;
@@ -49,7 +50,7 @@ impl Dataset {
     /// [`Error::Invalid`] if poses were not recorded, [`Error::Corrupt`] for a table that does not list every body once in
     /// every frame, in order.
     pub fn states(&self, episode: u64) -> Result<Vec<Vec<BodyState>>> {
-        let rows = self.bodies(episode)?;
+        let rows = body_reader::rows(&self.table(episode, TABLE)?, &self.root().join(TABLE))?;
         // As many frames as there are rows in the data, whatever the metadata says.
         let frames = self.frames_with(episode, &[])?.length() as usize;
         let corrupt =

@@ -250,8 +250,11 @@ impl Examiner {
                 let Some(near) = near(&self.anatomy, &placed, 0.0).filter(|near| near.normal.is_some()) else {
                     continue;
                 };
-                let approach =
-                    [Some(state), past].into_iter().flatten().map(|at| self.approach(at, a, b)).fold(0.0, f32::max);
+                let approach = [Some(state), past]
+                    .into_iter()
+                    .flatten()
+                    .map(|at| self.anatomy.approach(at, a, b))
+                    .fold(0.0, f32::max);
                 let sigma: f32 =
                     [a, b].iter().filter_map(|&body| spreads.get(body)).map(|spread| spread.position_m).sum();
                 let allowed = self.thresholds.penetration_slop_m
@@ -264,13 +267,6 @@ impl Examiner {
                 }
             }
         }
-    }
-
-    /// Largest speed at which points of two bodies can come towards each other, m/s.
-    fn approach(&self, state: &State, a: usize, b: usize) -> f32 {
-        let (one, two) = (&state.bodies[a], &state.bodies[b]);
-        let spin = |body: usize, at: &BodyState| self.anatomy.parts[body].radius_m * at.angular_velocity.length();
-        (one.velocity - two.velocity).length() + spin(a, one) + spin(b, two)
     }
 }
 

@@ -104,13 +104,7 @@ impl Interval<'_> {
 
     /// Longest way that a pair may have gone against each other, metres.
     fn way(&self, a: usize, b: usize, haste: &[f32]) -> f32 {
-        let relative = |one: &BodyState, two: &BodyState| {
-            let spin =
-                |body: usize, state: &BodyState| self.anatomy.parts[body].radius_m * state.angular_velocity.length();
-            (one.velocity - two.velocity).length() + spin(a, one) + spin(b, two)
-        };
-        let ((a0, a1), (b0, b1)) = (self.states(a), self.states(b));
-        let own = relative(a0, b0).max(relative(a1, b1));
+        let own = self.anatomy.approach(self.before, a, b).max(self.anatomy.approach(self.after, a, b));
         (own.max(haste[a] + haste[b]) + self.drift(a) + self.drift(b)) * self.dt_secs + MARGIN_M
     }
 

@@ -87,6 +87,12 @@ pub(crate) struct Anatomy {
 }
 
 impl Anatomy {
+    /// Largest speed at which points of two bodies can come towards each other, m/s.
+    pub fn approach(&self, state: &State, a: usize, b: usize) -> f32 {
+        let spin = |body: usize| self.parts[body].radius_m * state.bodies[body].angular_velocity.length();
+        (state.bodies[a].velocity - state.bodies[b].velocity).length() + spin(a) + spin(b)
+    }
+
     /// True if rapier would let two surfaces touch.
     pub fn may_touch(&self, a: usize, b: usize, surfaces: [&Surface; 2]) -> bool {
         let (one, two) = (&self.parts[a], &self.parts[b]);

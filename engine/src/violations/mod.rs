@@ -13,10 +13,11 @@
 //! | `time_reversed` | everything has come to rest, and the film runs backwards: friction drives instead of brakes | pace, (0, 1] |
 //! | `wrong_mass` | a body that is about to be hit has another mass, its look and the scene unchanged | factor, > 1 |
 //!
-//! Everything else still holds: what the broken law leads to is stepped (or, for the last three rows that are edits of
-//! the record, follows) as usual. Both clips are drawn by the same [`Film`], so that no pixel can tell them apart but by
-//! what moves. [`Violation::severities`] and [`dress`] draw severities and appearances from ranges
-//! that do not overlap, so that thresholds are never judged on what they were set on.
+//! Everything else still holds: what the broken law leads to is stepped as usual. `vanishing` and `time_reversed` are edits of
+//! the record; the latter interpolates between recorded states, so that bodies in contact may overlap a little as well. Both
+//! clips are drawn by the same [`Film`], so that no pixel can tell them apart but by what moves. [`Violation::severities`] and
+//! [`dress`] draw severities and appearances from ranges that do not overlap, so that thresholds are never judged on what they
+//! were set on.
 //!
 //! Not every scene offers every violation: [`Pair::make`] looks for a moment at which there is something to break, and
 //! says so if there is none.

@@ -12,7 +12,7 @@ use worldloom_kernels::query_loss::IGNORED;
 
 use super::describe::{Description, MOST_OBJECTS, Measured};
 use super::masks::Masks;
-use super::query::{Asked, COLOUR, PLACE, QueryNet, UNMEASURED, Wanted, places};
+use super::query::{Ask, Asked, COLOUR, PLACE, QueryNet, Wanted, places};
 use super::track::Track;
 use crate::data::GPixel;
 use crate::error::Result;
@@ -148,7 +148,7 @@ impl ObjectHead {
         let mut scope = scope.at("objects");
         Ok(Self {
             features: Linear::new(&mut scope, "features", dim, FEATURES * grid.patch * grid.patch)?,
-            query: QueryNet::new(&mut scope, UNMEASURED, FEATURES, true)?,
+            query: QueryNet::new(&mut scope, Ask::Mask, FEATURES)?,
             rest: scope.vector("rest", FEATURES + 1, Init::Zeros)?,
             grid,
         })
@@ -159,7 +159,7 @@ impl ObjectHead {
     /// # Errors
     /// A tensor operation's.
     pub fn loss(&self, tokens: &Tensor, pictures: &Tensor, wanted: &[Vec<Wanted>], target: &Tensor) -> Result<Tensor> {
-        let asked = Asked::new(wanted, UNMEASURED, tokens)?;
+        let asked = Asked::new(wanted, Ask::Mask, tokens)?;
         let (features, queries) = (self.features(tokens, pictures)?, self.queries(&asked)?);
         let (frames, pixels, _) = features.dims3()?;
         let target = target.reshape((frames, pixels))?.to_device(tokens.device())?;
@@ -171,7 +171,7 @@ impl ObjectHead {
     /// # Errors
     /// A tensor operation's.
     pub fn masks(&self, tokens: &Tensor, pictures: &Tensor, wanted: &[Vec<Wanted>]) -> Result<Vec<Masks>> {
-        let asked = Asked::new(wanted, UNMEASURED, tokens)?;
+        let asked = Asked::new(wanted, Ask::Mask, tokens)?;
         let features: Vec<Vec<Vec<f32>>> = self.features(tokens, pictures)?.to_device(&Device::Cpu)?.to_vec3()?;
         let queries: Vec<Vec<Vec<f32>>> = self.queries(&asked)?.to_device(&Device::Cpu)?.to_vec3()?;
         let Grid { patch, width, height } = self.grid;

@@ -2,8 +2,8 @@
 //!
 //! Each described object looks at the tokens of a frame about its mask, or where it should be if it has none (attention with one query for
 //! each, see [`super::query`]), and what it finds there is taken to a pose ([`crate::data::poses`]) and three standard deviations: of its place,
-//! its log depth and its rotation's numbers. Its place is a change of that of the mask, depth and rotation are changes of
-//! those in the frame before where the track knows them. The loss is the negative log likelihood of a normal distribution,
+//! its log depth and its rotation's numbers. Its place is a change of that of the mask, its depth of that in the frame before, drawn towards what the size
+//! of the mask tells, and its rotation of that in the frame before, each where it is known. The loss is the negative log likelihood of a normal distribution,
 //!
 //! L = Σ over place, depth, rotation of w·(n·ln σ + ‖error‖² / (2σ²)),
 //!
@@ -14,7 +14,7 @@ use candle_core::{D, Device, Tensor};
 use worldloom_kernels as kernels;
 
 use super::objects::Grid;
-use super::query::{Asked, MEASURED, PLACE, QueryNet, Wanted, places};
+use super::query::{Ask, Asked, PLACE, QueryNet, Wanted, places};
 use crate::data::poses::{POSE, SeenPose};
 use crate::error::Result;
 use crate::layers::Linear;
@@ -65,10 +65,10 @@ impl PoseHead {
     pub fn new(scope: &mut Scope, dim: usize, grid: Grid) -> Result<Self> {
         let mut scope = scope.at("poses");
         Ok(Self {
-            query: QueryNet::new(&mut scope, MEASURED, KEYS, false)?,
+            query: QueryNet::new(&mut scope, Ask::Pose, KEYS)?,
             keys: Linear::new(&mut scope, "keys", dim, KEYS)?,
             values: Linear::new(&mut scope, "values", dim, VALUES)?,
-            first: Linear::new(&mut scope, "first", VALUES + 2 + MEASURED, HIDDEN)?,
+            first: Linear::new(&mut scope, "first", VALUES + 2 + Ask::Pose.numbers(), HIDDEN)?,
             second: Linear::zero(&mut scope, "second", HIDDEN, POSE + SHARED.len())?,
             grid,
         })
@@ -114,7 +114,7 @@ impl PoseHead {
         truth: &Tensor,
         weights: Option<&Tensor>,
     ) -> Result<(Tensor, Tensor)> {
-        let (pose, log_sigma) = self.forward(tokens, &Asked::new(wanted, MEASURED, tokens)?)?;
+        let (pose, log_sigma) = self.forward(tokens, &Asked::new(wanted, Ask::Pose, tokens)?)?;
         let weights = match weights {
             Some(weights) => weights.clone(),
             None => log_sigma.detach().exp()?,
@@ -143,7 +143,7 @@ impl PoseHead {
     /// # Errors
     /// A tensor operation's.
     pub fn poses(&self, tokens: &Tensor, wanted: &[Vec<Wanted>]) -> Result<Vec<Vec<PoseEstimate>>> {
-        let (pose, log_sigma) = self.forward(tokens, &Asked::new(wanted, MEASURED, tokens)?)?;
+        let (pose, log_sigma) = self.forward(tokens, &Asked::new(wanted, Ask::Pose, tokens)?)?;
         let pose: Vec<Vec<Vec<f32>>> = pose.to_device(&Device::Cpu)?.to_vec3()?;
         let sigma: Vec<Vec<Vec<f32>>> = log_sigma.exp()?.to_device(&Device::Cpu)?.to_vec3()?;
         let read = |(pose, sigma): (&Vec<f32>, &Vec<f32>)| {

@@ -56,20 +56,37 @@ pub struct Wanted<'a> {
     pub measured: Option<Measured>,
 }
 
-/// Numbers of a query for a mask.
-pub const UNMEASURED: usize = LOOKS + TRACK;
-/// Numbers of a query for a pose, once the mask is known: as many, 1 if there is a mask, its place and size, and 1 and the log depth that
-/// its size tells, if it does.
-pub const MEASURED: usize = UNMEASURED + 6;
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Masks, by what is known before; colours tell them apart.
+    Mask,
+    /// Poses, once the masks are known.
+    Pose,
+}
+
+/// Numbers of a description and a track.
+const KNOWN: usize = LOOKS + TRACK;
+
+impl Ask {
+    /// Numbers of a query: those of a description and a track; for a pose also 1 if there is a mask, its place and size, and 1 and the
+    /// log depth that its size tells, if it does.
+    pub const fn numbers(self) -> usize {
+        match self {
+            Self::Mask => KNOWN,
+            Self::Pose => KNOWN + 6,
+        }
+    }
+}
 
 impl Asked {
-    /// The objects of each of `frames` (all frames of a window, then those of the next one); the queries are of `numbers`,
-    /// [`UNMEASURED`] or [`MEASURED`]. On `like`'s device and dtype.
+    /// The objects of each of `frames` (all frames of a window, then those of the next one), on `like`'s device and dtype. Masks
+    /// that are known are looked at for poses alone.
     ///
     /// # Errors
     /// A tensor operation's.
-    pub fn new(frames: &[Vec<Wanted>], numbers: usize, like: &Tensor) -> Result<Self> {
-        let rows = frames.len();
+    pub fn new(frames: &[Vec<Wanted>], ask: Ask, like: &Tensor) -> Result<Self> {
+        let (rows, numbers) = (frames.len(), ask.numbers());
         let of = |count: usize| vec![0f32; rows * MOST_OBJECTS * count];
         let (mut values, mut expected, mut colour, mut before) = (of(numbers), of(2), of(3), of(TRACK - 6));
         let mut bias = vec![ABSENT; rows * MOST_OBJECTS];
@@ -78,16 +95,16 @@ impl Asked {
                 let at = row * MOST_OBJECTS + k;
                 let out = &mut values[at * numbers..(at + 1) * numbers];
                 out[..LOOKS].copy_from_slice(&object.looks);
-                out[LOOKS..UNMEASURED].copy_from_slice(&track.numbers());
+                out[LOOKS..KNOWN].copy_from_slice(&track.numbers());
+                let measured = measured.filter(|_| ask == Ask::Pose);
                 let mut place = track.expected();
-                if let (Some(measured), true) = (measured, numbers == MEASURED) {
+                if let Some(measured) = measured {
                     place = measured.place;
-                    out[UNMEASURED..UNMEASURED + 4].copy_from_slice(&[1.0, place[0], place[1], measured.share]);
+                    out[KNOWN..KNOWN + 4].copy_from_slice(&[1.0, place[0], place[1], measured.share]);
                 }
                 let mut known = track.before();
-                if let (Some(depth), true) = (measured.and_then(|seen| object.log_depth_of(&seen)), numbers == MEASURED)
-                {
-                    out[UNMEASURED + 4..].copy_from_slice(&[1.0, depth]);
+                if let Some(depth) = measured.and_then(|seen| object.log_depth_of(&seen)) {
+                    out[KNOWN + 4..].copy_from_slice(&[1.0, depth]);
                     // What the frame before got wrong fades.
                     known[0] = if track.knows_pose() { known[0] + BY_SIZE * (depth - known[0]) } else { depth };
                 }
@@ -118,22 +135,22 @@ pub struct QueryNet {
     first: Linear,
     second: Linear,
     features: usize,
-    colours: bool,
+    ask: Ask,
 }
 
 impl QueryNet {
-    /// Of queries of `numbers`, queries of `features` numbers, a place and, if `colours`, a colour.
+    /// Queries of `features` numbers, a place and, for masks, a colour.
     ///
     /// # Errors
     /// A tensor operation's.
-    pub fn new(scope: &mut Scope, numbers: usize, features: usize, colours: bool) -> Result<Self> {
+    pub fn new(scope: &mut Scope, ask: Ask, features: usize) -> Result<Self> {
         let mut scope = scope.at("query");
-        let all = features + PLACE + if colours { COLOUR } else { 0 };
+        let all = features + PLACE + if ask == Ask::Mask { COLOUR } else { 0 };
         Ok(Self {
-            first: Linear::new(&mut scope, "first", numbers, HIDDEN)?,
+            first: Linear::new(&mut scope, "first", ask.numbers(), HIDDEN)?,
             second: Linear::new(&mut scope, "second", HIDDEN, all)?,
             features,
-            colours,
+            ask,
         })
     }
 
@@ -156,7 +173,7 @@ impl QueryNet {
             Ok(())
         };
         near(&asked.expected, self.features, 0)?;
-        if self.colours {
+        if self.ask == Ask::Mask {
             near(&asked.colour, self.features + PLACE, 1)?;
         }
         parts.push(bias);
