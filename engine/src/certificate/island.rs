@@ -21,9 +21,11 @@ const REST_M_S: f32 = 0.1;
 /// Ways shorter than this lead through nothing, metres.
 const SHORT_M: f32 = 0.01;
 
-/// Keeps the measure with the larger ratio.
+/// Keeps the measure with the larger ratio. What is no number, or too large for one, is more than any law allows.
 pub(super) fn keep(worst: &mut Option<Measure>, measured: f32, allowed: f32, bodies: &[usize]) {
-    let allowed = allowed.max(f32::MIN_POSITIVE);
+    let measured = if measured.is_nan() { f32::MAX } else { measured.min(f32::MAX) };
+    let allowed = allowed.clamp(f32::MIN_POSITIVE, 0.5 * f32::MAX);
+    let allowed = if allowed.is_nan() { f32::MIN_POSITIVE } else { allowed };
     if worst.as_ref().is_none_or(|worst| measured / allowed > worst.ratio()) {
         let bodies = bodies.iter().take(NAMED).map(|&body| body as u32).collect();
         *worst = Some(Measure { measured, allowed, bodies });

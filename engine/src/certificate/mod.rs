@@ -49,6 +49,7 @@ mod cone;
 mod examiner;
 mod holds;
 mod island;
+mod numbers;
 mod overlap;
 mod reach;
 mod record;

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::numbers;
 use crate::maths::{Pose, Quat, Vec3};
 use crate::state::BodyState;
 
@@ -117,7 +118,7 @@ impl Law {
 pub struct Measure {
     /// In the unit of the field that holds it.
     pub measured: f32,
-    /// The most that the law lets pass, same unit; above 0.
+    /// The most that the law lets pass, same unit; above 0, and at most half of what an f32 holds: what overflows is broken.
     pub allowed: f32,
     /// Bodies that it is about, by index of the catalog, at most eight.
     pub bodies: Vec<u32>,
@@ -241,7 +242,7 @@ pub struct Reason {
     pub allowed: f32,
 }
 
-/// How far a correction moved the bodies.
+/// How far a correction moved the bodies. From what is no number the way is as long as can be said, [`f32::MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Correction {
@@ -260,10 +261,11 @@ impl Correction {
     pub fn between(from: &[BodyState], to: &[BodyState]) -> Self {
         let both: Vec<(&BodyState, &BodyState)> = from.iter().zip(to).filter(|(a, b)| a.present && b.present).collect();
         let of = |amount: &dyn Fn(&BodyState, &BodyState) -> f32| {
-            let amounts: Vec<f32> = both.iter().map(|(a, b)| amount(a, b)).collect();
+            let said = |amount: f32| if amount.is_finite() { amount } else { f32::MAX };
+            let amounts: Vec<f32> = both.iter().map(|(a, b)| said(amount(a, b))).collect();
             let largest = amounts.iter().copied().fold(0.0, f32::max);
-            let squares: f32 = amounts.iter().map(|amount| amount * amount).sum();
-            [largest, (squares / amounts.len().max(1) as f32).sqrt()]
+            let squares: f64 = amounts.iter().map(|amount| f64::from(*amount).powi(2)).sum();
+            [largest, (squares / amounts.len().max(1) as f64).sqrt() as f32]
         };
         Self {
             position_m: of(&|a, b| (b.pose.translation - a.pose.translation).length()),
@@ -304,19 +306,27 @@ pub struct States {
     pub corrected: Option<Vec<BodyPose>>,
 }
 
-/// A body in a record, world frame.
+/// A body in a record, world frame. A number that is not finite is null in JSON, and NaN when it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BodyPose {
     /// False if it is not there.
     pub present: bool,
     /// Of the body's origin.
+    #[serde(with = "numbers")]
+    #[schemars(with = "[Option<f32>; 3]")]
     pub position_m: [f32; 3],
     /// Quaternion `[x, y, z, w]`.
+    #[serde(with = "numbers")]
+    #[schemars(with = "[Option<f32>; 4]")]
     pub rotation_xyzw: [f32; 4],
     /// Of the centre of mass.
+    #[serde(with = "numbers")]
+    #[schemars(with = "[Option<f32>; 3]")]
     pub velocity_m_s: [f32; 3],
     /// About the world's axes.
+    #[serde(with = "numbers")]
+    #[schemars(with = "[Option<f32>; 3]")]
     pub angular_velocity_rad_s: [f32; 3],
 }
 

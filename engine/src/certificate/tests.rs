@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::assets::Assets;
-use crate::maths::{Pose, Vec3, rotation_about};
+use crate::maths::{Pose, Quat, Vec3, rotation_about};
 use crate::physics::PhysicsWorld;
 use crate::scene::Scene;
 use crate::state::State;
+use crate::stream::Stream;
 use crate::world::World;
 
 /// Control steps a second.
@@ -249,5 +250,53 @@ fn a_certificate_reads_back_as_it_was_written() {
         let text = serde_json::to_string(&frame).expect("JSON");
         let back: Certificate = serde_json::from_str(&text).expect("a certificate");
         assert_eq!(back, frame);
+    }
+}
+
+#[test]
+fn a_state_that_is_no_state_is_judged_and_its_record_can_be_read() {
+    let scene = thrown();
+    let states = film(&scene, 20);
+    for (wild, law) in [(f32::NAN, Law::Finite), (f32::INFINITY, Law::Finite), (3.0e38, Law::Momentum)] {
+        let mut edited = states.clone();
+        edited[10..].iter_mut().for_each(|state| state.bodies[0].velocity = Vec3::splat(wild));
+        let frames = judge(&scene, &edited, &[]);
+        let reasons = &frames[10].verdict.reasons;
+        assert!(reasons.iter().any(|reason| reason.law == law), "a velocity of {wild}: {reasons:?}");
+        for frame in &frames {
+            let text = serde_json::to_string(frame).unwrap_or_default();
+            let read: Certificate =
+                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{wild}: {error}: {text}"));
+            assert_eq!(serde_json::to_string(&read).unwrap_or_default(), text, "{wild}");
+        }
+        let correction = Correction::between(&edited[10].bodies, &states[10].bodies);
+        let [largest, mean] = correction.velocity_m_s;
+        assert!(largest > 1e37 && mean > 1e37 && largest.is_finite() && mean.is_finite(), "{wild}: {correction:?}");
+    }
+}
+
+#[test]
+fn whatever_a_state_says_it_is_judged_and_the_record_can_be_read() {
+    let scene = thrown();
+    let states = film(&scene, 20);
+    let mut stream = Stream::new(5, "wild states", 0, 0);
+    for case in 0..200 {
+        let mut edited = states.clone();
+        let size = 10f64.powf(stream.uniform(0.0, 38.0));
+        let mut any = || (size * stream.normal()) as f32;
+        for state in &mut edited[10..12] {
+            for body in &mut state.bodies {
+                body.pose.translation += Vec3::new(any(), any(), any());
+                body.pose.rotation = Quat::from_xyzw(any(), any(), any(), any());
+                (body.velocity, body.angular_velocity) =
+                    (Vec3::new(any(), any(), any()), Vec3::new(any(), any(), any()));
+            }
+        }
+        let frames = judge(&scene, &edited[9..12], &[]);
+        assert!(frames[1..].iter().all(|frame| !frame.verdict.holds), "case {case}, size {size}");
+        for frame in &frames {
+            let text = serde_json::to_string(frame).unwrap_or_default();
+            assert!(serde_json::from_str::<Certificate>(&text).is_ok(), "case {case}: {text}");
+        }
     }
 }
