@@ -264,7 +264,7 @@ impl Correction {
             let said = |amount: f32| if amount.is_finite() { amount } else { f32::MAX };
             let amounts: Vec<f32> = both.iter().map(|(a, b)| said(amount(a, b))).collect();
             let largest = amounts.iter().copied().fold(0.0, f32::max);
-            let squares: f64 = amounts.iter().map(|amount| f64::from(*amount).powi(2)).sum();
+            let squares: f64 = amounts.iter().map(|amount| f64::from(*amount) * f64::from(*amount)).sum();
             [largest, (squares / amounts.len().max(1) as f64).sqrt() as f32]
         };
         Self {
